@@ -1,0 +1,167 @@
+"""What an agent says about itself: the body of ``GET /v1/status``.
+
+Rule: these models are the only description of a running agent. The API serves
+them, ``tidegate status`` and the live table draw them, and nothing else does.
+Times are RFC 3339 in UTC; counters count since the agent started.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Report(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ConditionType(Enum):
+    """The conditions of a tunnel, in the words of the Kubernetes Gateway API."""
+
+    ACCEPTED = "Accepted"  # the declaration is valid and its client may connect
+    PROGRAMMED = "Programmed"  # every port it asks for is open and carries its route
+    RESOLVED_REFS = "ResolvedRefs"  # its client is connected and offers the service
+    READY = "Ready"  # all of the above: a visitor gets through
+
+
+class Condition(_Report):
+    """One statement about a tunnel, why it holds, and since when."""
+
+    type: ConditionType
+    status: bool
+    reason: str
+    message: str
+    observed_generation: int
+    since: datetime
+
+
+class Traffic(_Report):
+    """Visitors and bytes. ``bytes_in`` flow from the visitor to the service."""
+
+    open: int = 0
+    total: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class TunnelStatus(_Report):
+    name: str
+    listen: tuple[str, ...]
+    hostname: tuple[str, ...]
+    client: tuple[str, ...]
+    service: str
+    proxy_protocol: str
+    declared_by: str | None
+    serving_client: str | None
+    conditions: tuple[Condition, ...]
+    traffic: Traffic
+
+    def condition(self, kind: ConditionType) -> Condition:
+        """The condition of that type.
+
+        :raises KeyError: if the agent did not report it.
+        """
+        for condition in self.conditions:
+            if condition.type is kind:
+                return condition
+        raise KeyError(kind)
+
+
+class ResourceStatus(_Report):
+    """One thing the agent keeps in force: a listener, the control port, a link."""
+
+    kind: str
+    name: str
+    phase: str
+    message: str
+
+
+class ProblemStatus(_Report):
+    """One problem of the newest reading of the state file."""
+
+    file: str | None
+    line: int | None
+    col: int | None
+    message: str
+    text: str
+
+
+class SourceStatus(_Report):
+    """Where desired state comes from, and which of it is in force."""
+
+    path: str
+    generation: int
+    observed_generation: int
+    digest: str
+    loaded_at: datetime | None
+    problems: tuple[ProblemStatus, ...]
+
+
+class SessionStatus(_Report):
+    """A client as the gateway sees it."""
+
+    id: str
+    connected: bool
+    declared: bool
+    since: datetime
+    address: str | None
+    software: str | None
+    services: tuple[str, ...]
+    traffic: Traffic
+
+
+class LinkPhase(Enum):
+    CONNECTING = "Connecting"
+    CONNECTED = "Connected"
+    WAITING = "Waiting"  # for the next attempt
+    REFUSED = "Refused"  # the gateway said no; tried again all the same
+
+
+class LinkStatus(_Report):
+    """One gateway as the client sees it."""
+
+    gateway: str
+    phase: LinkPhase
+    message: str
+    since: datetime
+    attempts: int
+    next_attempt_at: datetime | None
+
+
+class ServiceStatus(_Report):
+    name: str
+    target: str
+    last_error: str | None
+    traffic: Traffic
+
+
+class GatewayStatus(_Report):
+    role: Literal["gateway"] = "gateway"
+    name: str
+    version: str
+    started_at: datetime
+    now: datetime
+    ready: bool
+    source: SourceStatus
+    resources: tuple[ResourceStatus, ...]
+    tunnels: tuple[TunnelStatus, ...]
+    clients: tuple[SessionStatus, ...]
+
+
+class ClientAgentStatus(_Report):
+    role: Literal["client"] = "client"
+    name: str
+    version: str
+    started_at: datetime
+    now: datetime
+    ready: bool
+    source: SourceStatus
+    resources: tuple[ResourceStatus, ...]
+    links: tuple[LinkStatus, ...]
+    services: tuple[ServiceStatus, ...]
+
+
+AgentStatus: TypeAlias = Annotated[GatewayStatus | ClientAgentStatus, Field(discriminator="role")]
