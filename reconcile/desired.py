@@ -1,0 +1,214 @@
+"""What a state asks of the machine: keyed resources, each with its specification.
+
+Rule: this file alone decides what one resource is, and so what may change in
+place (same key, new spec) and what is closed and opened anew (another key). Specs
+are values compared by ``==``: whatever is not in a spec cannot cause an action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import total_ordering
+from types import MappingProxyType
+from typing import TypeAlias, assert_never
+
+from schemas.names import ClientId, HostPort, ListenAddress, ProxyProtocol, ServiceName, Target, TunnelName
+from schemas.state import ClientState, GatewayState, State, TlsClient, TlsGateway, Tunnel
+
+
+@total_ordering
+class Kind(Enum):
+    """Kinds of resources, declared in the order in which they are opened.
+
+    Admission comes before the control port, so that the first client to connect
+    finds the rules in place; services come before links for the same reason.
+    """
+
+    ADMISSION = "admission"  # who may connect
+    CONTROL = "control"  # a port for clients
+    MANAGEMENT = "management"  # an HTTPS port for the API
+    LISTENER = "listener"  # a public port for visitors
+    SERVICES = "services"  # what a client offers
+    LINK = "link"  # a client's session to one gateway
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Kind):
+            return NotImplemented
+        return _RANK[self] < _RANK[other]
+
+
+_RANK = {kind: rank for rank, kind in enumerate(Kind)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Key:
+    """The identity of a resource. The same key is the same socket: it is never closed to be reopened."""
+
+    kind: Kind
+    name: str  # "" where there is only one of the kind
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.name}" if self.name else self.kind.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How a session is kept alive and when a half-closed stream is dropped; all in seconds."""
+
+    ping_interval: float
+    ping_timeout: float
+    half_close_timeout: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionSpec:
+    """Who may connect to the control port."""
+
+    clients: frozenset[ClientId] | None  # None: whoever has a certificate of the client CA
+    domain: str | None
+    admins: frozenset[ClientId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSpec:
+    """A port on which clients connect."""
+
+    address: ListenAddress
+    tls: TlsGateway
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagementSpec:
+    """A port on which the API is served to client certificates."""
+
+    address: ListenAddress
+    tls: TlsGateway
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSpec:
+    """What a listener matches, and where it leads. No hostnames: the default route of the port."""
+
+    tunnel: TunnelName
+    hostnames: tuple[str, ...]
+    clients: tuple[ClientId, ...]  # in order of preference
+    service: ServiceName
+    proxy_protocol: ProxyProtocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSpec:
+    """A public port with everything it routes, sorted by the name of the tunnel."""
+
+    address: ListenAddress
+    routes: tuple[RouteSpec, ...]
+    peek_timeout: float  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicesSpec:
+    """What a client offers, and the address it dials for each."""
+
+    targets: tuple[tuple[ServiceName, Target], ...]  # sorted by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkSpec:
+    """A session that a client keeps to one gateway."""
+
+    gateway: HostPort
+    client_id: ClientId
+    tls: TlsClient
+    timing: Timing
+
+
+Spec: TypeAlias = AdmissionSpec | ControlSpec | ManagementSpec | ListenerSpec | ServicesSpec | LinkSpec
+
+
+def key_of(spec: Spec) -> Key:
+    """The key under which a specification is kept in force."""
+    match spec:
+        case AdmissionSpec():
+            return Key(kind=Kind.ADMISSION, name="")
+        case ControlSpec():
+            return Key(kind=Kind.CONTROL, name=str(spec.address))
+        case ManagementSpec():
+            return Key(kind=Kind.MANAGEMENT, name=str(spec.address))
+        case ListenerSpec():
+            return listener_key(spec.address)
+        case ServicesSpec():
+            return Key(kind=Kind.SERVICES, name="")
+        case LinkSpec():
+            return Key(kind=Kind.LINK, name=str(spec.gateway))
+    assert_never(spec)
+
+
+def listener_key(address: ListenAddress) -> Key:
+    """The key of the public port at that address."""
+    return Key(kind=Kind.LISTENER, name=str(address))
+
+
+def route_of(tunnel: Tunnel) -> RouteSpec:
+    """The route that a tunnel puts on each of its listeners."""
+    return RouteSpec(
+        tunnel=tunnel.name,
+        hostnames=tunnel.hostname,
+        clients=tunnel.client,
+        service=tunnel.service,
+        proxy_protocol=tunnel.proxy_protocol,
+    )
+
+
+def resources(state: State) -> Mapping[Key, Spec]:
+    """Everything the state asks for, in the order of the keys.
+
+    Two states that ask for the same give equal mappings, however they are written.
+    """
+    match state:
+        case GatewayState():
+            specs = _gateway(state)
+        case ClientState():
+            specs = _client(state)
+        case _:
+            assert_never(state)
+    by_key = {key_of(spec): spec for spec in specs}
+    return MappingProxyType({key: by_key[key] for key in sorted(by_key)})
+
+
+def _gateway(state: GatewayState) -> Iterator[Spec]:
+    settings = state.gateway
+    timing = Timing(
+        ping_interval=settings.ping_interval,
+        ping_timeout=settings.ping_timeout,
+        half_close_timeout=settings.half_close_timeout,
+    )
+    yield AdmissionSpec(
+        clients=None if state.clients is None else frozenset(client.id for client in state.clients),
+        domain=settings.domain,
+        admins=frozenset(settings.admins),
+    )
+    for address in settings.control:
+        yield ControlSpec(address=address, tls=settings.tls, timing=timing)
+    for address in settings.management:
+        yield ManagementSpec(address=address, tls=settings.tls)
+    routes: dict[ListenAddress, list[RouteSpec]] = {}
+    for tunnel in sorted(state.tunnels, key=lambda tunnel: tunnel.name):
+        for address in tunnel.listen:
+            routes.setdefault(address, []).append(route_of(tunnel))
+    for address, led in routes.items():
+        yield ListenerSpec(address=address, routes=tuple(led), peek_timeout=settings.peek_timeout)
+
+
+def _client(state: ClientState) -> Iterator[Spec]:
+    settings = state.client
+    timing = Timing(
+        ping_interval=settings.ping_interval,
+        ping_timeout=settings.ping_timeout,
+        half_close_timeout=settings.half_close_timeout,
+    )
+    yield ServicesSpec(targets=tuple(sorted(state.services, key=lambda service: service[0])))
+    for gateway in settings.gateways:
+        yield LinkSpec(gateway=gateway, client_id=settings.id, tls=settings.tls, timing=timing)
