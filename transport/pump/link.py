@@ -1,0 +1,163 @@
+"""A link: one TLS connection between the two programs, and the mux on it.
+
+Rule: this is the one place that writes a link. Everything goes through the mux's
+output, which leaves once a turn of the loop, so that a cancelled visitor can
+never leave half a frame on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+from transport.wire.errors import RemoteProtocolError
+from transport.wire.frames import GoAwayCode
+from transport.wire.mux import Mux, MuxOwner, MuxStream, Role, StreamSink
+
+# Shared by all links: the loop reads into it and the mux is done with it in one callback.
+_READ: Final = memoryview(bytearray(256 * 1024))
+# One turn can have more to say than should wait for its end in one piece.
+_FLUSH_AT: Final = 256 * 1024
+_HIGH_WATER: Final = 256 * 1024
+_GOODBYE: Final = 5.0  # seconds that a peer has to take what was still to be said
+
+
+class LinkOwner(MuxOwner, Protocol):
+    """Who is told of what happens to a link."""
+
+    def link_lost(self, error: Exception | None) -> None:
+        """The link is gone and every stream has been reset. Called once."""
+
+
+class Link(asyncio.BufferedProtocol):
+    """One TLS connection and the mux on it. Nothing is read before :meth:`start`."""
+
+    def __init__(self, role: Role) -> None:
+        self.mux = Mux(role, self, self._wake)
+        self.bytes_received = 0
+        self.is_paused = False
+        self.is_lost = False
+        self._error: Exception | None = None
+        self._owner: LinkOwner
+        self._started = False
+        self._transport: asyncio.Transport
+        self._loop: asyncio.AbstractEventLoop
+        self._flush_scheduled = False
+        self._blocked: list[Callable[[], None]] = []
+
+    def start(self, owner: LinkOwner) -> None:
+        """Begin to read; from now on ``owner`` is told."""
+        self._owner = owner
+        self._started = True
+        if self.is_lost:
+            owner.link_lost(self._error)
+        else:
+            self._transport.resume_reading()
+
+    @property
+    def peer_certificate(self) -> dict[str, Any]:
+        """What :meth:`ssl.SSLSocket.getpeercert` says."""
+        return cast("dict[str, Any]", self._transport.get_extra_info("peercert") or {})
+
+    @property
+    def peer_address(self) -> tuple[str, int]:
+        host, port = (self._transport.get_extra_info("peername") or ("?", 0))[:2]
+        return host, port
+
+    def call_when_writable(self, callback: Callable[[], None]) -> None:
+        """Call back once, when the link has room again."""
+        self._blocked.append(callback)
+
+    def flush_if_large(self) -> None:
+        """Write now what is too much to wait for the end of the turn."""
+        if self.mux.output_size > _FLUSH_AT and not self.is_paused:
+            self._write()
+
+    def close(self, code: GoAwayCode = GoAwayCode.NORMAL, error: Exception | None = None) -> None:
+        """Say goodbye and close. Streams are reset now; a peer that does not listen is cut off soon."""
+        if self.is_lost:
+            return
+        self._lose(error)
+        self.mux.go_away(code)
+        self._write()
+        self._transport.close()
+        self._loop.call_later(_GOODBYE, self._transport.abort)
+
+    def abort(self) -> None:
+        """Drop the link without a word."""
+        self._transport.abort()
+
+    # MuxOwner: passed on
+
+    def stream_offered(self, stream: MuxStream) -> StreamSink | None:
+        return self._owner.stream_offered(stream)
+
+    def pong(self, value: int) -> None:
+        self._owner.pong(value)
+
+    def going_away(self, code: GoAwayCode) -> None:
+        self._owner.going_away(code)
+
+    # asyncio.BufferedProtocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self._transport.pause_reading()
+        self._loop = asyncio.get_running_loop()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _READ
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self.is_lost:
+            return
+        self.bytes_received += nbytes
+        try:
+            self.mux.receive(_READ[:nbytes])
+        except RemoteProtocolError as error:
+            self.close(GoAwayCode(error.code), error)
+
+    def eof_received(self) -> None:
+        """Half a TLS connection is of no use to us; returning None closes it."""
+
+    def pause_writing(self) -> None:
+        self.is_paused = True
+
+    def resume_writing(self) -> None:
+        self.is_paused = False
+        self._flush()
+        blocked, self._blocked = self._blocked, []
+        for callback in blocked:
+            callback()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(exc)
+
+    # Its own
+
+    def _wake(self) -> None:
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self.mux.output_size and not self.is_paused:
+            self._write()
+
+    def _write(self) -> None:
+        output = self.mux.take_output()
+        if not self._transport.is_closing():
+            self._transport.write(output)
+
+    def _lose(self, error: Exception | None) -> None:
+        if self.is_lost:
+            return
+        self.is_lost = True
+        self._error = error
+        self._blocked.clear()
+        self.mux.connection_lost()
+        if self._started:
+            self._owner.link_lost(error)

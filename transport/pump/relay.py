@@ -1,0 +1,369 @@
+"""A relay: one socket, joined to one stream.
+
+Rule: this file moves bytes between the two and passes on how each side ends: an
+end of file crosses as FIN, a reset as RST, and each direction ends alone. It
+never decides where a socket leads; its owner does, by calling it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from enum import Enum, auto
+from typing import Any, Final, Protocol, cast
+
+from transport.wire.mux import MuxStream
+
+from .link import Link
+
+# Larger reads make small streams wait behind bulk ones and bring nothing.
+_CHUNK: Final = 64 * 1024
+# Shared by all relays: the loop reads into it and we copy out of it in one callback.
+_READ: Final = memoryview(bytearray(_CHUNK))
+# How long a visitor who was refused may take to read why, in seconds. Closing at once would
+# send a reset when it is still sending, and a reset discards what it has not read.
+_REFUSAL_LINGER: Final = 2.0
+_LINGER_ZERO: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: close sends RST
+
+
+class RelayEnd(Enum):
+    """How a relay came to its end."""
+
+    DONE = "done"  # both directions ended
+    SOCKET_LOST = "socket_lost"  # the socket was reset or broke
+    STREAM_RESET = "stream_reset"  # the far side gave up, or the link is gone
+    ABORTED = "aborted"  # we gave up: refused, or no progress
+
+
+class RelayOwner(Protocol):
+    """Who decides what becomes of a socket."""
+
+    def connected(self, relay: Relay) -> None:
+        """A socket is there. Nothing is read until the owner peeks, opens or joins."""
+
+    def peeked(self, relay: Relay) -> None:
+        """There is more in ``relay.early``, or its end was seen."""
+
+    def timed_out(self, relay: Relay) -> None:
+        """The time given to :meth:`Relay.set_deadline` is over."""
+
+    def acknowledged(self, relay: Relay) -> None:
+        """The far side accepted the stream."""
+
+    def refused(self, relay: Relay) -> None:
+        """The stream was reset before it was accepted. The socket lives; the owner refuses it."""
+
+    def half_closed(self, relay: Relay) -> None:
+        """One direction has ended. Called at most once."""
+
+    def ended(self, relay: Relay, end: RelayEnd) -> None:
+        """The socket is closed. Called once for each ``connected``."""
+
+
+class _Phase(Enum):
+    WAITING = auto()  # connected; nothing is read
+    PEEKING = auto()  # what is read is kept in ``early``
+    OPENING = auto()  # joined to a stream that we opened and the far side has not accepted
+    JOINED = auto()
+    REFUSED = auto()  # the answer is written; what is read is dropped
+    CLOSING = auto()  # only what is buffered is still to be written
+    CLOSED = auto()
+
+
+_NOT_READ: Final = frozenset({_Phase.WAITING, _Phase.CLOSING, _Phase.CLOSED})
+
+
+class Relay(asyncio.BufferedProtocol):
+    """One socket, and the stream it is joined to once there is one.
+
+    ``bytes_read`` and ``bytes_written`` count what went between socket and stream.
+    ``note`` belongs to the owner.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_end",
+        "_link",
+        "_owed",
+        "_owner",
+        "_phase",
+        "_reading",
+        "_socket_ended",
+        "_stream_ended",
+        "_transport",
+        "_writing_paused",
+        "bytes_read",
+        "bytes_written",
+        "early",
+        "note",
+        "stream",
+    )
+
+    _link: Link
+    _transport: asyncio.Transport
+
+    def __init__(self, owner: RelayOwner) -> None:
+        self.stream: MuxStream | None = None
+        self.early = bytearray()  # read before there was a stream
+        self.bytes_read = 0
+        self.bytes_written = 0
+        self.note: Any = None
+        self._owner = owner
+        self._phase = _Phase.WAITING
+        self._end = RelayEnd.DONE
+        self._reading = False
+        self._writing_paused = False
+        self._owed = 0  # written, but not taken by the kernel
+        self._socket_ended = False
+        self._stream_ended = False
+        self._deadline: asyncio.TimerHandle | None = None
+
+    # What the owner may ask
+
+    @property
+    def source(self) -> tuple[str, int]:
+        """The address at the far end of the socket."""
+        host, port = (self._transport.get_extra_info("peername") or ("?", 0))[:2]
+        return host, port
+
+    @property
+    def destination(self) -> tuple[str, int]:
+        """The address at our end of the socket."""
+        host, port = (self._transport.get_extra_info("sockname") or ("?", 0))[:2]
+        return host, port
+
+    @property
+    def socket_ended(self) -> bool:
+        """Whether the socket will give no more bytes."""
+        return self._socket_ended
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether the far side has still to accept the stream."""
+        return self._phase is _Phase.OPENING
+
+    @property
+    def progress(self) -> int:
+        """A number that changes whenever a byte moves."""
+        return self.bytes_read + self.bytes_written - self._transport.get_write_buffer_size()
+
+    # What the owner may do
+
+    def set_deadline(self, seconds: float) -> None:
+        """Have ``timed_out`` called then, unless this is called again or cleared."""
+        self.clear_deadline()
+        self._deadline = asyncio.get_running_loop().call_later(seconds, self._deadline_passed)
+
+    def clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def peek(self) -> None:
+        """Begin to read into ``early``."""
+        self._phase = _Phase.PEEKING
+        self._resume_reading()
+
+    def open(self, link: Link, header: bytes) -> None:
+        """Open a stream with that header and what was peeked, and join it.
+
+        :raises LocalProtocolError: if the session can open no stream. Nothing has changed then.
+        """
+        self.stream = link.mux.open_stream(self, header + self.early)
+        self._link = link
+        self._phase = _Phase.OPENING
+        self.bytes_read = len(self.early)
+        self.early = bytearray()
+        if self._socket_ended:
+            self.stream.send_fin()
+            self._one_direction_ended()
+        self._resume_reading()
+
+    def join(self, link: Link, stream: MuxStream, *, prologue: bytes, early: bytearray, ended: bool) -> None:
+        """Accept a stream that the peer opened, and join it.
+
+        :param prologue: written to the socket first; no part of the stream.
+        :param early: what came on the stream already.
+        :param ended: whether the stream's end came already.
+        """
+        if self._phase is _Phase.CLOSED:
+            stream.reset()
+            return
+        stream.accept()
+        stream.sink = self
+        self.stream, self._link, self._phase = stream, link, _Phase.JOINED
+        if prologue:
+            self._transport.write(prologue)
+        if early:
+            self.data(memoryview(early))
+        if ended:
+            self.fin()
+        self._resume_reading()
+
+    def refuse(self, answer: bytes) -> None:
+        """Close the socket after these bytes; drop what it still sends."""
+        self._end = RelayEnd.ABORTED
+        self._drop_stream()
+        self.stream = None
+        self.early = bytearray()
+        if self._socket_ended or not answer:
+            self._transport.write(answer)
+            self._close()
+            return
+        self._transport.write(answer)
+        self._transport.write_eof()
+        self._phase = _Phase.REFUSED
+        self.set_deadline(_REFUSAL_LINGER)
+        self._resume_reading()
+
+    def abort(self) -> None:
+        """Give up at once: reset the socket, and the stream if there is one."""
+        self._end = RelayEnd.ABORTED
+        self._drop_stream()
+        self._reset_socket()
+
+    # StreamSink: what the mux calls
+
+    def data(self, chunk: memoryview) -> None:
+        size = len(chunk)
+        self.bytes_written += size
+        self._transport.write(bytes(chunk))
+        if self._writing_paused:
+            self._owed += size
+        elif self.stream is not None:
+            self.stream.take(size)
+
+    def fin(self) -> None:
+        self._stream_ended = True
+        if not self._transport.is_closing():
+            self._transport.write_eof()  # goes behind what is still buffered
+        self._one_direction_ended()
+
+    def reset(self) -> None:
+        if self._phase is _Phase.OPENING:
+            self._pause_reading()
+            self.stream = None
+            self._phase = _Phase.WAITING
+            self._owner.refused(self)
+        else:
+            self._end = RelayEnd.STREAM_RESET
+            self._reset_socket()
+
+    def acknowledged(self) -> None:
+        self._phase = _Phase.JOINED
+        self._owner.acknowledged(self)
+
+    def credit(self) -> None:
+        if not self._reading:
+            self._resume_reading()
+
+    # asyncio.BufferedProtocol: what the socket calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=0)
+        self._transport.pause_reading()
+        self._owner.connected(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self.stream is None:
+            return _READ
+        credit = self.stream.send_credit  # never 0 here: reading pauses when it is
+        return _READ if credit >= _CHUNK else _READ[:credit]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        stream = self.stream
+        if stream is None:
+            if self._phase is _Phase.PEEKING:
+                self.early += _READ[:nbytes]
+                self._owner.peeked(self)
+            return
+        stream.send(_READ[:nbytes])
+        self.bytes_read += nbytes
+        link = self._link
+        link.flush_if_large()
+        if not stream.send_credit:
+            self._pause_reading()
+        elif link.is_paused:
+            self._pause_reading()
+            link.call_when_writable(self._resume_reading)
+
+    def eof_received(self) -> bool:
+        self._socket_ended = True
+        self._reading = False
+        if self._phase is _Phase.REFUSED:
+            self._close()
+        elif self.stream is not None:
+            self.stream.send_fin()
+            self._one_direction_ended()
+        elif self._phase is _Phase.PEEKING:
+            self._owner.peeked(self)
+        return True  # the other direction lives on
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        owed, self._owed = self._owed, 0
+        if owed and self.stream is not None:
+            self.stream.take(owed)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._phase is not _Phase.CLOSING and self._end is RelayEnd.DONE:
+            self._end = RelayEnd.SOCKET_LOST
+        self._phase = _Phase.CLOSED
+        self._drop_stream()
+        self.clear_deadline()
+        self._owner.ended(self, self._end)
+
+    # Its own
+
+    def _resume_reading(self) -> None:
+        """Read, if there is anything to read for."""
+        if self._reading or self._socket_ended or self._phase in _NOT_READ:
+            return
+        if self.stream is not None:
+            if not self.stream.send_credit:
+                return
+            if self._link.is_paused:
+                self._link.call_when_writable(self._resume_reading)
+                return
+        self._reading = True
+        self._transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _deadline_passed(self) -> None:
+        self._deadline = None
+        if self._phase is _Phase.REFUSED:
+            self._reset_socket()
+        else:
+            self._owner.timed_out(self)
+
+    def _one_direction_ended(self) -> None:
+        if self._socket_ended and self._stream_ended:
+            self._close()
+        else:
+            self._owner.half_closed(self)
+
+    def _close(self) -> None:
+        """Close once what is buffered has been written."""
+        self._pause_reading()
+        self._phase = _Phase.CLOSING
+        self._transport.close()
+
+    def _drop_stream(self) -> None:
+        if self.stream is not None:
+            self.stream.reset()  # harmless on a closed one
+
+    def _reset_socket(self) -> None:
+        """Close with RST: a plain close would tell the far end that all went well."""
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None and connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        self._transport.abort()

@@ -1,0 +1,111 @@
+"""Making relays and links: listening, accepting, dialing.
+
+Rule: the rest of the program gives sockets, addresses and TLS contexts, and never
+sees an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from functools import partial
+from typing import Any, Final, cast
+
+from transport.wire.mux import Role
+
+from .link import Link
+from .relay import Relay, RelayOwner
+
+
+def _fast_tls() -> Any:
+    """aiofastnet, or None where there is no wheel of it: the loop's own TLS does the same, slower."""
+    try:
+        import aiofastnet
+    except ImportError:
+        return None
+    return aiofastnet
+
+
+_AIOFASTNET: Final = _fast_tls()
+_BACKLOG: Final = 1_024
+_GOODBYE: Final = 5.0  # seconds that the TLS goodbye of a link may take
+
+
+class Server:
+    """A listening socket whose every connection becomes a relay."""
+
+    def __init__(self, server: asyncio.AbstractServer) -> None:
+        self._server = server
+
+    def close(self) -> None:
+        """Stop listening. Connections that are open stay open."""
+        self._server.close()
+
+
+async def serve(listening: socket.socket, owner: RelayOwner) -> Server:
+    """Make a relay of every connection to a bound socket, which this takes over."""
+    loop = asyncio.get_running_loop()
+    return Server(await loop.create_server(partial(Relay, owner), sock=listening, backlog=_BACKLOG))
+
+
+async def dial_tcp(host: str, port: int, owner: RelayOwner) -> Relay:
+    """Connect a relay to an address or a name.
+
+    :raises OSError: if nothing answers there.
+    """
+    _, relay = await asyncio.get_running_loop().create_connection(partial(Relay, owner), host, port)
+    return relay
+
+
+async def dial_unix(path: str, owner: RelayOwner) -> Relay:
+    """Connect a relay to a unix socket.
+
+    :raises OSError: if nothing answers there.
+    """
+    _, relay = await asyncio.get_running_loop().create_unix_connection(partial(Relay, owner), path)
+    return relay
+
+
+async def accept_link(
+    connection: socket.socket, context: ssl.SSLContext, *, handshake_timeout: float
+) -> Link:
+    """Do the TLS handshake on an accepted socket, which this takes over.
+
+    :param handshake_timeout: in seconds.
+    :raises OSError: if it fails; ``ssl.SSLError`` is one.
+    """
+    loop = asyncio.get_running_loop()
+    accept: Any = loop.connect_accepted_socket
+    if _AIOFASTNET is not None:
+        accept = partial(_AIOFASTNET.connect_accepted_socket, loop)
+    _, link = await accept(
+        partial(Link, Role.SERVER),
+        connection,
+        ssl=context,
+        ssl_handshake_timeout=handshake_timeout,
+        ssl_shutdown_timeout=_GOODBYE,
+    )
+    return cast("Link", link)
+
+
+async def dial_link(host: str, port: int, context: ssl.SSLContext, *, handshake_timeout: float) -> Link:
+    """Connect to a gateway and do the TLS handshake.
+
+    :param handshake_timeout: in seconds; how long connecting may take is the caller's to limit.
+    :raises OSError: if it fails; ``ssl.SSLError`` is one.
+    """
+    loop = asyncio.get_running_loop()
+    connect: Any = loop.create_connection
+    if _AIOFASTNET is not None:
+        connect = partial(_AIOFASTNET.create_connection, loop)
+    _, link = await connect(
+        partial(Link, Role.CLIENT),
+        host,
+        port,
+        ssl=context,
+        server_hostname=host,
+        ssl_handshake_timeout=handshake_timeout,
+        ssl_shutdown_timeout=_GOODBYE,
+    )
+    return cast("Link", link)

@@ -1,0 +1,292 @@
+"""A session: one link, the mux on it, and what the two programs say to each other.
+
+Rule: this file knows who greets whom, what ends a session and why, and when a
+peer counts as dead. It does not know where a stream leads, nor who may connect;
+its :class:`SessionHandler` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final, Protocol, TypeAlias
+
+import anyio
+
+from schemas.errors import TidegateError
+from schemas.messages import (
+    PROTOCOL,
+    ControlMessage,
+    Drain,
+    FailureCode,
+    Hello,
+    Refusal,
+    RefusalCode,
+    Replaced,
+    Services,
+    StreamFailed,
+    Welcome,
+)
+
+from .offer import Offer
+from .pump.link import Link
+from .pump.relay import Relay
+from .wire.control import ControlDecoder, encode_message
+from .wire.errors import RemoteProtocolError
+from .wire.frames import GoAwayCode
+from .wire.keepalive import Keepalive, Verdict
+from .wire.mux import MuxStream, Role, StreamSink
+from .wire.open_header import OpenHeader, encode_open_header
+
+GREETING_TIMEOUT: Final = (
+    10.0  # seconds for hello and welcome: a peer that connects and is silent holds nothing longer
+)
+
+LaterMessage: TypeAlias = Services | StreamFailed | Replaced | Drain
+
+
+class SessionLostError(TidegateError):
+    """The session ended before the greeting was over."""
+
+
+class SessionRefusedError(TidegateError):
+    """The gateway does not take this client on."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.code = refusal.code
+
+
+class SessionHandler(Protocol):
+    """Who decides what the peer's wishes come to."""
+
+    def message_received(self, message: LaterMessage) -> None:
+        """The peer said something after the greeting."""
+
+    def stream_offered(self, offer: Offer) -> None:
+        """The peer opened a stream and its header is there. Called only on a client."""
+
+
+class _State(Enum):
+    GREETING = auto()
+    OPEN = auto()
+    LOST = auto()
+
+
+class Session:
+    """One session. Made by :meth:`greet` on a client and by :meth:`accept` on a gateway."""
+
+    def __init__(self, link: Link, role: Role, handler: SessionHandler) -> None:
+        self.link = link
+        self.round_trip: float | None = None  # seconds, of the last answered ping
+        self.end_reason = ""
+        self._role = role
+        self._handler = handler
+        self._state = _State.GREETING
+        self._decoder = ControlDecoder()
+        self._control: MuxStream | None = None
+        self._first: ControlMessage | None = None
+        self._changed = anyio.Event()  # replaced whenever the greeting or the session's life moves on
+        self._keepalive: Keepalive | None = None
+        link.start(self)
+
+    # The greeting
+
+    @classmethod
+    async def greet(cls, link: Link, hello: Hello, handler: SessionHandler) -> tuple[Session, Welcome]:
+        """Say hello, as the client.
+
+        :raises SessionRefusedError: if the gateway says no, with what to do about it.
+        :raises SessionLostError: if the link ends, or the gateway says something else or nothing.
+        """
+        session = cls(link, Role.CLIENT, handler)
+        if not link.is_lost:
+            session._control = link.mux.open_stream(session._control_sink(), encode_message(hello))
+        match await session._wait_first():
+            case Welcome() as welcome:
+                return session, welcome
+            case Refusal() as refusal:
+                session.close(refusal.message)
+                raise SessionRefusedError(refusal)
+            case other:
+                session.close("the greeting failed")
+                raise SessionLostError(f"the gateway answered the hello with {other.type}")
+
+    @classmethod
+    async def accept(cls, link: Link, handler: SessionHandler) -> tuple[Session, Hello]:
+        """Wait for the hello, as the gateway. The caller answers it: :meth:`welcome` or :meth:`refuse`.
+
+        :raises SessionLostError: if no hello comes, or one of another protocol version.
+        """
+        session = cls(link, Role.SERVER, handler)
+        hello = await session._wait_first()
+        if not isinstance(hello, Hello):
+            session.close("the greeting failed")
+            raise SessionLostError(f"the client began with {hello.type} instead of a hello")
+        if hello.protocol != PROTOCOL:
+            message = (
+                f"this gateway speaks protocol {PROTOCOL} and the client protocol {hello.protocol}: "
+                f"upgrade the {'client' if hello.protocol < PROTOCOL else 'gateway'}"
+            )
+            session.refuse(RefusalCode.WRONG_PROTOCOL, message)
+            raise SessionLostError(message)
+        return session, hello
+
+    def welcome(self, *, gateway: str, software: str) -> None:
+        """Take the client on."""
+        self.tell(Welcome(protocol=PROTOCOL, gateway=gateway, software=software))
+        if self._state is _State.GREETING:
+            self._state = _State.OPEN
+
+    def refuse(self, code: RefusalCode, message: str) -> None:
+        """Do not take the client on; ``message`` tells its operator what to do."""
+        self.tell(Refusal(code=code, message=message))
+        self.close(message)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether streams can be opened."""
+        return self._state is _State.OPEN
+
+    # Streams
+
+    def open(self, relay: Relay, header: OpenHeader) -> None:
+        """Open a stream for a visitor and join it.
+
+        :raises LocalProtocolError: if the session can open no more streams.
+        """
+        relay.open(self.link, encode_open_header(header))
+
+    def fail_stream(self, stream: MuxStream, code: FailureCode, message: str) -> None:
+        """Reset a stream that the peer opened, and say why."""
+        if not stream.is_closed:
+            self.tell(StreamFailed(stream=stream.id, code=code, message=message[:1_000]))
+            stream.reset()
+
+    # Messages
+
+    def tell(self, message: ControlMessage) -> None:
+        """Say something now. A peer that leaves 256 KiB of messages unread loses the session."""
+        if self._control is None or self._state is _State.LOST or not self._control.may_send:
+            return
+        line = encode_message(message)
+        if len(line) > self._control.send_credit:
+            self.close("the peer does not read its messages")
+            return
+        self._control.send(line)
+
+    async def run(self, *, ping_interval: float, ping_timeout: float) -> str:
+        """Keep the session alive until it ends; the reason why it ended.
+
+        :param ping_interval: seconds between pings.
+        :param ping_timeout: seconds of silence after a ping that mean the peer is dead.
+        """
+        keepalive = Keepalive(interval=ping_interval, timeout=ping_timeout, now=anyio.current_time())
+        self._keepalive = keepalive
+        while self._state is not _State.LOST:
+            changed = self._changed
+            with anyio.move_on_at(keepalive.next_deadline()):
+                await changed.wait()
+                continue
+            match keepalive.handle_timeout(anyio.current_time(), self.link.bytes_received):
+                case Verdict.PING:
+                    self.link.mux.ping(keepalive.value)
+                case Verdict.DEAD:
+                    self._end(f"nothing was heard for {ping_timeout:g} s after a ping")
+                    self.link.abort()
+                case Verdict.WAIT:
+                    pass
+        return self.end_reason
+
+    def close(self, reason: str) -> None:
+        """End the session with a goodbye."""
+        self._end(reason)
+        self.link.close()
+
+    # LinkOwner
+
+    def stream_offered(self, stream: MuxStream) -> StreamSink | None:
+        if self._role is Role.CLIENT:
+            return Offer(stream, self._offer_ready) if self.is_open else None
+        if self._control is None and self._state is _State.GREETING:
+            self._control = stream
+            return self._control_sink()
+        return None
+
+    def pong(self, value: int) -> None:
+        if self._keepalive is not None:
+            self._keepalive.pong(value, anyio.current_time())
+            self.round_trip = self._keepalive.round_trip
+
+    def going_away(self, code: GoAwayCode) -> None:
+        if code is not GoAwayCode.NORMAL:
+            self._end(f"the peer ended the session ({code.name.lower().replace('_', ' ')})")
+
+    def link_lost(self, error: Exception | None) -> None:
+        self._end(str(error) if error is not None and str(error) else "the peer closed the connection")
+
+    # Its own
+
+    def _offer_ready(self, offer: Offer) -> None:
+        if offer.error is not None:
+            self.fail_stream(offer.stream, FailureCode.MALFORMED, str(offer.error))
+        elif offer.header is not None:
+            self._handler.stream_offered(offer)
+
+    def _control_sink(self) -> StreamSink:
+        return _ControlSink(self._control_received, self._control_ended)
+
+    def _control_received(self, chunk: memoryview) -> None:
+        assert self._control is not None  # or nothing could arrive on it
+        self._control.take(len(chunk))
+        for message in self._decoder.receive_data(chunk):
+            if self._first is None:
+                self._first = message
+                if isinstance(message, Welcome):
+                    self._state = _State.OPEN
+                self._notify()
+            elif isinstance(message, LaterMessage):
+                self._handler.message_received(message)
+            else:
+                raise RemoteProtocolError(f"the peer said {message.type} after the greeting")
+
+    def _control_ended(self) -> None:
+        self.close(self.end_reason or "the peer ended the session")
+
+    def _end(self, reason: str) -> None:
+        if self._state is not _State.LOST:
+            self._state = _State.LOST
+            self.end_reason = reason
+            self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+    async def _wait_first(self) -> ControlMessage:
+        try:
+            with anyio.move_on_after(GREETING_TIMEOUT):
+                while self._first is None and self._state is not _State.LOST:
+                    await self._changed.wait()
+        except anyio.get_cancelled_exc_class():
+            self.close("cancelled")
+            raise
+        if self._first is not None:
+            return self._first
+        self.close(self.end_reason or f"no greeting came within {GREETING_TIMEOUT:g} s")
+        raise SessionLostError(self.end_reason)
+
+
+class _ControlSink:
+    """The receiving end of stream 1."""
+
+    def __init__(self, received: Callable[[memoryview], None], ended: Callable[[], None]) -> None:
+        self.data = received
+        self.fin = ended
+        self.reset = ended
+
+    def acknowledged(self) -> None:
+        """Nothing waits for it: the answer to the hello is a message."""
+
+    def credit(self) -> None:
+        """Messages are sent whole or not at all."""

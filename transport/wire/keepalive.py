@@ -1,0 +1,72 @@
+"""When to ask the peer for a sign of life, and when to give up on it.
+
+Rule: arithmetic on times that are passed in, in seconds of any monotonic clock.
+A ping goes out every ``interval``. If nothing at all has arrived ``timeout``
+after a ping, the peer is dead. Any byte counts as a sign of life, not only the
+answer: on a slow link the answer can be queued behind megabytes of a download,
+and ending the session for that would cut the download off.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+
+class Verdict(Enum):
+    """What to do at a deadline."""
+
+    WAIT = auto()
+    PING = auto()
+    DEAD = auto()
+
+
+class Keepalive:
+    """The timetable of one session.
+
+    :param interval: seconds between pings.
+    :param timeout: seconds of silence after a ping that mean the peer is dead.
+    """
+
+    def __init__(self, *, interval: float, timeout: float, now: float) -> None:
+        self.round_trip: float | None = None  # of the last answered ping, in seconds
+        self._interval = interval
+        self._timeout = timeout
+        self._next_ping = now + interval
+        self._asked_at: float | None = None  # None: no ping is waiting for a sign of life
+        self._received_when_asked = 0
+        self._value = 0
+
+    @property
+    def value(self) -> int:
+        """The value to put into the ping that :meth:`handle_timeout` asked for."""
+        return self._value
+
+    def next_deadline(self) -> float:
+        """When to call :meth:`handle_timeout`."""
+        if self._asked_at is not None:
+            return min(self._asked_at + self._timeout, self._next_ping)
+        return self._next_ping
+
+    def handle_timeout(self, now: float, received: int) -> Verdict:
+        """Decide what to do now.
+
+        :param received: how many bytes have arrived in the whole life of the session.
+        """
+        if self._asked_at is not None and received != self._received_when_asked:
+            self._asked_at = None
+        if self._asked_at is not None and now >= self._asked_at + self._timeout:
+            return Verdict.DEAD
+        if now < self._next_ping:
+            return Verdict.WAIT
+        self._next_ping = now + self._interval
+        self._value = (self._value + 1) & 0xFFFFFFFF
+        if self._asked_at is None:
+            self._asked_at = now
+            self._received_when_asked = received
+        return Verdict.PING
+
+    def pong(self, value: int, now: float) -> None:
+        """The peer answered."""
+        if value == self._value and self._asked_at is not None:
+            self.round_trip = now - self._asked_at
+            self._asked_at = None

@@ -1,0 +1,102 @@
+"""The open header: the first bytes of a visitor's stream, which say where it goes.
+
+Rule: a two-byte length (network order) and that many bytes of JSON, as SPEC.md
+describes. Written once and read once for every visitor, so it is checked by hand
+and not by a model.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.names import ProxyProtocol
+
+from .errors import RemoteProtocolError
+from .proxy_protocol import Endpoint
+
+_LENGTH_SIZE: Final = 2
+# A header is about 200 bytes; this is what its two bytes could announce, cut to what any
+# name can need, so that a broken peer cannot make us wait for 64 KiB.
+MAX_HEADER: Final = 4_096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenHeader:
+    """Where a stream goes and whose it is.
+
+    ``source`` is the visitor, ``destination`` the public port it came to.
+    """
+
+    tunnel: str
+    service: str
+    source: Endpoint
+    destination: Endpoint
+    proxy_protocol: ProxyProtocol
+
+
+def encode_open_header(header: OpenHeader) -> bytes:
+    """The header with its length in front."""
+    text = json.dumps(
+        {
+            "tunnel": header.tunnel,
+            "service": header.service,
+            "source": [header.source.host, header.source.port],
+            "destination": [header.destination.host, header.destination.port],
+            "proxy_protocol": header.proxy_protocol.value,
+        },
+        separators=(",", ":"),
+    ).encode()
+    return len(text).to_bytes(_LENGTH_SIZE, "big") + text
+
+
+def peek_open_header(buffer: bytes | bytearray) -> tuple[OpenHeader, int] | None:
+    """The header at the start of ``buffer`` and how many bytes it takes, or None for "need more".
+
+    :raises RemoteProtocolError: if it is no header.
+    """
+    if len(buffer) < _LENGTH_SIZE:
+        return None
+    size = int.from_bytes(buffer[:_LENGTH_SIZE], "big")
+    if size > MAX_HEADER:
+        raise _malformed(f"{size} bytes are more than the {MAX_HEADER} allowed")
+    end = _LENGTH_SIZE + size
+    if len(buffer) < end:
+        return None
+    try:
+        value = json.loads(buffer[_LENGTH_SIZE:end])
+    except (ValueError, RecursionError):
+        raise _malformed("it is not JSON") from None
+    if not isinstance(value, dict):
+        raise _malformed("it is not a JSON object")
+    try:
+        proxy_protocol = ProxyProtocol(value.get("proxy_protocol", "off"))
+    except ValueError:
+        raise _malformed("proxy_protocol is none of off, v1, v2; upgrade this side") from None
+    return OpenHeader(
+        tunnel=_text(value, "tunnel"),
+        service=_text(value, "service"),
+        source=_endpoint(value, "source"),
+        destination=_endpoint(value, "destination"),
+        proxy_protocol=proxy_protocol,
+    ), end
+
+
+def _text(value: dict[str, object], key: str) -> str:
+    text = value.get(key)
+    if not isinstance(text, str) or not text:
+        raise _malformed(f"{key} is not a text")
+    return text
+
+
+def _endpoint(value: dict[str, object], key: str) -> Endpoint:
+    match value.get(key):
+        case [str() as host, int() as port] if not isinstance(port, bool) and 0 <= port <= 65_535:
+            return Endpoint(host=host, port=port)
+        case _:
+            raise _malformed(f"{key} is not [address, port]")
+
+
+def _malformed(message: str) -> RemoteProtocolError:
+    return RemoteProtocolError(f"the open header is malformed: {message}")
