@@ -1,0 +1,43 @@
+"""Where an agent keeps what it makes itself: its admin socket and the tunnels declared through its API.
+
+Rule: both places follow from the path of the state file and what the state says,
+so that a command given the same state file finds them without asking anybody.
+Nothing here looks at the disk, and no symbolic link is followed: a state file that
+is a link has its socket beside the link.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from schemas.state import ClientSettings, GatewaySettings
+
+# Any other name is that of a directory of fragments, and is kept whole: "sites.d" gives "sites.d.sock".
+_FILE_SUFFIXES: Final = (".yaml", ".yml", ".toml", ".json")
+
+
+def admin_socket_path(state_path: Path, settings: GatewaySettings | ClientSettings) -> Path:
+    """The unix socket of the admin API: what ``socket`` says, or ``gateway.sock`` beside ``gateway.yaml``."""
+    if settings.socket is not None:
+        return Path(settings.socket)
+    return _beside(state_path, ".sock")
+
+
+def declared_path(state_path: Path, settings: GatewaySettings) -> Path:
+    """The fragment of the tunnels declared through the API: ``gateway.api.toml`` for ``gateway.yaml``.
+
+    It is in the directory that ``data`` names, or else beside the state file. A
+    directory of fragments has it beside itself, so that what Git owns and what
+    Tidegate writes are never in one directory unless ``data`` says so.
+    """
+    beside = _beside(state_path, ".api.toml")
+    return beside if settings.data is None else Path(settings.data) / beside.name
+
+
+def _beside(state_path: Path, ending: str) -> Path:
+    # Path.absolute keeps "." and "..", which have no name to put an ending on.
+    path = Path(os.path.abspath(state_path))  # noqa: PTH100 - Path.resolve would follow links
+    stem = path.stem if path.suffix.lower() in _FILE_SUFFIXES else path.name
+    return path.parent / f"{stem}{ending}"
