@@ -1,0 +1,69 @@
+"""Which changes of the state files are more likely an accident than a wish.
+
+Rule: this file alone decides what is refused although it is valid. It compares
+what was accepted with what came next and nothing else, and every refusal says how
+to get past it: ``allow_empty: true``.
+"""
+
+from __future__ import annotations
+
+from schemas.errors import Place, Problem
+from schemas.state import ClientState, GatewayState, State
+
+_HOW = "if that is meant, write allow_empty: true"
+
+
+def guard(previous: State | None, candidate: State) -> Problem | None:
+    """Refuse a state that would take away everything the last accepted one offered.
+
+    Decision: on a gateway only tunnels written in files count. Those declared
+    through the API are removed by a request that somebody made on purpose, and must
+    neither need a word in the file nor hide that the file has lost all of its own.
+    """
+    if previous is None or candidate.allow_empty:
+        return None
+    match previous, candidate:
+        case GatewayState(), GatewayState():
+            return _lost(_written(previous), _written(candidate), "tunnel")
+        case ClientState(), ClientState():
+            return _lost(len(previous.services), len(candidate.services), "service")
+        case _:
+            return None  # another role: the parser has refused that already
+
+
+def check_emptied(previous: bytes | None, candidate: bytes, *, name: str) -> Problem | None:
+    """Refuse a file that held something when it was last accepted and now holds nothing."""
+    if previous is None or not previous.strip() or candidate.strip():
+        return None
+    message = f"the file is empty and was not before; {_HOW}, otherwise restore it"
+    return Problem(place=Place(file=name, line=1, col=1), message=message)
+
+
+def check_truncated(previous: bytes | None, candidate: bytes, *, name: str) -> Problem | None:
+    """Refuse a file that is the beginning of its last accepted text and stops in the middle of a line.
+
+    Such a file is half a copy. One that stops at the end of a line looks like an
+    edit, and whether it is valid is for the parser to say.
+    """
+    if previous is None or not candidate or len(candidate) >= len(previous):
+        return None
+    if not previous.startswith(candidate):
+        return None
+    if candidate[-1:] in (b"\n", b"\r") or previous[len(candidate) :][:1] in (b"\n", b"\r"):
+        return None
+    line = candidate.count(b"\n") + 1
+    tail = candidate[candidate.rfind(b"\n") + 1 :]
+    message = f"the file stops in the middle of a line, as half a copy does; write it whole, or {_HOW}"
+    col = len(tail.decode(errors="replace")) + 1
+    return Problem(place=Place(file=name, line=line, col=col), message=message)
+
+
+def _written(state: GatewayState) -> int:
+    return sum(tunnel.declared_by is None for tunnel in state.tunnels)
+
+
+def _lost(before: int, after: int, noun: str) -> Problem | None:
+    if before == 0 or after > 0:
+        return None
+    all_of_them = f"its only {noun}" if before == 1 else f"all of its {before} {noun}s"
+    return Problem(place=None, message=f"the new state removes {all_of_them}; {_HOW}")
