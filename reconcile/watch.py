@@ -1,0 +1,116 @@
+"""File-system changes ring the bell.
+
+Rule: this file only rings. It does not know which file changed or whether any
+did: the source compares contents. So events may be lost, merged or false without
+harm, and two nets hang below them: once a second the watched directories are
+compared with those that should be watched, and every ten seconds the bell rings
+anyway, for file systems that report nothing (NFS, some container mounts).
+
+Directories are watched, not files: editors and configuration tools rename a new
+file over the old one, and a watch on the old one would follow it into the void. A
+directory that is missing is waited for at its nearest ancestor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import anyio
+from anyio import to_thread
+from watchfiles import awatch
+
+POLL_INTERVAL: Final = 10.0
+LOOK_INTERVAL: Final = 1.0
+_DEBOUNCE_MS: Final = 200
+_STEP_MS: Final = 50
+
+
+class Watchable(Protocol):
+    """What says where to look. Blocks on the disk: it is called in a worker thread."""
+
+    def watch_directories(self) -> set[Path]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A directory and its identity: one that was removed and made again is another, and needs a new watch."""
+
+    path: Path
+    device: int
+    inode: int
+
+
+async def watch(
+    source: Watchable,
+    bell: Callable[[], object],
+    *,
+    poll: float = POLL_INTERVAL,
+    look: float = LOOK_INTERVAL,
+) -> None:
+    """Ring ``bell`` whenever the files of ``source`` may have changed. Runs until it is cancelled.
+
+    :param poll: seconds between rings that need no event.
+    :param look: seconds between looks at which directories there are.
+    """
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_ring_regularly, bell, poll)
+        while True:
+            try:
+                await _watch_until_moved(source, bell, look)
+            except (OSError, RuntimeError):
+                # A directory vanished while its watch was set up, the limit of watches is reached
+                # (fs.inotify.max_user_watches), or watchfiles failed inside. The poll carries on.
+                await anyio.sleep(look)
+
+
+async def _ring_regularly(bell: Callable[[], object], interval: float) -> None:
+    while True:
+        await anyio.sleep(interval)
+        bell()
+
+
+async def _watch_until_moved(source: Watchable, bell: Callable[[], object], look: float) -> None:
+    """Ring on every event, until other directories are to be watched."""
+    watched = await to_thread.run_sync(_arrange, source)
+    batches = awatch(
+        *sorted(directory.path for directory in watched),
+        watch_filter=None,  # the default one hides names such as *.swp, behind which a rename may hide
+        debounce=_DEBOUNCE_MS,
+        step=_STEP_MS,
+        rust_timeout=max(1, int(look * 1000)),
+        yield_on_timeout=True,
+        recursive=False,
+    )
+    async with aclosing(batches):
+        is_first = True
+        async for batch in batches:
+            # The first batch is the first sign that the watch is set up: what happened before went unseen.
+            if batch or is_first:
+                bell()
+            is_first = False
+            if await to_thread.run_sync(_arrange, source) != watched:
+                bell()
+                return
+
+
+def _arrange(source: Watchable) -> frozenset[_Watched]:
+    return frozenset(_existing(directory) for directory in source.watch_directories())
+
+
+def _existing(directory: Path) -> _Watched:
+    """That directory, or its nearest ancestor that is there.
+
+    :raises OSError: if not even the root can be looked at.
+    """
+    for candidate in (directory, *directory.parents):
+        try:
+            if candidate.is_dir():
+                status = candidate.stat()
+                return _Watched(path=candidate, device=status.st_dev, inode=status.st_ino)
+        except OSError:
+            continue
+    raise FileNotFoundError(f"no directory on the way to {directory} can be read")

@@ -1,0 +1,189 @@
+"""File-system changes ring the bell."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import from_thread
+
+from reconcile import watch as watch_module
+from reconcile.hops import directories_on_the_way
+from reconcile.watch import watch
+
+pytestmark = pytest.mark.anyio
+
+FOREVER = 3600.0
+
+
+class Watched:
+    """What is watched, and the bell that is rung for it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rings = 0
+        self._looks_since_ring = 0
+        self._changed = anyio.Event()
+        self.trouble: list[Exception] = []
+
+    def watch_directories(self) -> set[Path]:
+        from_thread.run_sync(self._note_look)
+        if self.trouble:
+            raise self.trouble.pop()
+        return directories_on_the_way(self._path)
+
+    def ring(self) -> None:
+        self._rings += 1
+        self._looks_since_ring = 0
+        self._wake()
+
+    def _note_look(self) -> None:
+        self._looks_since_ring += 1
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        with anyio.fail_after(20):
+            while not condition():
+                await self._changed.wait()
+
+    async def at_rest(self) -> None:
+        """Until the watch is set up: it looks and looks, and nothing rings."""
+        self._looks_since_ring = 0
+        await self.until(lambda: self._looks_since_ring > 3)
+
+    async def rung(self, times: int = 1) -> None:
+        """Until it has rung that often from now on."""
+        wanted = self._rings + times
+        await self.until(lambda: self._rings >= wanted)
+
+
+@asynccontextmanager
+async def watching(path: Path, *, poll: float = FOREVER) -> AsyncIterator[Watched]:
+    watched = Watched(path)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: watch(watched, watched.ring, poll=poll, look=0.05))
+        yield watched
+        tasks.cancel_scope.cancel()
+
+
+async def test_it_rings_once_the_watch_is_set_up_because_nobody_looked_before(tmp_path: Path) -> None:
+    async with watching(tmp_path / "gw.yaml") as watched:
+        await watched.rung()
+
+
+async def test_writing_renaming_and_removing_all_ring(tmp_path: Path) -> None:
+    file = tmp_path / "gw.yaml"
+    async with watching(file) as watched:
+        await watched.at_rest()
+        file.write_text("one")
+        await watched.rung()
+        await watched.at_rest()
+        (tmp_path / "4913~").write_text("two")
+        (tmp_path / "4913~").replace(file)
+        await watched.rung()
+        await watched.at_rest()
+        file.unlink()
+        await watched.rung()
+
+
+async def test_reading_the_file_does_not_ring(tmp_path: Path) -> None:
+    file = tmp_path / "gw.yaml"
+    file.write_text("one")
+    async with watching(file) as watched:
+        await watched.at_rest()
+        file.read_text()
+        # A ring would start the count of looks again, and a turn that reads would ring for ever.
+        await watched.at_rest()
+        assert watched._rings == 1
+
+
+async def test_it_follows_the_links_of_kubernetes_from_one_swap_to_the_next(tmp_path: Path) -> None:
+    def swap(version: str) -> None:
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "gw.yaml").write_text(version)
+        (tmp_path / "..data_tmp").symlink_to(version)
+        (tmp_path / "..data_tmp").replace(tmp_path / "..data")
+
+    swap("..1")
+    (tmp_path / "gw.yaml").symlink_to("..data/gw.yaml")
+    async with watching(tmp_path / "gw.yaml") as watched:
+        for version in ("..2", "..3"):
+            await watched.at_rest()
+            swap(version)
+            await watched.rung()
+        await watched.at_rest()
+        (tmp_path / "..3" / "gw.yaml").write_text("edited in place")
+        await watched.rung()
+
+
+async def test_a_directory_that_vanishes_and_returns_is_watched_again(tmp_path: Path) -> None:
+    directory = tmp_path / "etc"
+    directory.mkdir()
+    async with watching(directory / "gw.yaml") as watched:
+        await watched.at_rest()
+        shutil.rmtree(directory)
+        await watched.rung()
+        await watched.at_rest()
+        directory.mkdir()
+        await watched.rung()
+        await watched.at_rest()
+        (directory / "gw.yaml").write_text("back")
+        await watched.rung()
+
+
+async def test_a_directory_that_is_replaced_by_another_is_watched_in_its_place(tmp_path: Path) -> None:
+    directory, other = tmp_path / "a" / "etc", tmp_path / "other"
+    directory.mkdir(parents=True)
+    (other / "etc").mkdir(parents=True)
+    async with watching(directory / "gw.yaml") as watched:
+        await watched.at_rest()
+        # Renaming an ancestor tells nobody who watches the directory itself.
+        (tmp_path / "a").rename(tmp_path / "gone")
+        other.rename(tmp_path / "a")
+        await watched.rung()
+        await watched.at_rest()
+        (directory / "gw.yaml").write_text("new")
+        await watched.rung()
+
+
+async def test_a_directory_that_never_existed_is_waited_for(tmp_path: Path) -> None:
+    async with watching(tmp_path / "mnt" / "etc" / "gw.yaml") as watched:
+        await watched.at_rest()
+        (tmp_path / "mnt" / "etc").mkdir(parents=True)
+        await watched.rung()
+
+
+async def test_it_rings_regularly_without_any_event(tmp_path: Path) -> None:
+    async with watching(tmp_path / "gw.yaml", poll=0.01) as watched:
+        await watched.rung(5)
+
+
+@pytest.mark.parametrize("trouble", [PermissionError("no"), RuntimeError("watch limit reached")])
+async def test_trouble_with_the_watch_is_survived(tmp_path: Path, trouble: Exception) -> None:
+    async with watching(tmp_path / "gw.yaml") as watched:
+        await watched.at_rest()
+        watched.trouble.append(trouble)
+        await watched.until(lambda: not watched.trouble)
+        await watched.at_rest()
+        (tmp_path / "gw.yaml").write_text("x")
+        await watched.rung()
+
+
+async def test_the_poll_goes_on_where_nothing_can_be_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*paths: Path, **options: object) -> None:
+        raise OSError(28, "OS file watch limit reached")
+
+    monkeypatch.setattr(watch_module, "awatch", refuse)
+
+    async with watching(tmp_path / "gw.yaml", poll=0.01) as watched:
+        await watched.rung(5)
