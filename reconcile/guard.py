@@ -2,7 +2,7 @@
 
 Rule: this file alone decides what is refused although it is valid. It compares
 what was accepted with what came next and nothing else, and every refusal says how
-to get past it: ``allow_empty: true``.
+to get past it: ``allow_empty: true``. An empty file needs no guard: it is not valid.
 """
 
 from __future__ import annotations
@@ -29,14 +29,6 @@ def guard(previous: State | None, candidate: State) -> Problem | None:
             return _lost(len(previous.services), len(candidate.services), "service")
         case _:
             return None  # another role: the parser has refused that already
-
-
-def check_emptied(previous: bytes | None, candidate: bytes, *, name: str) -> Problem | None:
-    """Refuse a file that held something when it was last accepted and now holds nothing."""
-    if previous is None or not previous.strip() or candidate.strip():
-        return None
-    message = f"the file is empty and was not before; {_HOW}, otherwise restore it"
-    return Problem(place=Place(file=name, line=1, col=1), message=message)
 
 
 def check_truncated(previous: bytes | None, candidate: bytes, *, name: str) -> Problem | None:

@@ -17,15 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from schemas.errors import Place, Problem, TidegateError
-
-SIZE_LIMIT: Final = 10 * 1024 * 1024
-"""Bytes in one file. Ten thousand tunnels take about two million."""
+from schemas.errors import Place, Problem, StateError, TidegateError
+from schemas.text import MAX_BYTES, syntax_for
 
 FRAGMENT_LIMIT: Final = 1000
 """Files in a directory of fragments."""
-
-SUFFIXES: Final = (".yaml", ".yml", ".toml", ".json")
 
 # Enough to outlast a copy of a few files; a directory that never rests is looked at again on the next ring.
 _ATTEMPTS: Final = 3
@@ -108,15 +104,19 @@ def fragments(path: Path, *, owned: Path | None = None) -> tuple[Path, ...]:
     if not path.is_dir():
         return (path,)
     ours = owned.name if owned is not None and owned.parent.resolve() == path.resolve() else None
-    found = [
-        entry
-        for entry in path.iterdir()
-        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.name != ours
-    ]
+    found = [entry for entry in path.iterdir() if _is_state_file(entry.name) and entry.name != ours]
     return tuple(sorted(found, key=lambda entry: entry.name))
 
 
-def read_regular(path: Path, *, name: str, limit: int = SIZE_LIMIT) -> tuple[bytes, os.stat_result]:
+def _is_state_file(name: str) -> bool:
+    try:
+        syntax_for(name)
+    except StateError:
+        return False
+    return not name.startswith(".")
+
+
+def read_regular(path: Path, *, name: str, limit: int = MAX_BYTES) -> tuple[bytes, os.stat_result]:
     """The bytes of a regular file, and what it looked like when they were read.
 
     :raises FileNotFoundError: if there is nothing at that path.
@@ -175,8 +175,9 @@ def _listed(path: Path, owned: Path | None) -> tuple[Path, ...]:
     except OSError as error:
         raise UnreadableError(str(path), _explain(error)) from error
     if not files:
-        wanted = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
-        raise UnreadableError(str(path), f"this directory holds no state files; put one into it ({wanted})")
+        raise UnreadableError(
+            str(path), "this directory holds no state files; put one into it (*.yaml, *.toml, *.json)"
+        )
     if len(files) > FRAGMENT_LIMIT:
         raise UnreadableError(
             str(path), f"this directory holds more than {FRAGMENT_LIMIT} state files; merge some"

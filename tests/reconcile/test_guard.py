@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconcile.guard import check_emptied, check_truncated, guard
+from reconcile.guard import check_truncated, guard
 from schemas.errors import Place
 from schemas.state import State
 
@@ -60,22 +60,6 @@ def test_a_client_that_loses_every_service_is_refused_too() -> None:
 
     assert problem is not None
     assert "all of its 2 services" in problem.message
-
-
-@pytest.mark.parametrize("after", [b"", b"\n", b"  \r\n\t\n"])
-def test_a_file_that_has_become_empty_is_refused(after: bytes) -> None:
-    problem = check_emptied(b"tidegate: 1\n", after, name="gw.yaml")
-
-    assert problem is not None
-    assert problem.place == Place("gw.yaml", 1, 1)
-    assert "allow_empty: true" in problem.message
-
-
-@pytest.mark.parametrize(
-    ("before", "after"), [(None, b""), (b"", b""), (b"\n", b""), (b"a: 1\n", b"a: 2\n"), (b"", b"a: 1")]
-)
-def test_a_file_that_has_not_lost_its_content_is_let_through(before: bytes | None, after: bytes) -> None:
-    assert check_emptied(before, after, name="gw.yaml") is None
 
 
 TEXT = "tidegate: 1\nname: größe\nend: 12\n".encode()

@@ -90,7 +90,7 @@ def test_a_path_through_a_file_is_a_problem(file: Path) -> None:
 
 def test_a_directory_without_state_files_is_a_problem(tmp_path: Path) -> None:
     assert refusal(tmp_path) == (
-        "this directory holds no state files; put one into it (*.yaml, *.yml, *.toml, *.json)"
+        "this directory holds no state files; put one into it (*.yaml, *.toml, *.json)"
     )
 
 
