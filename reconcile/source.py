@@ -1,0 +1,185 @@
+"""Where desired state comes from.
+
+Rule: a reading is accepted as a whole or not at all. This file alone decides which
+state counts, and counts its generations: from 1, one more each time that other
+content is accepted. Whatever is wrong with the newest reading is told beside the
+last accepted state, never in its place.
+
+``Source`` is the seam for other stores; ``FileSource`` is the one for files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, assert_never
+
+import anyio
+from anyio import to_thread
+
+from schemas.errors import Problem, StateError
+from schemas.parse import parse_client, parse_gateway
+from schemas.roles import Role
+from schemas.state import State
+from schemas.text import Document, read_document, syntax_for
+
+from .guard import check_truncated, guard
+from .hops import directories_on_the_way
+from .reading import Snapshot, StateText, UnreadableError, fragments, take_snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What a reading gave: the state that counts now, and what is wrong with the files."""
+
+    generation: int  # 0: nothing was accepted yet
+    state: State | None  # the last accepted one, None if there never was one
+    problems: tuple[Problem, ...]  # of this reading; empty if it was accepted
+    digest: str  # of the accepted content, "" if there is none
+    fresh: bool  # whether this reading made the generation
+
+
+NOTHING_LOADED: Final = Loaded(generation=0, state=None, problems=(), digest="", fresh=False)
+
+
+class Source(Protocol):
+    """Desired state, and where to look for changes of it."""
+
+    async def load(self) -> Loaded:
+        """Read again. What can go wrong with the content or its store is a problem, not an exception."""
+        ...
+
+    def watch_directories(self) -> set[Path]:
+        """The directories in which a change may change the state. Blocks on the disk."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Accepted:
+    state: State
+    digest: str
+    texts: Mapping[str, bytes]  # by name, for the guard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdict:
+    """What is to be said of one content. The same content is not judged twice."""
+
+    digest: str
+    accepted: _Accepted | None
+    problems: tuple[Problem, ...]
+
+
+class FileSource:
+    """State files on disk: one file, or a directory of fragments.
+
+    :param role: whose files these are.
+    :param owned: the fragment in which Tidegate keeps what was declared through the API; it need not exist.
+    """
+
+    def __init__(self, path: Path, *, role: Role, owned: Path | None = None) -> None:
+        self._path = path
+        self._role = role
+        self._owned = owned
+        self._accepted: _Accepted | None = None
+        self._generation = 0
+        self._verdict: _Verdict | None = None
+        self._turnstile = anyio.Lock()  # generations are counted by one reading at a time
+
+    async def load(self) -> Loaded:
+        async with self._turnstile:
+            try:
+                snapshot = await to_thread.run_sync(self._read)
+                if self._verdict is None or self._verdict.digest != snapshot.digest:
+                    self._verdict = await to_thread.run_sync(self._judge, snapshot)
+            except UnreadableError as error:
+                return self._loaded((error.problem,), fresh=False)
+            candidate = self._verdict.accepted
+            if candidate is None or candidate is self._accepted:
+                return self._loaded(self._verdict.problems, fresh=False)
+            self._accepted = candidate
+            self._generation += 1
+            return self._loaded((), fresh=True)
+
+    def watch_directories(self) -> set[Path]:
+        found = directories_on_the_way(self._path)
+        if self._owned is not None:
+            found |= directories_on_the_way(self._owned)
+        if self._path.is_dir():
+            found.add(self._path.resolve())
+            for fragment in fragments(self._path, owned=self._owned):
+                found |= directories_on_the_way(fragment)
+        return found
+
+    def _loaded(self, problems: tuple[Problem, ...], *, fresh: bool) -> Loaded:
+        accepted = self._accepted
+        return Loaded(
+            generation=self._generation,
+            state=None if accepted is None else accepted.state,
+            problems=problems,
+            digest="" if accepted is None else accepted.digest,
+            fresh=fresh,
+        )
+
+    def _read(self) -> Snapshot:
+        return take_snapshot(self._path, owned=self._owned)
+
+    def _judge(self, snapshot: Snapshot) -> _Verdict:
+        accepted = self._accepted
+        if accepted is not None and accepted.digest == snapshot.digest:
+            return _Verdict(digest=snapshot.digest, accepted=accepted, problems=())
+        state, problems = _parse(snapshot.texts, self._role)
+        if accepted is not None and (state is None or not state.allow_empty):
+            problems = (*_damage(accepted, snapshot.texts), *problems)
+            refusal = None if state is None else guard(accepted.state, state)
+            if refusal is not None:
+                problems = (*problems, refusal)
+        if state is None or problems:
+            return _Verdict(digest=snapshot.digest, accepted=None, problems=problems)
+        texts = {text.name: text.data for text in snapshot.texts}
+        candidate = _Accepted(state=state, digest=snapshot.digest, texts=texts)
+        return _Verdict(digest=snapshot.digest, accepted=candidate, problems=())
+
+
+def _parse(texts: Sequence[StateText], role: Role) -> tuple[State | None, tuple[Problem, ...]]:
+    documents: list[Document] = []
+    problems: list[Problem] = []
+    for text in texts:
+        try:
+            documents.append(
+                read_document(
+                    text.data,
+                    name=text.name,
+                    directory=text.directory,
+                    syntax=syntax_for(text.name),
+                    owned=text.owned,
+                )
+            )
+        except StateError as error:
+            problems.extend(error.problems)
+    if problems:
+        return None, tuple(problems)
+    try:
+        return _parser(role)(documents), ()
+    except StateError as error:
+        return None, error.problems
+
+
+def _parser(role: Role) -> Callable[[Sequence[Document]], State]:
+    match role:
+        case Role.GATEWAY:
+            return parse_gateway
+        case Role.CLIENT:
+            return parse_client
+    assert_never(role)
+
+
+def _damage(accepted: _Accepted, texts: Sequence[StateText]) -> tuple[Problem, ...]:
+    """Files that look as if a copy had broken off. The owned fragment is only ever replaced whole."""
+    checked = (
+        check_truncated(accepted.texts.get(text.name), text.data, name=text.name)
+        for text in texts
+        if not text.owned
+    )
+    return tuple(problem for problem in checked if problem is not None)
