@@ -41,6 +41,9 @@ class FakeActuator:
     def mend_key(self, key: Key) -> None:
         del self._broken[key]
 
+    def mend_all(self) -> None:
+        self._broken.clear()
+
     def hold_key(self, key: Key) -> Hold:
         """Let the next action on the key wait."""
         self._holds[key] = Hold()

@@ -1,0 +1,227 @@
+"""Turn after turn: load, observe, plan, execute, verify, report.
+
+Rule: this file alone decides when a turn begins. It is rung (by the watcher, by
+the API, by an actuator that has news), or a failed resource is due for its retry,
+or the slow resync has come, which heals drift that nobody rang for. Whatever the
+occasion, a turn is the same: it looks at what is wanted and what runs, so bells
+merge and none carries a meaning.
+
+A reading that fails in any way is a problem in the status and changes nothing: the
+turn goes on with the last accepted state. Without one nothing is planned, because
+a state that is not known is not an empty one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+import anyio
+
+from schemas.errors import Problem, TidegateError
+from schemas.state import State
+
+from .actuator import Actuator
+from .desired import Key, Spec, resources
+from .execute import Outcome, execute
+from .observed import ObservedState, Phase
+from .plan import make_plan
+from .retrying import Retries
+from .source import NOTHING_LOADED, Loaded, Source
+
+RESYNC_INTERVAL: Final = 30.0
+_NO_KEYS: Final[Mapping[Key, str]] = MappingProxyType({})
+
+
+class ReconcilerStoppedError(TidegateError):
+    """The loop has ended, so the turn that was waited for will never come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One turn, after it has ended."""
+
+    number: int  # counted from 1
+    state: State | None  # the accepted one, None if there never was one
+    generation: int  # 0: no state was accepted yet
+    fresh: bool  # whether this turn accepted that generation
+    problems: tuple[Problem, ...]  # of the newest reading
+    outcomes: tuple[Outcome, ...]  # of the actions of this turn
+    observed: ObservedState  # after them
+    failed: Mapping[Key, str]  # what is not in force because it failed, now or earlier, and why
+    in_force: bool  # whether the machine is exactly as the generation asks
+    defect: Exception | None = field(default=None, compare=False)
+    """What the source raised, if it raised anything at all; log it with its traceback."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileStatus:
+    """How things stood when the last turn ended."""
+
+    state: State | None = None  # the accepted one, None if there never was one
+    generation: int = 0
+    observed_generation: int = 0  # the last generation that was in force as a whole
+    digest: str = ""
+    loaded_at: datetime | None = None  # when that generation was accepted
+    problems: tuple[Problem, ...] = ()  # of the newest reading
+    failed: Mapping[Key, str] = field(default_factory=lambda: _NO_KEYS)
+    turn: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    done: anyio.Event = field(default_factory=anyio.Event)
+    turn: Turn | None = None
+
+
+class Reconciler:
+    """The loop of one role.
+
+    :param resync: seconds between two turns that nobody rang for.
+    :param random: gives numbers from 0 up to 1, for the jitter of retries.
+    :param clock: gives the time, for ``loaded_at``.
+    :param report: called with each turn when it has ended. It may not block; what it raises ends the loop.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        actuator: Actuator,
+        *,
+        resync: float = RESYNC_INTERVAL,
+        random: Callable[[], float],
+        clock: Callable[[], datetime],
+        report: Callable[[Turn], None],
+    ) -> None:
+        self._source = source
+        self._actuator = actuator
+        self._resync = resync
+        self._clock = clock
+        self._report = report
+        self._retries = Retries(random=random, patience=resync)
+        self._loaded: Loaded = NOTHING_LOADED
+        self._begun = 0
+        self._bell = anyio.Event()
+        self._last: Turn | None = None
+        self._waiters: dict[int, _Waiter] = {}
+        self._is_stopped = False
+        self._status = ReconcileStatus()
+
+    @property
+    def status(self) -> ReconcileStatus:
+        """A snapshot; a later turn makes another."""
+        return self._status
+
+    def ring(self) -> int:
+        """Ask for a turn, from the thread of the event loop.
+
+        :returns: the number of the first turn that surely sees what was done before the ring.
+        """
+        self._bell.set()
+        return self._begun + 1
+
+    async def wait_turn(self, number: int) -> Turn:
+        """The turn of that number, once it has ended; the last one, if it ended before this call.
+
+        :raises ReconcilerStoppedError: if the loop ends first.
+        """
+        if self._last is not None and self._last.number >= number:
+            return self._last
+        if self._is_stopped:
+            raise ReconcilerStoppedError("the agent is stopping; ask again once it runs")
+        waiter = self._waiters.setdefault(number, _Waiter())
+        await waiter.done.wait()
+        if waiter.turn is None:
+            raise ReconcilerStoppedError("the agent is stopping; ask again once it runs")
+        return waiter.turn
+
+    async def run(self) -> None:
+        """Turn until cancelled. The first turn begins at once."""
+        try:
+            while True:
+                turn = await self._take_turn()
+                self._report(turn)
+                now = anyio.current_time()
+                deadline = min(now + self._resync, self._retries.next_due())
+                with anyio.CancelScope(deadline=deadline):
+                    await self._bell.wait()
+        finally:
+            self._is_stopped = True
+            for waiter in self._waiters.values():
+                waiter.done.set()
+
+    async def _take_turn(self) -> Turn:
+        self._begun += 1
+        self._bell = anyio.Event()  # a ring from here on is for the next turn
+        loaded, defect = await self._load()
+        if loaded.fresh:
+            # Somebody changed something: what failed before may work now.
+            self._retries.release()
+        outcomes: tuple[Outcome, ...] = ()
+        desired: Mapping[Key, Spec] = {}
+        if loaded.state is not None:
+            desired = resources(loaded.state)
+            held = self._retries.held(desired, now=anyio.current_time())
+            plan = make_plan(desired, self._actuator.observe(), held=held)
+            outcomes = await execute(plan, self._actuator)
+            self._retries.note(outcomes, held=held, now=anyio.current_time())
+        observed = MappingProxyType(dict(self._actuator.observe()))
+        failed = _failed(self._retries.messages(), observed)
+        turn = Turn(
+            number=self._begun,
+            state=loaded.state,
+            generation=loaded.generation,
+            fresh=loaded.fresh,
+            problems=loaded.problems,
+            outcomes=outcomes,
+            observed=observed,
+            failed=failed,
+            in_force=loaded.state is not None and not failed and _is_in_force(desired, observed),
+            defect=defect,
+        )
+        self._finish(turn, loaded)
+        return turn
+
+    async def _load(self) -> tuple[Loaded, Exception | None]:
+        try:
+            self._loaded = await self._source.load()
+        except Exception as error:  # noqa: BLE001  whatever a reading raises, the last good state stays in force
+            message = f"the state could not be read ({type(error).__name__}: {error}); it is read again soon"
+            problem = Problem(place=None, message=" ".join(message.split()))
+            self._loaded = replace(self._loaded, problems=(problem,), fresh=False)
+            return self._loaded, error
+        return self._loaded, None
+
+    def _finish(self, turn: Turn, loaded: Loaded) -> None:
+        before = self._status
+        self._status = ReconcileStatus(
+            state=loaded.state,
+            generation=loaded.generation,
+            observed_generation=loaded.generation if turn.in_force else before.observed_generation,
+            digest=loaded.digest,
+            loaded_at=self._clock() if loaded.fresh else before.loaded_at,
+            problems=loaded.problems,
+            failed=turn.failed,
+            turn=turn.number,
+        )
+        self._last = turn
+        for number in [number for number in self._waiters if number <= turn.number]:
+            waiter = self._waiters.pop(number)
+            waiter.turn = turn
+            waiter.done.set()
+
+
+def _failed(remembered: Mapping[Key, str], observed: ObservedState) -> Mapping[Key, str]:
+    # What the actuator shows is newer than what an outcome said.
+    shown = {key: seen.message for key, seen in observed.items() if seen.phase is Phase.FAILED}
+    return MappingProxyType({**remembered, **shown})
+
+
+def _is_in_force(desired: Mapping[Key, Spec], observed: ObservedState) -> bool:
+    """Whether exactly what is desired runs: nothing less, nothing else, nothing more, nothing in flight."""
+    return desired.keys() == observed.keys() and all(
+        observed[key].phase is Phase.OPEN and observed[key].spec == spec for key, spec in desired.items()
+    )
