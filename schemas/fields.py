@@ -50,10 +50,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong inside one field; ``path`` leads from the field to it."""
+    """Something wrong inside one field; ``path`` leads from the field to it, with ``key`` to its key."""
 
     message: str
     path: tuple[str | int, ...] = ()
+    key: bool = False
 
 
 def fail(faults: Iterable[Fault]) -> NoReturn:
@@ -77,13 +78,17 @@ def parse_services(value: object, *, directory: str) -> tuple[tuple[ServiceName,
     services: list[tuple[ServiceName, Target]] = []
     faults: list[Fault] = []
     for name, target in value.items():
-        if not isinstance(target, str):
-            faults.append(Fault(_misplaced(target, "the address of a service", '"127.0.0.1:8443"'), (name,)))
+        try:
+            check_name(name)
+        except ValueError as error:
+            faults.append(Fault(str(error), (name,), key=True))
             continue
         try:
-            services.append((ServiceName(check_name(name)), _resolved(parse_target(target), directory)))
+            if not isinstance(target, str):
+                raise ValueError(_misplaced(target, "an address", '"127.0.0.1:8443"'))
+            services.append((ServiceName(name), _resolved(parse_target(target), directory)))
         except ValueError as error:
-            faults.append(Fault(str(error), (name,)))
+            faults.append(Fault(f"the service {quote(name)}: {error}", (name,)))
     if faults:
         fail(faults)
     return tuple(sorted(services, key=lambda service: service[0]))

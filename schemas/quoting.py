@@ -24,17 +24,29 @@ def quote(text: str) -> str:
 
 
 def describe(value: object) -> str:
-    """What kind of thing a value from a file is, in words: ``the number 22``, ``a list``."""
+    """What a value from a file is, in words: ``the number 22``, ``the text "x"``, ``a list``."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float() if abs(value) < 10**15:  # Python refuses to print the longest integers
+            return f"the number {value}"
+        case str() if PEM_START not in value:
+            return f"the text {quote(value)}"
+        case _:
+            return kind(value)
+
+
+def kind(value: object) -> str:
+    """What kind of thing a value from a file is, without showing it."""
     match value:
         case None:
             return "no value"
         case bool():
-            return "true" if value else "false"
+            return "a truth value"
         case int() | float():
-            # An integer may have more digits than Python is willing to print.
-            return f"the number {value}" if abs(value) < 10**15 else "a very large number"
+            return "a number"
         case str():
-            return f"the text {quote(value)}"
+            return "a text"
         case list() | tuple():
             return "a list" if value else "an empty list"
         case dict():

@@ -1,0 +1,179 @@
+"""What must hold between the entries of a state.
+
+Rule: pure, and every violation is found in one pass. Each check looks a key up
+in a dict of what came before, so ten thousand tunnels cost ten thousand steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias, assert_never
+
+from .errors import Place, Problem
+from .names import ListenAddress, TunnelName
+from .positions import Path
+from .quoting import quote
+from .state import ClientEntry, ClientState, GatewaySettings, GatewayState, State, Tunnel
+from .suggest import suggest
+
+#: Gives the place of a path in the whole state, for example ``("tunnels", 3, "listen", 0)``.
+#: An index after ``listen``, ``control`` or ``management`` counts addresses, not texts.
+Where: TypeAlias = Callable[[Path], Place]
+
+# Looking for a similar name among n is n comparisons of texts; the first guesses are plenty to act on.
+_MOST_COMPARISONS: Final = 20_000
+
+
+def check_rules(state: State, where: Where) -> list[Problem]:
+    """Every rule that a complete state breaks; empty if it may come into force."""
+    match state:
+        case GatewayState():
+            return check_gateway_rules(state.gateway, state.clients, state.tunnels, where)
+        case ClientState():
+            return []  # one mapping holds the services, so their names are unique already
+        case _:
+            assert_never(state)
+
+
+def check_gateway_rules(
+    gateway: GatewaySettings | None,
+    clients: Sequence[ClientEntry] | None,
+    tunnels: Sequence[Tunnel],
+    where: Where,
+) -> list[Problem]:
+    """Every rule that the parts of a gateway's state break; a part that could not be read may be left out."""
+    return [
+        *_names_are_unique(tunnels, where),
+        *_client_ids_are_unique(clients or (), where),
+        *_clients_are_declared(clients, tunnels, where),
+        *_routes_are_unique(tunnels, where),
+        *_addresses_fit_together(gateway, tunnels, where),
+    ]
+
+
+def _names_are_unique(tunnels: Sequence[Tunnel], where: Where) -> Iterator[Problem]:
+    first: dict[TunnelName, int] = {}
+    for index, tunnel in enumerate(tunnels):
+        before = first.setdefault(tunnel.name, index)
+        if before != index:
+            yield Problem(
+                where(("tunnels", index, "name")),
+                f"another tunnel has the name {quote(tunnel.name)} already; rename one of them",
+                see=where(("tunnels", before, "name")),
+            )
+
+
+def _client_ids_are_unique(clients: Sequence[ClientEntry], where: Where) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, client in enumerate(clients):
+        before = first.setdefault(client.id, index)
+        if before != index:
+            yield Problem(
+                where(("clients", index, "id")),
+                f"the client {quote(client.id)} is declared already; remove one of the two",
+                see=where(("clients", before, "id")),
+            )
+
+
+def _clients_are_declared(
+    clients: Sequence[ClientEntry] | None, tunnels: Sequence[Tunnel], where: Where
+) -> Iterator[Problem]:
+    if clients is None:
+        return
+    declared = frozenset(client.id for client in clients)
+    options = tuple(sorted(declared))
+    compared = 0
+    for index, tunnel in enumerate(tunnels):
+        for choice, client in enumerate(tunnel.client):
+            if client in declared:
+                continue
+            compared += len(options)
+            guess = suggest(client, options) if compared <= _MOST_COMPARISONS else None
+            advice = f"did you mean {quote(guess)}?" if guess is not None else "add it there"
+            yield Problem(
+                where(("tunnels", index, "client", choice)),
+                f"the client {quote(client)} is not declared in clients; {advice}",
+            )
+
+
+def _routes_are_unique(tunnels: Sequence[Tunnel], where: Where) -> Iterator[Problem]:
+    """On one address, a hostname (or none: the default route) leads to one tunnel."""
+    first: dict[tuple[ListenAddress, str | None], int] = {}
+    for index, tunnel in enumerate(tunnels):
+        reported: set[tuple[str | None, int]] = set()  # ":443" is two addresses and one mistake
+        for at, address in enumerate(tunnel.listen):
+            for hostname in tunnel.hostname or (None,):
+                before = first.setdefault((address, hostname), index)
+                if before == index or (hostname, before) in reported:
+                    continue
+                reported.add((hostname, before))
+                other = tunnels[before]
+                if hostname is None:
+                    yield Problem(
+                        where(("tunnels", index, "listen", at)),
+                        f"{address} leads to the tunnel {quote(other.name)} already; "
+                        "give one of them a hostname or another port",
+                        see=where(("tunnels", before, "listen", other.listen.index(address))),
+                    )
+                else:
+                    yield Problem(
+                        where(("tunnels", index, "hostname", tunnel.hostname.index(hostname))),
+                        f"{quote(hostname)} on {address} leads to the tunnel {quote(other.name)} already; "
+                        "keep it in one of them",
+                        see=where(("tunnels", before, "hostname", other.hostname.index(hostname))),
+                    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """An address that something asks for. ``shared`` ones may be asked for by several tunnels."""
+
+    address: ListenAddress
+    path: Path
+    by: str
+    shared: bool
+
+
+def _addresses_fit_together(
+    gateway: GatewaySettings | None, tunnels: Sequence[Tunnel], where: Where
+) -> Iterator[Problem]:
+    """One socket an address: not two owners of it, and not "every address" beside one of them."""
+    ports: dict[tuple[int, int], dict[str, _Use]] = {}  # by family and port, then by host: who was first
+    for use in _uses(gateway, tunnels):
+        address = use.address
+        hosts = ports.setdefault((address.family, address.port), {})
+        other = hosts.get(address.host)
+        if other is not None and not (use.shared and other.shared):
+            yield Problem(
+                where(use.path),
+                f"{address} is taken by {other.by}; choose another port",
+                see=where(other.path),
+            )
+        elif other is None and (beside := _overlapping(address, hosts)) is not None:
+            yield Problem(
+                where(use.path),
+                f"{address} cannot be open beside {beside.address} of {beside.by}, "
+                "because one of them is every address; write the same address or choose another port",
+                see=where(beside.path),
+            )
+        hosts.setdefault(address.host, use)
+
+
+def _overlapping(address: ListenAddress, hosts: Mapping[str, _Use]) -> _Use | None:
+    """Whoever uses the same port of another address that the kernel will not open beside this one."""
+    if address.is_wildcard:
+        return next(iter(hosts.values()), None)
+    return hosts.get("::" if address.family == 6 else "0.0.0.0")  # noqa: S104 - looked up, not bound
+
+
+def _uses(gateway: GatewaySettings | None, tunnels: Sequence[Tunnel]) -> Iterator[_Use]:
+    if gateway is not None:
+        for at, address in enumerate(gateway.control):
+            yield _Use(address, ("gateway", "control", at), "gateway.control", shared=False)
+        for at, address in enumerate(gateway.management):
+            yield _Use(address, ("gateway", "management", at), "gateway.management", shared=False)
+    for index, tunnel in enumerate(tunnels):
+        by = f"the tunnel {quote(tunnel.name)}"
+        for at, address in enumerate(tunnel.listen):
+            yield _Use(address, ("tunnels", index, "listen", at), by, shared=True)

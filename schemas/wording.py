@@ -1,0 +1,110 @@
+"""What pydantic found wrong with a section, in our own words and with its places.
+
+Rule: pydantic finds, this file speaks. One sentence a problem, which says what to
+write. A value under ``tls`` is never shown, whatever it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from .errors import Problem
+from .fields import FAULTS, Fault
+from .positions import Path
+from .quoting import describe, kind, quote
+from .state import ClientEntry, ClientSettings, GatewaySettings, TlsClient, TlsGateway, Tunnel
+from .suggest import LONGEST_GUESS, suggest
+from .text import Document
+
+_NOUNS: Final[dict[type[BaseModel], str]] = {
+    GatewaySettings: "the section gateway",
+    ClientSettings: "the section client",
+    TlsGateway: "the section tls",
+    TlsClient: "the section tls",
+    Tunnel: "this tunnel",
+    ClientEntry: "this client",
+}
+_TLS: Final[dict[type[BaseModel], type[BaseModel]]] = {GatewaySettings: TlsGateway, ClientSettings: TlsClient}
+
+
+def problems_in(
+    error: ValidationError, model: type[BaseModel], value: object, *, document: Document, path: Path
+) -> Iterator[Problem]:
+    """Every problem in one section or entry of a document: ``value``, which stands at ``path``."""
+    for found in error.errors(include_url=False, include_input=False):
+        yield from _problems(found, model, value, document, path)
+
+
+def unknown_key(key: str, known: Iterable[str], *, of: str) -> str:
+    """What to say about a key that does not exist among the keys ``of`` something."""
+    options = tuple(known)
+    if len(key) > LONGEST_GUESS:
+        # Not a misspelled key: a value that lost its key, perhaps a secret one.
+        return f"unknown key of {len(key)} characters; the keys of {of} are {', '.join(options)}"
+    name, colon, _ = key.partition(":")
+    if colon and name in options:
+        return f"unknown key {quote(key)}; write a space after the colon"
+    guess = suggest(key, options)
+    if guess is not None:
+        return f"unknown key {quote(key)}; did you mean {quote(guess)}?"
+    return f"unknown key {quote(key)}; the keys of {of} are {', '.join(options)}"
+
+
+def misplaced(value: object, wanted: str, advice: str) -> str:
+    """What to say about a value of the wrong kind. It quotes the value."""
+    return f"{describe(value)} stands where {wanted} belongs; {advice}"
+
+
+def _problems(
+    found: Mapping[str, Any], model: type[BaseModel], value: object, document: Document, path: Path
+) -> Iterator[Problem]:
+    location: Path = tuple(found["loc"])
+    at = (*path, *location)
+    # The only model inside a model is tls.
+    inner = _TLS[model] if location[:1] == ("tls",) and model in _TLS else None
+    match found["type"]:
+        case "missing":
+            owner = inner if inner is not None and len(location) == 2 else model
+            yield Problem(document.locate(at[:-1]), _missing(str(location[-1]), owner, value))
+        case "extra_forbidden":
+            owner = inner if inner is not None else model
+            known = [name for name in owner.model_fields if name != "declared_by" or document.owned]
+            yield Problem(
+                document.locate(at, key=True), unknown_key(str(location[-1]), known, of=_NOUNS[owner])
+            )
+        case "model_type" if inner is not None:
+            example = _example("tls", model)
+            stands = kind(value.get("tls") if isinstance(value, dict) else None)
+            yield Problem(
+                document.locate(at),
+                f"tls: {stands} stands where a mapping belongs; write, for example, {example}",
+            )
+        case "model_type":
+            needed = ", ".join(name for name, field in model.model_fields.items() if field.is_required())
+            message = misplaced(value, _NOUNS[model].replace("this", "a"), f"write a mapping with {needed}")
+            yield Problem(document.locate(at), message)
+        case kind_of_error if kind_of_error == FAULTS:
+            prefix = ".".join(step for step in location if isinstance(step, str))
+            faults: tuple[Fault, ...] = found["ctx"]["faults"]
+            for fault in faults:
+                place = document.locate((*at, *fault.path), key=fault.key)
+                yield Problem(place, f"{prefix}: {fault.message}" if prefix else fault.message)
+        case _:
+            yield Problem(
+                document.locate(at), "this value cannot be used here; see the state file's reference"
+            )
+
+
+def _missing(name: str, model: type[BaseModel], value: object) -> str:
+    noun = _NOUNS[model]
+    if model is Tunnel and isinstance(value, dict) and isinstance(value.get("name"), str):
+        noun = f"the tunnel {quote(value['name'])}"
+    return f'{noun} has no "{name}"; add it, for example {_example(name, model)}'
+
+
+def _example(name: str, model: type[BaseModel]) -> str:
+    return json.dumps((model.model_fields[name].examples or [""])[0])
