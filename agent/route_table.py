@@ -1,0 +1,110 @@
+"""Which route of a port a host name leads to.
+
+Rule: this file alone decides the precedence of hostnames. A table is built once from the routes of a
+port and never changes; a lookup takes the same time for ten hostnames and for ten thousand, as long as
+they are exact or begin with their only star ("*.example.com").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from reconcile.desired import RouteSpec
+
+
+@dataclass(frozen=True, slots=True)
+class _Glob:
+    """One pattern with a `*`. They sort as they are tried: longest first, then by their text."""
+
+    rank: tuple[int, str]
+    matches: re.Pattern[str]
+    route: RouteSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """The routes of one port. Immutable: a changed port gets another table.
+
+    Exact names beat globs and a longer glob beats a shorter one; of two equally long the alphabetically first
+    wins, and if two tunnels have the same hostname (which the rules of the state file exclude), the
+    alphabetically first tunnel. `*` stands for any characters, dots too, and for none at all.
+
+    The hostname "*" is the shortest glob: it takes every visitor who gives a name that no other
+    hostname takes, before the default route does. Who gives no name is the default route's alone.
+    """
+
+    routes: Sequence[RouteSpec]
+    default: RouteSpec | None = field(init=False, compare=False, repr=False)
+    peeks: bool = field(init=False, compare=False, repr=False)  # False: the first bytes do not matter
+    _exact: Mapping[str, RouteSpec] = field(init=False, compare=False, repr=False)
+    _suffixes: Mapping[str, RouteSpec] = field(init=False, compare=False, repr=False)  # "*.x" as ".x"
+    _globs: tuple[_Glob, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        routes = sorted(self.routes, key=lambda route: route.tunnel)
+        by_hostname: dict[str, RouteSpec] = {}
+        for route in routes:
+            for hostname in route.hostnames:
+                by_hostname.setdefault(_normalized(hostname), route)
+        exact, suffixes, globs = {}, {}, []
+        for hostname, route in by_hostname.items():
+            if "*" not in hostname:
+                exact[hostname] = route
+            elif hostname.startswith("*.") and "*" not in hostname[1:]:
+                suffixes[hostname[1:]] = route
+            else:
+                globs.append(_Glob(_rank(hostname), _compiled(hostname), route))
+        values = {
+            "routes": tuple(self.routes),
+            "default": next((route for route in routes if not route.hostnames), None),
+            "peeks": bool(by_hostname),
+            "_exact": MappingProxyType(exact),
+            "_suffixes": MappingProxyType(suffixes),
+            "_globs": tuple(sorted(globs, key=lambda glob: glob.rank)),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def match(self, name: str) -> RouteSpec | None:
+        """The route whose hostnames match `name` best, in any case; never the default route."""
+        name = _normalized(name)
+        found = self._exact.get(name)
+        if found is not None:
+            return found
+        rank: tuple[int, str] | None = None
+        dot = name.find(".")
+        while dot >= 0:
+            suffix = name[dot:]
+            found = self._suffixes.get(suffix)
+            if found is not None:
+                rank = _rank("*" + suffix)
+                break  # the first is the longest
+            dot = name.find(".", dot + 1)
+        for glob in self._globs:
+            if rank is not None and glob.rank > rank:
+                break
+            if glob.matches.fullmatch(name):
+                return glob.route
+        return found
+
+
+def _normalized(name: str) -> str:
+    return name.lower().removesuffix(".")
+
+
+def _rank(hostname: str) -> tuple[int, str]:
+    return -len(hostname), hostname
+
+
+def _compiled(hostname: str) -> re.Pattern[str]:
+    """A pattern that a hostile name cannot slow down.
+
+    Between two stars the first place that fits is as good as any other, so it is never given up again
+    (an atomic group). Plain `.*` would try all combinations: with six stars, 253 characters are enough
+    to stop a gateway.
+    """
+    first, *middle, last = (re.escape(part) for part in hostname.split("*"))
+    return re.compile(first + "".join(f"(?>.*?{part})" for part in middle) + ".*" + last, re.DOTALL)
