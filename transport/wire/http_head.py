@@ -63,11 +63,6 @@ class HttpHead:
     host: str | None
 
 
-def can_be_http(buffer: Buffer) -> bool:
-    """False once the bytes cannot be the beginning of an HTTP/1 request line."""
-    return _BEGINNING.match(bytes(buffer[:MAX_HEAD])) is not None
-
-
 def looks_like_http(buffer: Buffer) -> bool:
     """True while the bytes are a method and a target, and nothing speaks against HTTP."""
     found = _BEGINNING.match(bytes(buffer[:MAX_HEAD]))
