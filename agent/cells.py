@@ -15,6 +15,8 @@ from rich.cells import cell_len
 
 ELLIPSIS: Final = "…"
 
+_BOTH_ENDS: Final = 12  # in fewer cells the end of a name says less than the start that it costs
+
 # Decimal, as network rates are everywhere, and at most five cells up to a petabyte.
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -41,12 +43,15 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
 
 
 def elide(text: str, width: int) -> str:
-    """At most ``width`` cells of the text. What is left out is its middle: both ends tell names apart."""
+    """At most ``width`` cells of the text. What is left out is its middle: both ends tell names apart.
+
+    The start gets twice as much as the end, since hostnames begin with what is their own.
+    """
     if cell_len(text) <= width:
         return text
     if width < 2:
         return ELLIPSIS[:width]
-    tail = _last(text, (width - 1) // 2)
+    tail = _last(text, (width - 1) // 3)
     return _first(text, width - 1 - cell_len(tail)) + ELLIPSIS + tail
 
 
@@ -63,7 +68,10 @@ def fold(names: Sequence[str], width: int) -> str:
     if len(names) < 2 or cell_len(text) <= width:
         return elide(text, width)
     more = f" +{len(names) - 1}"
-    return elide(names[0], width - len(more)) + more if width > len(more) + 1 else elide(text, width)
+    room = width - len(more)
+    if room < 2:
+        return elide(text, width)
+    return (elide_end(names[0], room) if room < _BOTH_ENDS else elide(names[0], room)) + more
 
 
 def wrap(text: str, width: int, *, most: int | None = None, indent: str = "  ") -> list[str]:

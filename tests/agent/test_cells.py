@@ -48,7 +48,7 @@ def test_an_elided_text_takes_no_more_than_its_width_and_one_that_fits_is_whole(
 
 
 def test_the_middle_is_left_out_because_both_ends_tell_names_apart() -> None:
-    assert elide("production-eu-west-blog", 12) == "produc…-blog"
+    assert elide("production-eu-west-blog", 12) == "producti…log"
     assert elide("日本語のブログ", 8) == "日本…グ"
     assert elide_end("the port is taken by nginx", 12) == "the port is…"
 
@@ -63,7 +63,7 @@ def test_names_that_do_not_fit_are_the_first_one_and_a_count() -> None:
 
     assert fold(names, 60) == "blog.example.com, www.example.com, example.com"
     assert fold(names, 20) == "blog.example.com +2"
-    assert fold(names, 12) == "blog….com +2"
+    assert fold(names, 12) == "blog.exa… +2"
     assert fold([], 5) == ""
 
 

@@ -1,0 +1,340 @@
+"""What the status of each role says: its headline, its troubles, and its two tables.
+
+Rule: every word and figure of a status that a person sees is chosen here, and none
+of it depends on how large the page is. Texts from outside become printable here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final, TypeAlias
+
+from rich.cells import cell_len
+
+from schemas.status import (
+    AgentStatus,
+    ClientAgentStatus,
+    ConditionType,
+    GatewayStatus,
+    LinkPhase,
+    LinkStatus,
+    ServiceStatus,
+    SessionStatus,
+    SourceStatus,
+    Traffic,
+    TunnelStatus,
+)
+
+from .cells import amount, elide, elide_end, fold, printable, span
+from .rates import Rate
+from .sections import Entry, Section
+from .table import Cell, Column, Worth
+
+GOOD: Final = "green"
+BAD: Final = "red"
+SOON: Final = "yellow"
+
+Rates: TypeAlias = Mapping[str, Rate] | None
+"""Bytes a second by name. None: there was only one status, so totals are shown instead."""
+
+_NONE: Final = Cell(text="-", style="dim")
+_FIRST_FAILING: Final = (ConditionType.ACCEPTED, ConditionType.PROGRAMMED, ConditionType.RESOLVED_REFS)
+
+_NAME_WIDTH: Final = 40  # a longer name would leave the headline no room for its news
+
+_OPEN: Final = Column(title="OPEN", is_numeric=True)
+_RATE_COLUMNS: Final = (
+    _OPEN,
+    Column(title="IN/s", is_numeric=True),
+    Column(title="OUT/s", is_numeric=True),
+    Column(title="VISITORS", is_numeric=True, worth=Worth.NICE),
+    Column(title="IN", is_numeric=True, worth=Worth.NICE),
+    Column(title="OUT", is_numeric=True, worth=Worth.NICE),
+)
+_TOTAL_COLUMNS: Final = (
+    _OPEN,
+    Column(title="IN", is_numeric=True),
+    Column(title="OUT", is_numeric=True),
+    Column(title="VISITORS", is_numeric=True, worth=Worth.NICE),
+)
+
+
+def headline(status: AgentStatus) -> list[Cell]:
+    """Who it is and how it is, the most important first."""
+    return [
+        Cell(text=elide(printable(status.name), _NAME_WIDTH), style="bold"),
+        Cell(text=status.role),
+        Cell(text="Ready", style=GOOD) if status.ready else Cell(text="Not ready", style=BAD),
+        _generation(status.source),
+        Cell(text=f"up {span(status.now - status.started_at)}"),
+        Cell(text=f"tidegate {printable(status.version)}"),
+    ]
+
+
+def failures(status: AgentStatus) -> list[str]:
+    """What should be in force and is not, except public ports and links: their tables tell that."""
+    return [
+        printable(f"{resource.kind} {resource.name}".strip() + f": {resource.message}")
+        for resource in status.resources
+        if resource.phase == "failed" and resource.kind not in ("listener", "link")
+    ]
+
+
+def tunnels(status: GatewayStatus, rates: Rates) -> Section:
+    return Section(
+        columns=(
+            Column(title="TUNNEL", worth=Worth.ESSENTIAL, good=12),
+            Column(title="LISTEN", good=11, least=9),
+            Column(title="HOSTNAME", least=10),
+            Column(
+                title="CLIENT → SERVICE",
+                short_title="SERVICE",
+                plain_title="CLIENT -> SERVICE",
+                good=18,
+                least=10,
+            ),
+            Column(title="STATE", worth=Worth.ESSENTIAL, least=17),
+            *_traffic_columns(rates),
+        ),
+        entries=tuple(_tunnel(tunnel, rates) for tunnel in status.tunnels),
+        fine="Ready",
+        empty="No tunnels are declared.",
+    )
+
+
+def clients(status: GatewayStatus) -> Section:
+    return Section(
+        columns=(
+            Column(title="CLIENT", worth=Worth.ESSENTIAL),
+            Column(title="STATE", worth=Worth.ESSENTIAL),
+            Column(title="FOR", worth=Worth.ESSENTIAL),
+            Column(title="ADDRESS", least=15),
+            _OPEN,
+            Column(title="SERVICES", least=12),
+            Column(title="SOFTWARE", worth=Worth.NICE),
+        ),
+        entries=tuple(_client(client, status.now) for client in status.clients),
+        fine="connected",
+        empty="No clients are declared, and none has connected.",
+        has_messages=False,
+    )
+
+
+def links(status: ClientAgentStatus) -> Section:
+    return Section(
+        columns=(
+            Column(title="GATEWAY", worth=Worth.ESSENTIAL, least=15),
+            Column(title="STATE", worth=Worth.ESSENTIAL),
+            Column(title="FOR", worth=Worth.ESSENTIAL),
+            Column(title="NEXT ATTEMPT"),
+            Column(title="ATTEMPTS", is_numeric=True, worth=Worth.NICE),
+        ),
+        entries=tuple(_link(link, status.now) for link in status.links),
+        fine="connected",
+        empty="No gateways are declared.",
+    )
+
+
+def services(status: ClientAgentStatus, rates: Rates) -> Section:
+    return Section(
+        columns=(
+            Column(title="SERVICE", worth=Worth.ESSENTIAL),
+            Column(title="TARGET", least=15),
+            *_traffic_columns(rates),
+            Column(title="LAST ERROR", least=20),
+        ),
+        entries=tuple(_service(service, rates) for service in status.services),
+        fine="without an error",
+        empty="No services are declared.",
+        has_messages=False,
+    )
+
+
+def _generation(source: SourceStatus) -> Cell:
+    newest, in_force = source.generation, source.observed_generation
+    if not newest:
+        return Cell(text="no valid state yet", style=BAD)
+    if newest == in_force:
+        return Cell(text=f"generation {newest} in force")
+    before = (
+        f"generation {in_force} in force, {newest} pending" if in_force else f"generation {newest} pending"
+    )
+    return Cell(text=before, style=SOON)
+
+
+def _tunnel(tunnel: TunnelStatus, rates: Rates) -> Entry:
+    state, trouble = _state(tunnel)
+    return Entry(
+        name=printable(tunnel.name),
+        cells=(
+            Cell(text=printable(tunnel.name)),
+            _listen(_merged(tunnel.listen)),
+            _names(tunnel.hostname),
+            _route(tunnel),
+            state,
+            *_traffic(tunnel.traffic, _rate(rates, tunnel.name)),
+        ),
+        is_fine=not trouble,
+        trouble=trouble,
+        heat=_heat(tunnel.traffic, _rate(rates, tunnel.name)),
+    )
+
+
+def _state(tunnel: TunnelStatus) -> tuple[Cell, str]:
+    """Ready, or the first condition that does not hold: its reason in words, and its message."""
+    by_type = {condition.type: condition for condition in tunnel.conditions}
+    ready = by_type.get(ConditionType.READY)
+    if ready is not None and ready.status:
+        return Cell(text="Ready", style=GOOD), ""
+    failing = [by_type[kind] for kind in _FIRST_FAILING if kind in by_type and not by_type[kind].status]
+    for condition in (*failing, *([] if ready is None else [ready])):
+        style = SOON if condition.reason == "Pending" else BAD
+        return Cell(text=_in_words(condition.reason), style=style), printable(condition.message)
+    return Cell(text="Pending", style=SOON), "its state is not known yet"
+
+
+def _in_words(reason: str) -> str:
+    """``AddressInUse`` -> ``Address in use``."""
+    return printable(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", reason).capitalize()) or "Not ready"
+
+
+def _listen(addresses: Sequence[str]) -> Cell:
+    safe = [printable(address) for address in addresses]
+    return Cell(text=", ".join(safe), fit=partial(_fitted_listen, safe), plain=",".join(safe))
+
+
+def _fitted_listen(addresses: Sequence[str], width: int) -> str:
+    """As ``fold`` does it, but what is left out is of the host: the port is what people look for."""
+    text = ", ".join(addresses)
+    if cell_len(text) <= width:
+        return text
+    more = f" +{len(addresses) - 1}" if len(addresses) > 1 else ""
+    host, _, port = addresses[0].rpartition(":")
+    end = f":{port}{more}"
+    return elide_end(host, width - len(end)) + end if len(end) < width else elide(text, width)
+
+
+def _merged(listen: Sequence[str]) -> list[str]:
+    """``0.0.0.0:443`` and ``[::]:443`` are one thing to a person: ``:443``, as state files spell it."""
+    merged = [
+        address.replace("0.0.0.0:", ":", 1) if _twin(address) in listen else address for address in listen
+    ]
+    return [address for address in merged if not (address.startswith("[::]:") and address[4:] in merged)]
+
+
+def _twin(address: str) -> str | None:
+    return "[::]" + address[7:] if address.startswith("0.0.0.0:") else None
+
+
+def _route(tunnel: TunnelStatus) -> Cell:
+    """The clients, the one that serves now first, and the service."""
+    serving = [client for client in tunnel.client if client == tunnel.serving_client]
+    names = [printable(client) for client in (*serving, *tunnel.client)]
+    ordered = list(dict.fromkeys(names))
+    service = printable(tunnel.service)
+    return Cell(
+        text=f"{', '.join(ordered)} → {service}",
+        fit=partial(_fitted_route, ordered, service),
+        plain=f"{','.join(ordered)} -> {service}",
+    )
+
+
+def _fitted_route(names: Sequence[str], service: str, width: int) -> str:
+    room = width - 3
+    if room < 2:
+        return elide(" → ".join((*names[:1], service)), width)
+    # Whichever of the two is short leaves its room to the other.
+    left = fold(names, max(room - cell_len(service), room // 2))
+    return f"{left} → {elide(service, room - cell_len(left))}"
+
+
+def _client(client: SessionStatus, now: datetime) -> Entry:
+    state = Cell(text="Connected", style=GOOD) if client.connected else Cell(text="Away", style=BAD)
+    return Entry(
+        name=printable(client.id),
+        cells=(
+            Cell(text=printable(client.id)),
+            state,
+            Cell(text=span(now - client.since)),
+            _optional(client.address),
+            Cell(text=str(client.traffic.open)),
+            _names(client.services),
+            _optional(client.software),
+        ),
+        is_fine=client.connected,
+        heat=_heat(client.traffic, None),
+    )
+
+
+def _link(link: LinkStatus, now: datetime) -> Entry:
+    is_connected = link.phase is LinkPhase.CONNECTED
+    attempt = _NONE
+    if link.next_attempt_at is not None and not is_connected:
+        attempt = Cell(text=f"in {span(link.next_attempt_at - now)}")
+    style = GOOD if is_connected else SOON if link.phase is LinkPhase.CONNECTING else BAD
+    return Entry(
+        name=printable(link.gateway),
+        cells=(
+            Cell(text=printable(link.gateway)),
+            Cell(text=link.phase.value, style=style),
+            Cell(text=span(now - link.since)),
+            attempt,
+            Cell(text=str(link.attempts)),
+        ),
+        is_fine=is_connected,
+        trouble="" if is_connected else printable(link.message),
+    )
+
+
+def _service(service: ServiceStatus, rates: Rates) -> Entry:
+    error = _NONE
+    if service.last_error is not None:
+        text = printable(service.last_error)
+        error = Cell(text=text, fit=partial(elide_end, text))
+    return Entry(
+        name=printable(service.name),
+        cells=(
+            Cell(text=printable(service.name)),
+            Cell(text=printable(service.target)),
+            *_traffic(service.traffic, _rate(rates, service.name)),
+            error,
+        ),
+        is_fine=service.last_error is None,
+        heat=_heat(service.traffic, _rate(rates, service.name)),
+    )
+
+
+def _traffic_columns(rates: Rates) -> tuple[Column, ...]:
+    return _TOTAL_COLUMNS if rates is None else _RATE_COLUMNS
+
+
+def _traffic(traffic: Traffic, rate: Rate | None) -> tuple[Cell, ...]:
+    totals = (Cell(text=amount(traffic.bytes_in)), Cell(text=amount(traffic.bytes_out)))
+    visitors = Cell(text=str(traffic.total))
+    if rate is None:
+        return (Cell(text=str(traffic.open)), *totals, visitors)
+    rates = (Cell(text=amount(rate.bytes_in)), Cell(text=amount(rate.bytes_out)))
+    return (Cell(text=str(traffic.open)), *rates, visitors, *totals)
+
+
+def _rate(rates: Rates, name: str) -> Rate | None:
+    return None if rates is None else rates.get(name, Rate())
+
+
+def _heat(traffic: Traffic, rate: Rate | None) -> float:
+    """Bytes a second count most; among those that rest, open connections do."""
+    return traffic.open + (0 if rate is None else rate.bytes_in + rate.bytes_out)
+
+
+def _names(names: Sequence[str]) -> Cell:
+    if not names:
+        return _NONE
+    safe = [printable(name) for name in names]
+    return Cell(text=", ".join(safe), fit=partial(fold, safe), plain=",".join(safe))
+
+
+def _optional(text: str | None) -> Cell:
+    return Cell(text=printable(text)) if text else _NONE

@@ -1,0 +1,150 @@
+"""What a person sees of a running agent.
+
+Rule: a view is a function of one status, the rates and the size of the page, and
+of nothing else. On a terminal it fits the page, and color only repeats what a word
+says. Without one it is plain text for pipes: nothing is left out or shortened, one
+entry is one line with its reason at the end, and an empty cell is "-".
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
+
+from schemas.status import AgentStatus, ClientAgentStatus, GatewayStatus, SourceStatus
+
+from .cells import counted, elide_end, printable, wrap
+from .rates import Rate
+from .sections import Section, plain_lines, table_lines, trouble_lines
+from .status_parts import BAD, clients, failures, headline, links, services, tunnels
+
+_PROBLEMS_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusView:
+    """A status as a Rich renderable.
+
+    :param rates: bytes a second by name; None shows totals in their place.
+    :param footer: lines for the end of the page.
+    """
+
+    status: AgentStatus
+    rates: Mapping[str, Rate] | None = None
+    footer: tuple[str, ...] = ()
+
+    def lines(self, *, width: int | None = None, height: int | None = None) -> list[Text]:
+        """The lines of the page, none longer than ``width`` and no more than ``height`` of them.
+
+        Without a width it is the plain page, without a height it is as long as it needs to be.
+        """
+        sections = _sections(self.status, self.rates)
+        if width is None:
+            return _plain_page(self.status, sections)
+        if height is None:
+            return _whole_page(self.status, sections, self.footer, width)
+        return _fitted_page(self.status, sections, self.footer, width, height)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.is_terminal:
+            yield Text("\n").join(self.lines(width=options.max_width, height=options.height))
+        else:
+            yield Text("\n").join(self.lines())
+
+
+def _sections(status: AgentStatus, rates: Mapping[str, Rate] | None) -> tuple[Section, Section]:
+    match status:
+        case GatewayStatus():
+            return tunnels(status, rates), clients(status)
+        case ClientAgentStatus():
+            return links(status), services(status, rates)
+    assert_never(status)
+
+
+def _plain_page(status: AgentStatus, sections: Sequence[Section]) -> list[Text]:
+    parts = [cell.text for cell in headline(status)]
+    lines = [Text(", ".join((*parts, f"state file {printable(status.source.path)}")))]
+    lines += [Text(text) for text in (*_problems(status.source, most=None), *failures(status))]
+    for section in sections:
+        lines += [Text(), *plain_lines(section)]
+    return lines
+
+
+def _whole_page(
+    status: AgentStatus, sections: Sequence[Section], footer: Sequence[str], width: int
+) -> list[Text]:
+    lines = [*_head(status, width, most=None)]
+    for section in sections:
+        lines += [Text(), *table_lines(section, width=width)]
+        lines += _after_a_gap(trouble_lines(section, width=width))
+    return [*lines, *_after_a_gap(_foot(footer, width))]
+
+
+def _fitted_page(
+    status: AgentStatus, sections: Sequence[Section], footer: Sequence[str], width: int, height: int
+) -> list[Text]:
+    """The head, the foot, and between them what fits: the first section takes what the others leave."""
+    first, second = sections
+    head = _head(status, width, most=2)
+    foot = _after_a_gap(_foot(footer, width))
+    room = height - len(head) - len(foot) - 2
+    lower = table_lines(second, width=width, room=max(3, room // 3))
+    notes = _after_a_gap(
+        [
+            *trouble_lines(first, width=width, room=room // 4),
+            *trouble_lines(second, width=width, room=room // 6),
+        ]
+    )
+    upper = table_lines(first, width=width, room=max(3, room - len(lower) - len(notes)))
+    page = [*head, Text(), *upper, *notes, Text(), *lower][: height - len(foot)]
+    return [*page, *[Text()] * (height - len(page) - len(foot)), *foot]
+
+
+def _head(status: AgentStatus, width: int, *, most: int | None) -> list[Text]:
+    texts = (*_problems(status.source, most=_PROBLEMS_SHOWN), *failures(status))
+    return [
+        _header(status, width),
+        *(Text(line, style=BAD) for text in texts for line in wrap(text, width, most=most)),
+    ]
+
+
+def _header(status: AgentStatus, width: int) -> Text:
+    """One line of as many parts as fit."""
+    header = Text()
+    for cell in headline(status):
+        gap = " · " if header else ""
+        if cell_len(header.plain + gap + cell.text) > width and header:
+            break
+        header.append(gap, "dim").append(elide_end(cell.text, width), cell.style)
+    return header
+
+
+def _problems(source: SourceStatus, *, most: int | None) -> list[str]:
+    """The problems of the newest reading, and what that means for what runs."""
+    if not source.problems:
+        return []
+    found = counted(len(source.problems), "problem")
+    kept = f"generation {source.generation} stays" if source.generation else "nothing is in force"
+    shown = source.problems[:most]
+    lines = [
+        f"The state file has {found} and is not used; {kept}.",
+        *(printable(problem.text) for problem in shown),
+    ]
+    if len(shown) < len(source.problems):
+        rest = len(source.problems) - len(shown)
+        lines.append(f"and {rest} more: tidegate check {printable(shlex.quote(source.path))}")
+    return lines
+
+
+def _foot(footer: Sequence[str], width: int) -> list[Text]:
+    return [Text(elide_end(printable(line), width), style="dim") for line in footer]
+
+
+def _after_a_gap(lines: list[Text]) -> list[Text]:
+    return [Text(), *lines] if lines else []

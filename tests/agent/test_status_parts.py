@@ -1,0 +1,138 @@
+"""What the status of each role says, before it is laid out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from agent.rates import Rate
+from agent.sections import Section
+from agent.status_parts import clients, failures, headline, links, services, tunnels
+from schemas.status import ConditionType, LinkPhase, ResourceStatus, Traffic
+from tests.support import statuses
+
+
+def texts(section: Section, entry: int) -> dict[str, str]:
+    """The cells of an entry by the title of their column."""
+    return {
+        column.title: cell.text
+        for column, cell in zip(section.columns, section.entries[entry].cells, strict=True)
+    }
+
+
+def test_every_section_has_a_cell_for_every_column() -> None:
+    gateway, client = statuses.three(), statuses.client()
+    for section in (
+        tunnels(gateway, None),
+        tunnels(gateway, {}),
+        clients(gateway),
+        links(client),
+        services(client, None),
+        services(client, {}),
+    ):
+        assert all(len(entry.cells) == len(section.columns) for entry in section.entries)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("AddressInUse", "Address in use"),
+        ("ClientAway", "Client away"),
+        ("Pending", "Pending"),
+        ("", "Not ready"),
+    ],
+)
+def test_the_state_is_the_reason_in_words(reason: str, words: str) -> None:
+    section = tunnels(statuses.gateway(statuses.tunnel("x", trouble=(reason, "because."))), None)
+
+    assert texts(section, 0)["STATE"] == words
+    assert section.entries[0].trouble == "because."
+
+
+def test_the_first_condition_that_fails_is_the_one_that_is_told() -> None:
+    tunnel = statuses.tunnel("x", trouble=statuses.AWAY)
+    conditions = tuple(
+        condition.model_copy(update={"status": False, "reason": "ClientNotDeclared", "message": "list it."})
+        if condition.type is ConditionType.ACCEPTED
+        else condition
+        for condition in tunnel.conditions
+    )
+    section = tunnels(statuses.gateway(tunnel.model_copy(update={"conditions": conditions})), None)
+
+    assert texts(section, 0)["STATE"] == "Client not declared"
+    assert section.entries[0].trouble == "list it."
+
+
+def test_a_tunnel_without_conditions_is_pending() -> None:
+    tunnel = statuses.tunnel("x").model_copy(update={"conditions": ()})
+
+    assert texts(tunnels(statuses.gateway(tunnel), None), 0)["STATE"] == "Pending"
+
+
+@pytest.mark.parametrize(
+    ("listen", "shown"),
+    [
+        (["0.0.0.0:443", "[::]:443"], ":443"),
+        (["[::]:443", "0.0.0.0:443"], ":443"),
+        (["0.0.0.0:443"], "0.0.0.0:443"),
+        (["0.0.0.0:443", "[::]:80"], "0.0.0.0:443, [::]:80"),
+        (["0.0.0.0:443", "[::]:443", "127.0.0.1:80"], ":443, 127.0.0.1:80"),
+    ],
+)
+def test_a_port_of_both_families_is_spelled_as_in_state_files(listen: list[str], shown: str) -> None:
+    assert texts(tunnels(statuses.gateway(statuses.tunnel("x", listen)), None), 0)["LISTEN"] == shown
+
+
+def test_an_address_that_is_too_long_keeps_its_port() -> None:
+    cell = tunnels(statuses.gateway(statuses.tunnel("x", "[2001:db8::1]:443")), None).entries[0].cells[1]
+
+    assert cell.fitted(10) == "[2001…:443"
+
+
+def test_one_status_shows_totals_and_two_show_rates() -> None:
+    traffic = Traffic(open=1, total=9, bytes_in=1000, bytes_out=2000)
+    status = statuses.gateway(statuses.tunnel("x", traffic=traffic))
+
+    once = texts(tunnels(status, None), 0)
+    live = texts(tunnels(status, {"x": Rate(bytes_in=5, bytes_out=7)}), 0)
+
+    assert (once["IN"], once["OUT"], "IN/s" in once) == ("1.0kB", "2.0kB", False)
+    assert (live["IN/s"], live["OUT/s"], live["OUT"]) == ("5B", "7B", "2.0kB")
+
+
+def test_only_failures_that_no_table_shows_are_told_apart() -> None:
+    resources = [
+        ResourceStatus(kind=kind, name="0.0.0.0:1", phase=phase, message="taken")
+        for kind, phase in [("listener", "failed"), ("control", "failed"), ("management", "open")]
+    ]
+
+    assert failures(statuses.gateway(resources=resources)) == ["control 0.0.0.0:1: taken"]
+
+
+def test_a_link_says_when_it_is_tried_again_and_why_it_is_down() -> None:
+    section = links(statuses.client())
+
+    assert texts(section, 0)["STATE"] == LinkPhase.CONNECTED.value
+    assert (texts(section, 1)["STATE"], texts(section, 1)["NEXT ATTEMPT"]) == ("Waiting", "in 12s")
+    assert [entry.is_fine for entry in section.entries] == [True, False]
+
+
+def test_a_client_that_is_away_is_not_fine() -> None:
+    section = clients(statuses.three())
+
+    assert [entry.is_fine for entry in section.entries] == [False, True]
+    assert texts(section, 0)["FOR"] == "5m 3s"
+
+
+def test_the_headline_begins_with_who_it_is_and_how_it_is() -> None:
+    status = statuses.gateway(now=statuses.START + timedelta(seconds=5))
+
+    assert [cell.text for cell in headline(status)] == [
+        "gw1",
+        "gateway",
+        "Ready",
+        "generation 3 in force",
+        "up 5s",
+        "tidegate 0.1.0",
+    ]
