@@ -1,0 +1,217 @@
+"""The client's links: a session to each gateway, for ever.
+
+Rule: a link that is declared is kept. Whatever ends a session, the next attempt
+follows after a delay that doubles up to half a minute and is jittered over its
+whole length, so that a gateway that comes back is not met by all its clients at once.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from reconcile.desired import LinkSpec
+from reconcile.retry import backoff
+from schemas.errors import TidegateError
+from schemas.messages import PROTOCOL, Hello, Replaced
+from schemas.messages import Services as ServicesMessage
+from schemas.state import TlsClient
+from schemas.status import LinkPhase, LinkStatus
+from transport.offer import Offer
+from transport.pump.sockets import dial_link
+from transport.session import LaterMessage, Session, SessionLostError, SessionRefusedError
+from transport.tls import client_context, explain_tls_error
+
+from .actuator import Failed
+from .control_port import Spawn
+from .lingering import Lingering
+from .references import resolve
+from .services import Services
+from .version import SOFTWARE
+
+_CONNECT_TIMEOUT: Final = 10.0
+# A session that lasted this long was a good one: the next attempt starts from the shortest
+# delay. Two machines with one certificate would otherwise replace each other without a pause.
+_GOOD_SESSION: Final = 30.0
+
+_log: Any = structlog.get_logger("links")
+
+
+class GatewayLink:
+    """A session to one gateway, kept until closed."""
+
+    def __init__(
+        self, spec: LinkSpec, services: Services, spawn: Spawn, clock: Callable[[], datetime]
+    ) -> None:
+        self._spec = spec
+        self._services = services
+        self._spawn = spawn
+        self._clock = clock
+        self._scope = anyio.CancelScope()
+        self._session: Session | None = None
+        self._lingering = Lingering(spec.timing.half_close_timeout)
+        self._log = _log.bind(gateway=str(spec.gateway))
+        self._attempts = 0
+        self._set(LinkPhase.CONNECTING, "")
+
+    @property
+    def is_connected(self) -> bool:
+        return self._phase is LinkPhase.CONNECTED
+
+    async def update(self, spec: LinkSpec) -> None:
+        """Use the new settings from the next session on, which is now if the identity changed."""
+        old, self._spec = self._spec, spec
+        if old.client_id != spec.client_id and self._session is not None:
+            self._session.close("the client's id changed")
+
+    async def close(self) -> None:
+        self._scope.cancel()
+        if self._session is not None:
+            self._session.close("the client no longer uses this gateway")
+
+    def status(self) -> LinkStatus:
+        return LinkStatus(
+            gateway=str(self._spec.gateway),
+            phase=self._phase,
+            message=self._message,
+            since=self._since,
+            attempts=self._attempts,
+            next_attempt_at=self._next_attempt_at,
+        )
+
+    def services_changed(self) -> None:
+        """Tell the gateway what is offered now."""
+        if self._session is not None:
+            self._session.tell(ServicesMessage(services=self._services.names))
+
+    async def run(self) -> None:
+        """Connect again and again, until closed."""
+        with self._scope:
+            while True:
+                self._set(LinkPhase.CONNECTING, "")
+                started = anyio.current_time()
+                try:
+                    reason = await self._one_session()
+                except SessionRefusedError as error:
+                    phase, reason = LinkPhase.REFUSED, f"refused: {error}"
+                except TidegateError as error:
+                    phase, reason = LinkPhase.WAITING, str(error)
+                else:
+                    phase = LinkPhase.WAITING
+                    if anyio.current_time() - started >= _GOOD_SESSION:
+                        self._attempts = 0
+                delay = backoff(self._attempts, random.random())  # noqa: S311 - jitter is no secret
+                self._attempts += 1
+                self._log.warning("link_down", reason=reason, retry_in=round(delay, 1))
+                self._set(phase, reason, self._clock() + timedelta(seconds=delay))
+                await anyio.sleep(delay)
+
+    async def _one_session(self) -> str:
+        """Connect, and stay until the session ends; the reason why it ended.
+
+        :raises TidegateError: if it never began.
+        """
+        spec = self._spec
+        context = await anyio.to_thread.run_sync(_read_context, spec.tls)
+        try:
+            with anyio.fail_after(_CONNECT_TIMEOUT):
+                link = await dial_link(
+                    spec.gateway.host, spec.gateway.port, context, handshake_timeout=_CONNECT_TIMEOUT
+                )
+        except (OSError, TimeoutError) as error:
+            raise SessionLostError(_explain(error)) from error
+        hello = Hello(protocol=PROTOCOL, id=spec.client_id, software=SOFTWARE, services=self._services.names)
+        session, welcome = await Session.greet(link, hello, self)
+        self._session = session
+        if self._services.names != hello.services:
+            self.services_changed()
+        self._set(LinkPhase.CONNECTED, "")
+        self._log.info("link_up", name=welcome.gateway, software=welcome.software)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._lingering.run)
+                reason = await session.run(
+                    ping_interval=spec.timing.ping_interval, ping_timeout=spec.timing.ping_timeout
+                )
+                tasks.cancel_scope.cancel()
+        finally:
+            self._session = None
+            session.close("the client is stopping")
+        return reason
+
+    def _set(self, phase: LinkPhase, message: str, next_attempt_at: datetime | None = None) -> None:
+        self._phase = phase
+        self._message = message
+        self._since = self._clock()
+        self._next_attempt_at = next_attempt_at
+
+    # SessionHandler
+
+    def message_received(self, message: LaterMessage) -> None:
+        if isinstance(message, Replaced):
+            self._log.warning(
+                "session_replaced",
+                reason="another process connected with this client's certificate; stop one of the two",
+            )
+
+    def stream_offered(self, session: Session, offer: Offer) -> None:
+        self._spawn(self._services.connect, offer, session, self._lingering)
+
+
+class GatewayLinks:
+    """Opens links.
+
+    :param spawn: starts tasks that live as long as the client.
+    """
+
+    def __init__(self, services: Services, spawn: Spawn, clock: Callable[[], datetime]) -> None:
+        self._services = services
+        self._spawn = spawn
+        self._clock = clock
+        self._links: dict[str, GatewayLink] = {}
+
+    async def __call__(self, spec: LinkSpec, failed: Failed) -> GatewayLink:
+        link = GatewayLink(spec, self._services, self._spawn, self._clock)
+        self._spawn(self._keep, str(spec.gateway), link)
+        return link
+
+    def services_changed(self) -> None:
+        for link in self._links.values():
+            link.services_changed()
+
+    def status(self) -> tuple[LinkStatus, ...]:
+        return tuple(link.status() for _, link in sorted(self._links.items()))
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether every link has a session."""
+        return all(link.is_connected for link in self._links.values())
+
+    async def _keep(self, name: str, link: GatewayLink) -> None:
+        self._links[name] = link
+        try:
+            await link.run()
+        finally:
+            if self._links.get(name) is link:
+                del self._links[name]
+
+
+def _read_context(tls: TlsClient) -> ssl.SSLContext:
+    """Read anew for every session, so that renewed certificates need no restart.
+
+    :raises TidegateError: if a file cannot be read or does not hold what it should.
+    """
+    return client_context(cert=resolve(tls.cert), key=resolve(tls.key), ca=resolve(tls.ca))
+
+
+def _explain(error: OSError) -> str:
+    if isinstance(error, TimeoutError) and not error.errno:
+        return f"no answer within {_CONNECT_TIMEOUT:g} s; check the gateway's address and its firewall"
+    return explain_tls_error(error)

@@ -1,0 +1,137 @@
+"""The control port: where clients connect to the gateway.
+
+Rule: this file accepts connections and does the TLS handshake with each. Who the
+peer is, and whether it may stay, is decided by ``sessions``.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from reconcile.actuator import ActionError
+from reconcile.desired import ControlSpec
+from schemas.state import TlsGateway
+from transport.pump.sockets import accept_link
+from transport.tls import TlsError, explain_tls_error, server_context
+
+from .actuator import Failed
+from .bind import bind
+from .references import UnreadableReferenceError, resolve
+from .sessions import Sessions
+
+_HANDSHAKE_TIMEOUT: Final = 10.0
+# Handshakes cost CPU before a peer has proved anything. Beyond this many at once, who comes
+# next is closed and tries again; sessions that are open are not touched.
+_MAX_HANDSHAKES: Final = 512
+# accept() fails like this when the machine is short of something. Waiting a little and trying
+# again is what nginx and trio do; giving up would lose the port.
+_SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_SHORTAGE_PAUSE: Final = 0.1
+
+_log: Any = structlog.get_logger("control")
+
+
+class Spawn(Protocol):
+    """Starts a task that outlives the caller; ``TaskGroup.start_soon`` is one."""
+
+    def __call__(self, function: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any) -> object: ...
+
+
+class ControlPort:
+    """One open control port. Sessions that came through it survive it."""
+
+    def __init__(self, spec: ControlSpec, context: ssl.SSLContext, sessions: Sessions, spawn: Spawn) -> None:
+        self._spec = spec
+        self._context = context
+        self._sessions = sessions
+        self._spawn = spawn
+        self._scope = anyio.CancelScope()
+        self._handshakes = 0
+
+    async def update(self, spec: ControlSpec) -> None:
+        self._context = await make_context(spec.tls)
+        self._spec = spec
+
+    async def close(self) -> None:
+        self._scope.cancel()
+
+    async def run(self, listening: socket.socket) -> None:
+        """Accept until closed."""
+        with self._scope, listening:
+            while True:
+                await anyio.wait_readable(listening)
+                try:
+                    connection, _ = listening.accept()
+                except (BlockingIOError, ConnectionAbortedError):
+                    continue
+                except OSError as error:
+                    if error.errno not in _SHORTAGE:
+                        raise
+                    _log.error("accept_failed", listen=str(self._spec.address), error=str(error))
+                    await anyio.sleep(_SHORTAGE_PAUSE)
+                    continue
+                if self._handshakes >= _MAX_HANDSHAKES:
+                    connection.close()
+                    continue
+                self._handshakes += 1
+                self._spawn(self._greet, connection)
+
+    async def _greet(self, connection: socket.socket) -> None:
+        spec = self._spec
+        try:
+            host, port = connection.getpeername()[:2]
+            connection.setblocking(False)
+            link = await accept_link(connection, self._context, handshake_timeout=_HANDSHAKE_TIMEOUT)
+        except OSError as error:
+            connection.close()
+            _log.warning("handshake_failed", address=f"{host}:{port}", reason=explain_tls_error(error))
+            return
+        finally:
+            self._handshakes -= 1
+        await self._sessions.serve(link, spec.timing)
+
+
+class ControlPorts:
+    """Opens control ports.
+
+    :param spawn: starts tasks that live as long as the gateway.
+    """
+
+    def __init__(self, sessions: Sessions, spawn: Spawn) -> None:
+        self._sessions = sessions
+        self._spawn = spawn
+
+    async def __call__(self, spec: ControlSpec, failed: Failed) -> ControlPort:
+        context = await make_context(spec.tls)
+        port = ControlPort(spec, context, self._sessions, self._spawn)
+        self._spawn(self._run, port, bind(spec.address), failed)
+        return port
+
+    async def _run(self, port: ControlPort, listening: socket.socket, failed: Failed) -> None:
+        try:
+            await port.run(listening)
+        except OSError as error:
+            failed(ActionError(f"the control port stopped accepting: {error}", reason="Failed"))
+
+
+async def make_context(tls: TlsGateway) -> ssl.SSLContext:
+    """The gateway's TLS context, read anew from its files.
+
+    :raises ActionError: if a file cannot be read or does not hold what it should.
+    """
+    return await anyio.to_thread.run_sync(_read_context, tls)
+
+
+def _read_context(tls: TlsGateway) -> ssl.SSLContext:
+    try:
+        return server_context(cert=resolve(tls.cert), key=resolve(tls.key), ca=resolve(tls.client_ca))
+    except (UnreadableReferenceError, TlsError) as error:
+        raise ActionError(str(error), reason="InvalidCertificate") from error

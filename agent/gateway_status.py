@@ -1,0 +1,141 @@
+"""The gateway's report on itself.
+
+Rule: this file reads everything and changes nothing. Conditions are looked at
+again whenever a turn has ended or a client has come or gone, so that ``since``
+tells when something changed, not when somebody asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from reconcile.actuator import Actuator
+from reconcile.conditions import ClientsView, serving_client, tunnel_conditions
+from reconcile.loop import Reconciler
+from schemas.names import ClientId
+from schemas.state import GatewayState, Tunnel
+from schemas.status import Condition, GatewayStatus, SessionStatus, TunnelStatus
+
+from .reports import is_ready, resource_statuses, source_status
+from .sessions import Sessions
+from .traffic import TrafficBook
+from .version import VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A tunnel as it was last looked at. ``generation`` is the one that declared it as it is."""
+
+    tunnel: Tunnel
+    generation: int
+    conditions: tuple[Condition, ...]
+
+
+class GatewayReporter:
+    """Makes the status of a gateway."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        path: Path,
+        clock: Callable[[], datetime],
+        reconciler: Reconciler,
+        actuator: Actuator,
+        sessions: Sessions,
+        tunnels: TrafficBook,
+    ) -> None:
+        self._name = name
+        self._path = path
+        self._clock = clock
+        self._reconciler = reconciler
+        self._actuator = actuator
+        self._sessions = sessions
+        self._tunnels = tunnels
+        self._started_at = clock()
+        self._seen: dict[str, _Seen] = {}
+
+    def look(self) -> None:
+        """Bring the conditions of all tunnels up to date."""
+        status = self._reconciler.status
+        if not isinstance(status.state, GatewayState):
+            return
+        view = self._clients_view()
+        observed = self._actuator.observe()
+        now = self._clock()
+        seen: dict[str, _Seen] = {}
+        for tunnel in status.state.tunnels:
+            before = self._seen.get(tunnel.name)
+            generation = status.generation
+            if before is not None and before.tunnel == tunnel:
+                generation = before.generation
+            conditions = tunnel_conditions(
+                tunnel,
+                generation=generation,
+                listeners=observed,
+                clients=view,
+                previous=before.conditions if before is not None else (),
+                now=now,
+            )
+            seen[tunnel.name] = _Seen(tunnel=tunnel, generation=generation, conditions=conditions)
+        self._seen = seen
+
+    def status(self) -> GatewayStatus:
+        """Everything there is to say, now."""
+        self.look()
+        status = self._reconciler.status
+        observed = self._actuator.observe()
+        view = self._clients_view()
+        return GatewayStatus(
+            name=self._name,
+            version=VERSION,
+            started_at=self._started_at,
+            now=self._clock(),
+            ready=is_ready(status),
+            source=source_status(self._path, status),
+            resources=resource_statuses(observed),
+            tunnels=tuple(self._tunnel(seen, view) for seen in self._seen.values()),
+            clients=tuple(self._client(client_id) for client_id in sorted(self._sessions.known())),
+        )
+
+    def _clients_view(self) -> ClientsView:
+        return ClientsView(
+            admitted=self._sessions.admission.clients,
+            offers={
+                client_id: client.services
+                for client_id, client in self._sessions.connected().items()
+                if client.can_serve
+            },
+        )
+
+    def _tunnel(self, seen: _Seen, view: ClientsView) -> TunnelStatus:
+        tunnel = seen.tunnel
+        return TunnelStatus(
+            name=tunnel.name,
+            listen=tuple(str(address) for address in tunnel.listen),
+            hostname=tunnel.hostname,
+            client=tunnel.client,
+            service=tunnel.service,
+            proxy_protocol=tunnel.proxy_protocol.value,
+            declared_by=tunnel.declared_by,
+            serving_client=serving_client(tunnel, view),
+            conditions=seen.conditions,
+            traffic=self._tunnels[tunnel.name].snapshot(),
+        )
+
+    def _client(self, client_id: ClientId) -> SessionStatus:
+        admitted = self._sessions.admission.clients
+        client = self._sessions.connected().get(client_id)
+        return SessionStatus(
+            id=client_id,
+            connected=client is not None,
+            declared=admitted is None or client_id in admitted,
+            since=client.since if client is not None else self._sessions.last_seen(client_id),
+            address=client.address if client is not None else None,
+            software=client.software if client is not None else None,
+            services=tuple(sorted(client.services)) if client is not None else (),
+            traffic=self._sessions.traffic[client_id].snapshot(),
+        )

@@ -1,0 +1,51 @@
+"""The parts of a status report that both roles share.
+
+Rule: values of the reconcile room become values of the status report here, and
+nothing is decided but what counts as ready.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reconcile.loop import ReconcileStatus
+from reconcile.observed import ObservedState
+from schemas.errors import Problem
+from schemas.status import ProblemStatus, ResourceStatus, SourceStatus
+
+
+def is_ready(status: ReconcileStatus) -> bool:
+    """Whether the accepted state is in force as a whole."""
+    return status.generation > 0 and status.observed_generation == status.generation and not status.failed
+
+
+def source_status(path: Path, status: ReconcileStatus) -> SourceStatus:
+    """Where desired state comes from, and what is wrong with it."""
+    return SourceStatus(
+        path=str(path),
+        generation=status.generation,
+        observed_generation=status.observed_generation,
+        digest=status.digest,
+        loaded_at=status.loaded_at,
+        problems=tuple(problem_status(problem) for problem in status.problems),
+    )
+
+
+def problem_status(problem: Problem) -> ProblemStatus:
+    """A problem as a value that can be sent."""
+    place = problem.place
+    return ProblemStatus(
+        file=place.file if place is not None else None,
+        line=place.line if place is not None else None,
+        col=place.col if place is not None else None,
+        message=problem.message,
+        text=str(problem),
+    )
+
+
+def resource_statuses(observed: ObservedState) -> tuple[ResourceStatus, ...]:
+    """Every resource, in the order of the keys."""
+    return tuple(
+        ResourceStatus(kind=key.kind.value, name=key.name, phase=seen.phase.value, message=seen.message)
+        for key, seen in sorted(observed.items(), key=lambda item: item[0])
+    )

@@ -1,0 +1,213 @@
+"""A place to run real agents in: keys, state files, addresses of its own, and the processes.
+
+Every site has a loopback address that no other test uses, so its ports are free.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from agent.pki import init_authority, issue_client, issue_gateway
+
+PATIENCE: Final = 40.0  # seconds until a test that waits for something gives up: a guard, not a measure
+_numbers = itertools.count(1)
+
+
+def own_address() -> str:
+    """A loopback address that no other test of this machine uses now."""
+    process, number = os.getpid(), next(_numbers)
+    return f"127.{1 + process // 250 % 250}.{1 + process % 250}.{number % 250 + 1}"
+
+
+class Agent:
+    """A gateway or a client as a process. Its log is read as it is written."""
+
+    def __init__(self, role: str, state: Path, *options: str) -> None:
+        self.role = role
+        self.state = state
+        self.lines: list[dict[str, Any]] = []
+        self._arrived = threading.Condition()
+        self._ended = False
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "agent", role, str(state), "--log-format", "json", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def socket_path(self) -> Path:
+        return self.state.with_suffix(".sock")
+
+    @property
+    def mark(self) -> int:
+        """Where the log is now, for ``wait_for(after=…)``."""
+        return len(self.lines)
+
+    def wait_for(self, event: str, *, after: int = 0, **fields: Any) -> dict[str, Any]:
+        """The first line of the log from ``after`` on with that event and these fields."""
+        position = after
+        with self._arrived:
+            while True:
+                while position < len(self.lines):
+                    line = self.lines[position]
+                    position += 1
+                    if line.get("event") == event and all(line.get(key) == fields[key] for key in fields):
+                        return line
+                if self._ended or not self._arrived.wait(PATIENCE):
+                    raise AssertionError(f"no {event} {fields} in the log of the {self.role}:\n{self.log}")
+
+    @property
+    def log(self) -> str:
+        return "\n".join(json.dumps(line) for line in self.lines)
+
+    def status(self) -> dict[str, Any]:
+        """What ``tidegate status --json`` prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "agent", "status", "--socket", str(self.socket_path), "--json"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE,
+        )
+        status: dict[str, Any] = json.loads(done.stdout)
+        return status
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal; the exit status."""
+        self.process.send_signal(how)
+        status = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return status
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stderr:
+            for text in stderr:
+                try:
+                    line = json.loads(text)
+                except ValueError:
+                    line = {"event": "not JSON", "text": text}
+                with self._arrived:
+                    self.lines.append(line)
+                    self._arrived.notify_all()
+        with self._arrived:
+            self._ended = True
+            self._arrived.notify_all()
+
+
+class Site:
+    """One gateway and its clients in one directory. Stops every process at its end."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.address = own_address()
+        self.pki = directory / "pki"
+        self.agents: list[Agent] = []
+        self._ports = itertools.count(10_000)
+        self.control = self.listen()
+        init_authority(self.pki, name="test")
+        issue_gateway(self.pki, name="gateway", hosts=[self.address, "gateway.test"])
+
+    def listen(self) -> str:
+        """A free ``address:port`` of this site."""
+        return f"{self.address}:{next(self._ports)}"
+
+    def issue(self, client_id: str) -> None:
+        if not (self.pki / f"{client_id}.crt").exists():
+            issue_client(self.pki, client_id=client_id)
+
+    def gateway_file(self, tunnels: list[dict[str, Any]], **settings: Any) -> Path:
+        """Write ``gateway.yaml`` as a configuration tool does: whole, by renaming."""
+        settings, state = dict(settings), {}
+        for key in ("clients", "allow_empty"):
+            if key in settings:
+                state[key] = settings.pop(key)
+        gateway = {
+            "name": "gw-test",
+            "control": self.control,
+            "tls": {"cert": "pki/gateway.crt", "key": "pki/gateway.key", "client_ca": "pki/ca.crt"},
+            **settings,
+        }
+        return self.put("gateway.yaml", {"tidegate": 1, "gateway": gateway, **state, "tunnels": tunnels})
+
+    def client_file(self, services: Mapping[str, str], *, id: str = "homelab", **settings: Any) -> Path:
+        self.issue(id)
+        client = {
+            "id": id,
+            "gateways": [self.control],
+            "tls": {"cert": f"pki/{id}.crt", "key": f"pki/{id}.key", "ca": "pki/ca.crt"},
+            **settings,
+        }
+        return self.put(f"{id}.yaml", {"tidegate": 1, "client": client, "services": dict(services)})
+
+    def put(self, name: str, state: Mapping[str, Any]) -> Path:
+        path = self.directory / name
+        fresh = self.directory / f".{name}.new"
+        fresh.write_text(yaml.safe_dump(dict(state), sort_keys=False))
+        fresh.replace(path)
+        return path
+
+    def start(self, role: str, state: Path, *options: str) -> Agent:
+        agent = Agent(role, state, *options)
+        self.agents.append(agent)
+        agent.wait_for(f"{role}_started")
+        return agent
+
+    def start_both(
+        self, tunnels: list[dict[str, Any]], services: Mapping[str, str], **settings: Any
+    ) -> tuple[Agent, Agent]:
+        """A gateway and the client ``homelab``, connected."""
+        gateway = self.start("gateway", self.gateway_file(tunnels, **settings))
+        client = self.start("client", self.client_file(services))
+        gateway.wait_for("client_connected", client="homelab")
+        return gateway, client
+
+    def close(self) -> None:
+        for agent in self.agents:
+            if agent.process.poll() is None:
+                agent.kill()
+
+
+@contextmanager
+def site(directory: Path) -> Iterator[Site]:
+    place = Site(directory)
+    try:
+        yield place
+    finally:
+        place.close()
+
+
+def connect(listen: str) -> socket.socket:
+    """A visitor: connected, with a guard against hanging."""
+    host, _, port = listen.rpartition(":")
+    visitor = socket.create_connection((host, int(port)), timeout=PATIENCE)
+    visitor.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return visitor
+
+
+def read_all(visitor: socket.socket) -> bytes:
+    """Everything until the end."""
+    data = bytearray()
+    while chunk := visitor.recv(1 << 20):
+        data += chunk
+    return bytes(data)
