@@ -32,7 +32,10 @@ _SENTENCES: Final = (
     ("Expecting ',' delimiter", 'a "," or a closing bracket is missing here'),
     ("Expecting ':' delimiter", 'a ":" is missing after the key'),
     ("Unterminated string", "the text that starts here never ends; add the closing quote"),
-    ("Invalid control character", "a line break or a tab may not stand in a text; write \\n or \\t"),
+    (
+        "Invalid control character",
+        "the text before this has no closing quote; add it (and write a line break as \\n, a tab as \\t)",
+    ),
     ("Invalid \\", 'this escape is not known; write "\\\\" for a backslash'),
     ("Extra data", "the state ends before this; remove the rest"),
 )
@@ -111,8 +114,8 @@ class _Builder:
             return position
         match node.type:
             case "array":
-                for index, item in enumerate(meaningful(node)):
-                    position.children[index] = self._value(item, depth=depth + 1)
+                for item in meaningful(node):
+                    position.append(self._value(item, depth=depth + 1))
             case "object":
                 for pair in meaningful(node):
                     self._pair(position, pair, depth=depth)
@@ -126,7 +129,7 @@ class _Builder:
             return
         name: str = json.loads(self._tree.text(key))
         spot = self._tree.spot(key)
-        if name in position.keys:
-            self.duplicates.append((name, position.keys[name], spot))
-        position.keys.setdefault(name, spot)
-        position.children[name] = self._value(value, depth=depth + 1)
+        first = position.key(name)
+        if first is not None:
+            self.duplicates.append((name, first, spot))
+        position.put(name, spot, self._value(value, depth=depth + 1))

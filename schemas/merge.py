@@ -107,7 +107,7 @@ class Merge:
 
     def _add_allow_empty(self, document: Document, value: object, *, section: str) -> None:
         if section not in document.value:
-            message = f"allow_empty belongs into the file with the section {section}; move it there"
+            message = f"allow_empty belongs in the file with the section {section}; move it there"
             self.problems.append(Problem(document.locate(("allow_empty",), key=True), message))
         elif isinstance(value, bool):
             self.allow_empty = value
@@ -165,7 +165,7 @@ class Merge:
         """The entries of a list, None where one cannot be read; the first good one is number ``offset``."""
         if not isinstance(value, list):
             message = f"{section}: " + misplaced(
-                value, "a list", "write one, each entry after a dash in YAML"
+                value, "a list", f"write the {section} as a list, or [] for none"
             )
             self.problems.append(Problem(document.locate((section,)), message))
             return []

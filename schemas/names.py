@@ -125,6 +125,8 @@ def parse_listen(text: str) -> tuple[ListenAddress, ...]:
 
     Ports are 1 to 65535. A host name is refused: which address it means may change.
     """
+    if _PORT.fullmatch(text):
+        raise ValueError(f'{quote(text)} is a port alone; write ":{text}" for every address of this machine')
     host, port = _split(text, _LISTEN_EXAMPLE)
     if host == "":
         return (ListenAddress("0.0.0.0", port), ListenAddress("::", port))  # noqa: S104 - what was asked for
@@ -235,19 +237,19 @@ def _split(text: str, advice: str) -> tuple[str, int]:
         if not isinstance(_ip(host), IPv6Address):
             raise ValueError(f"{quote(host)} is not an IPv6 address; only those stand in brackets; {advice}")
         return host, _port(rest[1:], text)
-    if text.count(":") > 1 and isinstance(_ip(text), IPv6Address):
-        raise ValueError(
-            f'{quote(text)} has no port; write the address in brackets, then the port: "[{text}]:443"'
-        )
     host, colon, port = text.rpartition(":")
-    if not colon:
-        raise ValueError(
-            f"{quote(text)} has no port; {advice}" if text else f"the address is empty; {advice}"
-        )
+    if not text:
+        raise ValueError(f"the address is empty; {advice}")
     if ":" in host:
         if isinstance(_ip(host), IPv6Address):
-            raise ValueError(f'{quote(text)} needs brackets; write "[{host}]:{port}"')
+            raise ValueError(f'{quote(text)} needs brackets around the address; write "[{host}]:{port}"')
+        if isinstance(_ip(text), IPv6Address):
+            raise ValueError(
+                f'{quote(text)} has no port; write the address in brackets, then the port: "[{text}]:443"'
+            )
         raise ValueError(f"{quote(text)} has too many colons; {advice}")
+    if not colon or not port:
+        raise ValueError(f"{quote(text)} has no port; {advice}")
     return host, _port(port, text)
 
 

@@ -7,7 +7,6 @@ never fails: a path that leads nowhere gives the deepest place on the way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from .errors import Place, Problem
@@ -24,28 +23,61 @@ MAX_DEPTH: Final = 64
 TOO_DEEP: Final = f"this is nested more than {MAX_DEPTH} levels deep; a state file needs no more than five"
 
 
-@dataclass(slots=True, eq=False)
 class Position:
     """Where one value starts, and where what is in it stands.
 
-    ``keys`` is where the keys of a mapping stand, ``children`` where the values
-    of a mapping or a list do. It is filled by the reader of a syntax and
-    never changed after that.
+    Filled by the reader of a syntax, and never changed after that. A document
+    has one for every value, so those of scalars hold no containers.
     """
 
-    spot: Spot
-    keys: dict[str, Spot] = field(default_factory=dict)
-    children: dict[str | int, Position] = field(default_factory=dict)
+    __slots__ = ("_entries", "_items", "spot")
+
+    def __init__(self, spot: Spot) -> None:
+        self.spot = spot
+        self._entries: dict[str, tuple[Spot, Position]] | None = None  # of a mapping: key and value
+        self._items: list[Position] | None = None  # of a list
+
+    @property
+    def is_list(self) -> bool:
+        """Whether anything was appended."""
+        return self._items is not None
+
+    def put(self, key: str, at: Spot, position: Position) -> None:
+        """Add an entry of a mapping. Given again, a key keeps its first place."""
+        if self._entries is None:
+            self._entries = {}
+        first = self._entries.get(key)
+        self._entries[key] = (at if first is None else first[0], position)
+
+    def append(self, position: Position) -> None:
+        """Add an item of a list."""
+        if self._items is None:
+            self._items = []
+        self._items.append(position)
+
+    def key(self, key: str) -> Spot | None:
+        """Where a key of this mapping stands, None if there is none."""
+        entry = None if self._entries is None else self._entries.get(key)
+        return None if entry is None else entry[0]
+
+    def child(self, step: str | int) -> Position | None:
+        """What stands behind a key or at an index, which may be negative; None if nothing does."""
+        if isinstance(step, str):
+            entry = None if self._entries is None else self._entries.get(step)
+            return None if entry is None else entry[1]
+        items = self._items or ()
+        return items[step] if -len(items) <= step < len(items) else None
 
     def find(self, path: Path, *, key: bool = False) -> Spot:
         """Where the value at ``path`` starts, or with ``key`` its key in the mapping that holds it."""
         at = self
         for depth, step in enumerate(path):
-            if key and depth == len(path) - 1 and isinstance(step, str) and step in at.keys:
-                return at.keys[step]
-            if step not in at.children:
+            if key and depth == len(path) - 1 and isinstance(step, str):
+                return at.key(step) or at.spot
+            inner = at.child(step)
+            if inner is None:
                 break
-            at = at.children[step]
+            at = inner
         return at.spot
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Final, TypeAlias
 
-from .quoting import PEM_START, describe
+from .quoting import PEM_START, kind
 
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 _ADVICE: Final = 'write a path, {file: "pki/x.pem"}, {env: "NAME"} or the PEM text itself'
@@ -67,10 +67,7 @@ def parse_reference(value: object, *, directory: str) -> Reference:
         case dict():
             raise ValueError(f"this mapping is not a reference; {_ADVICE}")
         case _:
-            found = describe(value) if value is None or isinstance(value, list) else "something else"
-            raise ValueError(
-                f"a reference to a certificate or key is wanted, but {found} was found; {_ADVICE}"
-            )
+            raise ValueError(f"{kind(value)} stands where a certificate or key belongs; {_ADVICE}")
 
 
 def resolve_path(text: str, *, directory: str) -> str:

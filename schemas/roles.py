@@ -50,10 +50,10 @@ def find_role(documents: Sequence[Document], *, wanted: Role | None) -> tuple[Ro
     if not sections:
         return _guess(documents, wanted)
     first, role = sections[0]
-    here = first.locate((role.value,), key=True)
     roles = {said for _, said in sections}
     if wanted is not None and roles == {wanted.other}:
         command = f"tidegate {role.value} {first.name}"
+        here = first.locate((role.value,), key=True)
         return None, [Problem(here, f"this is the state of a {role.value}; run {quote(command)} to use it")]
     problems: list[Problem] = []
     for document, said in sections[1:]:
@@ -62,7 +62,7 @@ def find_role(documents: Sequence[Document], *, wanted: Role | None) -> tuple[Ro
             message = f"the section {said.value} stands in another file already; keep one"
         else:
             message = "an agent plays one role, gateway or client; move this section into a state of its own"
-        problems.append(Problem(where, message, see=here))
+        problems.append(Problem(where, message, see=first.locate((role.value,), key=True)))
     return (role if len(roles) == 1 else None), problems
 
 
@@ -76,7 +76,7 @@ def top_level_problems(document: Document, role: Role) -> Iterator[Problem]:
         if key in _NOT_YET[role]:
             yield Problem(where, f"{key} is not available in this version; remove it")
         elif key in _KEYS[role.other] or key in _NOT_YET[role.other]:
-            yield Problem(where, f"{key} belongs into the state of a {role.other.value}; move it there")
+            yield Problem(where, f"{key} belongs in the state of a {role.other.value}; move it there")
         else:
             yield Problem(where, unknown_key(key, known, of=f"a {role.value}'s state"))
 

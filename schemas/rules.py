@@ -169,8 +169,9 @@ def _overlapping(address: ListenAddress, hosts: Mapping[str, _Use]) -> _Use | No
 
 def _uses(gateway: GatewaySettings | None, tunnels: Sequence[Tunnel]) -> Iterator[_Use]:
     if gateway is not None:
+        by = "gateway.control" if "control" in gateway.model_fields_set else "gateway.control (its default)"
         for at, address in enumerate(gateway.control):
-            yield _Use(address, ("gateway", "control", at), "gateway.control", shared=False)
+            yield _Use(address, ("gateway", "control", at), by, shared=False)
         for at, address in enumerate(gateway.management):
             yield _Use(address, ("gateway", "management", at), "gateway.management", shared=False)
     for index, tunnel in enumerate(tunnels):

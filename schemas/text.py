@@ -110,7 +110,10 @@ def read_document(data: bytes, *, name: str, directory: str, syntax: Syntax, own
         message = f"a state file is a mapping of keys such as gateway, and {describe(value)} stands here"
         raise StateError([Problem(place(name, positions().find(())), message)])
     document = Document(value, name=name, directory=directory, owned=owned, positions=positions)
-    _inspect(document)
+    if syntax is not Syntax.YAML:  # its reader limits the depth itself
+        _refuse_depth(document)
+    if "\\u" in text.lower():  # only an escape can spell half a character in UTF-8
+        _refuse_surrogates(document)
     return document
 
 
@@ -142,18 +145,18 @@ def _decode(data: bytes, name: str) -> str:
         raise StateError([Problem(where, message)]) from None
 
 
-def _inspect(document: Document) -> None:
-    """Refuse what no syntax forbids and no later step could bear."""
-    problems: list[Problem] = []
-    for path, value in walk(document.value):
+def _refuse_depth(document: Document) -> None:
+    for path, _ in walk(document.value):
         if len(path) > MAX_DEPTH:
-            problems.append(Problem(document.locate(path[:MAX_DEPTH]), TOO_DEEP))
-            break
-        key = path[-1] if path else None
-        texts = [text for text in (key, value) if isinstance(text, str)]
-        if any(not text.isascii() and _SURROGATE.search(text) for text in texts):
-            problems.append(
-                Problem(document.locate(path), "an escape here is half of a character; write it as it is")
-            )
+            raise StateError([Problem(document.locate(path[:MAX_DEPTH]), TOO_DEEP)])
+
+
+def _refuse_surrogates(document: Document) -> None:
+    problems = [
+        Problem(document.locate(path), "an escape here is half of a character; write the character itself")
+        for path, value in walk(document.value)
+        for text in (*path[-1:], value)
+        if isinstance(text, str) and _SURROGATE.search(text)
+    ]
     if problems:
         raise StateError(problems)

@@ -118,21 +118,18 @@ class _Builder:
         header, *pairs = meaningful(statement)
         *outer, (name, spot) = self._parts(header)
         parent = self._descend(self.root, outer)
-        there = parent.children.get(name)
-        if statement.type == "table":
-            if there is None:
-                there = self._insert(parent, name, spot, Position(self._tree.spot(statement)))
-            elif there in self._closed or _is_list(there):
-                self.duplicates.append((name, parent.keys[name], spot))
-            self._closed.add(there)
-            table = there
-        else:
-            if there is None:
-                there = self._insert(parent, name, spot, Position(self._tree.spot(statement)))
-            elif there in self._closed or not _is_list(there):
-                self.duplicates.append((name, parent.keys[name], spot))
+        there = parent.child(name)
+        is_element = statement.type == "table_array_element"
+        if there is None:
+            there = self._insert(parent, name, spot, Position(self._tree.spot(statement)))
+        elif there in self._closed or there.is_list is not is_element:
+            self._report(parent, name, spot)
+        table = there
+        if is_element:
             table = Position(self._tree.spot(statement))
-            there.children[len(there.children)] = table
+            there.append(table)
+        else:
+            self._closed.add(there)
         for pair in pairs:
             if pair.type == "pair":
                 self._pair(table, pair, depth=0)
@@ -143,8 +140,7 @@ class _Builder:
             return
         *outer, (name, spot) = self._parts(named[0])
         parent = self._descend(table, outer)
-        if name in parent.keys:
-            self.duplicates.append((name, parent.keys[name], spot))
+        self._report(parent, name, spot)
         self._insert(parent, name, spot, self._value(named[1], depth=depth))
 
     def _value(self, node: Node, *, depth: int) -> Position:
@@ -153,8 +149,8 @@ class _Builder:
             return position
         match node.type:
             case "array":
-                for index, item in enumerate(meaningful(node)):
-                    position.children[index] = self._value(item, depth=depth + 1)
+                for item in meaningful(node):
+                    position.append(self._value(item, depth=depth + 1))
             case "inline_table":
                 for pair in meaningful(node):
                     if pair.type == "pair":
@@ -167,17 +163,21 @@ class _Builder:
     def _descend(self, table: Position, parts: list[tuple[str, Spot]]) -> Position:
         at = table
         for name, spot in parts:
-            inner = at.children.get(name)
+            inner = at.child(name)
             if inner is None:
                 inner = self._insert(at, name, spot, Position(spot))
-            elif _is_list(inner):
-                inner = inner.children[len(inner.children) - 1]  # TOML: a header continues the last element
+            else:
+                inner = inner.child(-1) or inner  # a header continues the last element of a list
             at = inner
         return at
 
+    def _report(self, parent: Position, name: str, spot: Spot) -> None:
+        first = parent.key(name)
+        if first is not None:
+            self.duplicates.append((name, first, spot))
+
     def _insert(self, parent: Position, name: str, spot: Spot, position: Position) -> Position:
-        parent.keys.setdefault(name, spot)
-        parent.children[name] = position
+        parent.put(name, spot, position)
         return position
 
     def _parts(self, key: Node) -> list[tuple[str, Spot]]:
@@ -203,7 +203,3 @@ class _Builder:
             return next(iter(tomllib.loads(f"{text} = 0")))
         except ValueError:
             return text
-
-
-def _is_list(position: Position) -> bool:
-    return len(position.children) - 1 in position.children

@@ -35,7 +35,15 @@ def problems_in(
     error: ValidationError, model: type[BaseModel], value: object, *, document: Document, path: Path
 ) -> Iterator[Problem]:
     """Every problem in one section or entry of a document: ``value``, which stands at ``path``."""
-    for found in error.errors(include_url=False, include_input=False):
+    errors = error.errors(include_url=False, include_input=False)
+    misspelled = {
+        (*found["loc"][:-1], suggest(str(found["loc"][-1]), tuple(_owner(model, found["loc"]).model_fields)))
+        for found in errors
+        if found["type"] == "extra_forbidden"
+    }
+    for found in errors:
+        if found["type"] == "missing" and found["loc"] in misspelled:
+            continue  # it is there under another name, and that is reported
         yield from _problems(found, model, value, document, path)
 
 
@@ -44,14 +52,20 @@ def unknown_key(key: str, known: Iterable[str], *, of: str) -> str:
     options = tuple(known)
     if len(key) > LONGEST_GUESS:
         # Not a misspelled key: a value that lost its key, perhaps a secret one.
-        return f"unknown key of {len(key)} characters; the keys of {of} are {', '.join(options)}"
+        return f"unknown key of {len(key)} characters; the {_keys_of(of, options)}"
     name, colon, _ = key.partition(":")
     if colon and name in options:
         return f"unknown key {quote(key)}; write a space after the colon"
     guess = suggest(key, options)
     if guess is not None:
         return f"unknown key {quote(key)}; did you mean {quote(guess)}?"
-    return f"unknown key {quote(key)}; the keys of {of} are {', '.join(options)}"
+    return f"unknown key {quote(key)}; the {_keys_of(of, options)}"
+
+
+def _keys_of(noun: str, options: tuple[str, ...]) -> str:
+    if len(options) == 1:
+        return f"only key of {noun} is {options[0]}"
+    return f"keys of {noun} are {', '.join(options)}"
 
 
 def misplaced(value: object, wanted: str, advice: str) -> str:
@@ -64,19 +78,16 @@ def _problems(
 ) -> Iterator[Problem]:
     location: Path = tuple(found["loc"])
     at = (*path, *location)
-    # The only model inside a model is tls.
-    inner = _TLS[model] if location[:1] == ("tls",) and model in _TLS else None
+    owner = _owner(model, location)
     match found["type"]:
         case "missing":
-            owner = inner if inner is not None and len(location) == 2 else model
             yield Problem(document.locate(at[:-1]), _missing(str(location[-1]), owner, value))
         case "extra_forbidden":
-            owner = inner if inner is not None else model
             known = [name for name in owner.model_fields if name != "declared_by" or document.owned]
             yield Problem(
                 document.locate(at, key=True), unknown_key(str(location[-1]), known, of=_NOUNS[owner])
             )
-        case "model_type" if inner is not None:
+        case "model_type" if location == ("tls",):
             example = _example("tls", model)
             stands = kind(value.get("tls") if isinstance(value, dict) else None)
             yield Problem(
@@ -97,6 +108,11 @@ def _problems(
             yield Problem(
                 document.locate(at), "this value cannot be used here; see the state file's reference"
             )
+
+
+def _owner(model: type[BaseModel], location: Path) -> type[BaseModel]:
+    """The model whose key ends the location; the only model inside a model is tls."""
+    return _TLS[model] if len(location) > 1 and location[0] == "tls" and model in _TLS else model
 
 
 def _missing(name: str, model: type[BaseModel], value: object) -> str:

@@ -88,6 +88,7 @@ class _Open:
     anchor: str | None
     size: int = 1
     key: str | None = None  # of a mapping, while its value is awaited
+    key_spot: Spot = (1, 1)
 
 
 @dataclass(slots=True, eq=False)
@@ -147,11 +148,10 @@ class _Composer:
             self._report(event, 'merge keys ("<<") are not part of YAML 1.2; write the keys out')
         elif not isinstance(key, str):
             self._report(event, f'a key must be a text; write it in quotes: "{event.value[:40]}"')
-        elif key in parent.position.keys:
-            self.problems.append(duplicate_key(self.file, key, parent.position.keys[key], _spot(event)))
-        else:
-            parent.position.keys[key] = _spot(event)
+        elif (first := parent.position.key(key)) is not None:
+            self.problems.append(duplicate_key(self.file, key, first, _spot(event)))
         parent.key = key if isinstance(key, str) else event.value
+        parent.key_spot = _spot(event)
         if event.anchor is not None:
             self._anchors[event.anchor] = _Anchored(key, Position(_spot(event)), 1)
 
@@ -202,13 +202,13 @@ class _Composer:
         parent.size += size
         match parent.value:
             case list() as items:
-                parent.position.children[len(items)] = position
+                parent.position.append(position)
                 items.append(value)
             case dict() as entries:
                 key = parent.key or ""
                 parent.key = None
                 entries[key] = value
-                parent.position.children[key] = position
+                parent.position.put(key, parent.key_spot, position)
 
     def _resolve(self, event: Any) -> object:
         text: str = event.value
