@@ -8,7 +8,6 @@ whole length, so that a gateway that comes back is not met by all its clients at
 from __future__ import annotations
 
 import random
-import ssl
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,17 +21,17 @@ from reconcile.retry import backoff
 from schemas.errors import TidegateError
 from schemas.messages import PROTOCOL, Hello, Replaced
 from schemas.messages import Services as ServicesMessage
-from schemas.state import TlsClient
 from schemas.status import LinkPhase, LinkStatus
 from transport.offer import Offer
 from transport.pump.sockets import dial_link
 from transport.session import LaterMessage, Session, SessionLostError, SessionRefusedError
-from transport.tls import client_context, explain_tls_error
+from transport.tls import TlsError, check_alpn
+from transport.tls_errors import explain_tls_error
 
 from .actuator import Failed
 from .control_port import Spawn
+from .credentials import link_context
 from .lingering import Lingering
-from .references import resolve
 from .services import Services
 from .version import SOFTWARE
 
@@ -119,14 +118,20 @@ class GatewayLink:
         :raises TidegateError: if it never began.
         """
         spec = self._spec
-        context = await anyio.to_thread.run_sync(_read_context, spec.tls)
+        # Read anew for every session, so that renewed certificates need no restart.
+        context = await anyio.to_thread.run_sync(link_context, spec.tls)
         try:
             with anyio.fail_after(_CONNECT_TIMEOUT):
                 link = await dial_link(
                     spec.gateway.host, spec.gateway.port, context, handshake_timeout=_CONNECT_TIMEOUT
                 )
         except (OSError, TimeoutError) as error:
-            raise SessionLostError(_explain(error)) from error
+            raise SessionLostError(explain_tls_error(error)) from error
+        try:
+            check_alpn(link.alpn)
+        except TlsError:
+            link.abort()
+            raise
         hello = Hello(protocol=PROTOCOL, id=spec.client_id, software=SOFTWARE, services=self._services.names)
         session, welcome = await Session.greet(link, hello, self)
         self._session = session
@@ -201,17 +206,3 @@ class GatewayLinks:
         finally:
             if self._links.get(name) is link:
                 del self._links[name]
-
-
-def _read_context(tls: TlsClient) -> ssl.SSLContext:
-    """Read anew for every session, so that renewed certificates need no restart.
-
-    :raises TidegateError: if a file cannot be read or does not hold what it should.
-    """
-    return client_context(cert=resolve(tls.cert), key=resolve(tls.key), ca=resolve(tls.ca))
-
-
-def _explain(error: OSError) -> str:
-    if isinstance(error, TimeoutError) and not error.errno:
-        return f"no answer within {_CONNECT_TIMEOUT:g} s; check the gateway's address and its firewall"
-    return explain_tls_error(error)

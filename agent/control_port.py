@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import anyio
@@ -18,13 +19,15 @@ import structlog
 
 from reconcile.actuator import ActionError
 from reconcile.desired import ControlSpec
+from schemas.errors import TidegateError
 from schemas.state import TlsGateway
 from transport.pump.sockets import accept_link
-from transport.tls import TlsError, explain_tls_error, server_context
+from transport.tls import ALPN, TlsError, check_alpn
+from transport.tls_errors import explain_tls_error
 
 from .actuator import Failed
 from .bind import bind
-from .references import UnreadableReferenceError, resolve
+from .credentials import gateway_context
 from .sessions import Sessions
 
 _HANDSHAKE_TIMEOUT: Final = 10.0
@@ -96,6 +99,12 @@ class ControlPort:
             return
         finally:
             self._handshakes -= 1
+        try:
+            check_alpn(link.alpn)
+        except TlsError as error:
+            link.abort()
+            _log.warning("handshake_failed", address=f"{host}:{port}", reason=str(error))
+            return
         await self._sessions.serve(link, spec.timing)
 
 
@@ -122,16 +131,12 @@ class ControlPorts:
             failed(ActionError(f"the control port stopped accepting: {error}", reason="Failed"))
 
 
-async def make_context(tls: TlsGateway) -> ssl.SSLContext:
-    """The gateway's TLS context, read anew from its files.
+async def make_context(tls: TlsGateway, *, alpn: Sequence[str] = (ALPN,)) -> ssl.SSLContext:
+    """The TLS context of a port, read anew from its files.
 
     :raises ActionError: if a file cannot be read or does not hold what it should.
     """
-    return await anyio.to_thread.run_sync(_read_context, tls)
-
-
-def _read_context(tls: TlsGateway) -> ssl.SSLContext:
     try:
-        return server_context(cert=resolve(tls.cert), key=resolve(tls.key), ca=resolve(tls.client_ca))
-    except (UnreadableReferenceError, TlsError) as error:
+        return await anyio.to_thread.run_sync(partial(gateway_context, tls, alpn=alpn))
+    except TidegateError as error:
         raise ActionError(str(error), reason="InvalidCertificate") from error
