@@ -29,10 +29,10 @@ from transport.tls import TlsError, check_alpn
 from transport.tls_errors import explain_tls_error
 
 from .actuator import Failed
-from .control_port import Spawn
 from .credentials import link_context
 from .lingering import Lingering
 from .services import Services
+from .spawn import Spawn
 from .version import SOFTWARE
 
 _CONNECT_TIMEOUT: Final = 10.0

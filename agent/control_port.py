@@ -6,12 +6,11 @@ peer is, and whether it may stay, is decided by ``sessions``.
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -25,27 +24,19 @@ from transport.pump.sockets import accept_link
 from transport.tls import ALPN, TlsError, check_alpn
 from transport.tls_errors import explain_tls_error
 
+from .accepting import accept
 from .actuator import Failed
 from .bind import bind
 from .credentials import gateway_context
 from .sessions import Sessions
+from .spawn import Spawn
 
 _HANDSHAKE_TIMEOUT: Final = 10.0
 # Handshakes cost CPU before a peer has proved anything. Beyond this many at once, who comes
 # next is closed and tries again; sessions that are open are not touched.
 _MAX_HANDSHAKES: Final = 512
-# accept() fails like this when the machine is short of something. Waiting a little and trying
-# again is what nginx and trio do; giving up would lose the port.
-_SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-_SHORTAGE_PAUSE: Final = 0.1
 
 _log: Any = structlog.get_logger("control")
-
-
-class Spawn(Protocol):
-    """Starts a task that outlives the caller; ``TaskGroup.start_soon`` is one."""
-
-    def __call__(self, function: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any) -> object: ...
 
 
 class ControlPort:
@@ -70,17 +61,7 @@ class ControlPort:
         """Accept until closed."""
         with self._scope, listening:
             while True:
-                await anyio.wait_readable(listening)
-                try:
-                    connection, _ = listening.accept()
-                except (BlockingIOError, ConnectionAbortedError):
-                    continue
-                except OSError as error:
-                    if error.errno not in _SHORTAGE:
-                        raise
-                    _log.error("accept_failed", listen=str(self._spec.address), error=str(error))
-                    await anyio.sleep(_SHORTAGE_PAUSE)
-                    continue
+                connection = await accept(listening)
                 if self._handshakes >= _MAX_HANDSHAKES:
                     connection.close()
                     continue
@@ -91,7 +72,6 @@ class ControlPort:
         spec = self._spec
         try:
             host, port = connection.getpeername()[:2]
-            connection.setblocking(False)
             link = await accept_link(connection, self._context, handshake_timeout=_HANDSHAKE_TIMEOUT)
         except OSError as error:
             connection.close()

@@ -1,0 +1,42 @@
+"""Accepting a connection, also while the machine is short of something.
+
+Rule: what can go wrong with one connection, or for a while with the machine, never
+ends the accepting. Public ports do not come by here: the pump accepts them.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any, Final
+
+import anyio
+import structlog
+
+# accept() fails like this when the machine is short of something. Waiting a little and trying
+# again is what nginx and trio do; giving up would lose the port.
+_SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_PAUSE: Final = 0.1  # seconds
+
+_log: Any = structlog.get_logger("accepting")
+
+
+async def accept(listening: socket.socket) -> socket.socket:
+    """The next connection to a non-blocking listening socket, itself non-blocking.
+
+    :raises OSError: if the listening socket itself is of no more use.
+    """
+    while True:
+        await anyio.wait_readable(listening)
+        try:
+            connection, _ = listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            continue  # the peer has gone again
+        except OSError as error:
+            if error.errno not in _SHORTAGE:
+                raise
+            _log.error("accept_failed", listen=str(listening.getsockname()), reason=error.strerror)
+            await anyio.sleep(_PAUSE)
+            continue
+        connection.setblocking(False)
+        return connection
