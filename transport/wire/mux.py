@@ -63,6 +63,9 @@ class MuxLimits:
     # A peer that asks (pings, opens over the limit) and does not read the answers: what we
     # owe it would pile up. HTTP/2 servers count the same since CVE-2019-9512.
     max_answers: int = 10_000  # frames queued only because the peer asked, since the last write
+    # The same peer, sending and accepting and resetting: window updates and acknowledgements pile
+    # up too, at twelve bytes each. Bytes that wait for the link to take them.
+    max_unsent: int = 64 * 1024 * 1024
 
 
 class StreamSink(Protocol):
@@ -100,6 +103,23 @@ class MuxOwner(Protocol):
         """The peer will accept no more streams."""
 
 
+class _Nobody:
+    """The sink of a stream that is still being offered: its owner may close the session meanwhile."""
+
+    def data(self, chunk: memoryview) -> None: ...
+
+    def fin(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def acknowledged(self) -> None: ...
+
+    def credit(self) -> None: ...
+
+
+_NOBODY: Final = _Nobody()
+
+
 class MuxStream:
     """One stream. Made by :meth:`Mux.open_stream` or offered to the :class:`MuxOwner`.
 
@@ -109,13 +129,12 @@ class MuxStream:
 
     __slots__ = ("_mux", "_receive_window", "_send_window", "id", "may_receive", "may_send", "sink", "state")
 
-    sink: StreamSink
-
     def __init__(self, mux: Mux, stream_id: int, state: StreamState) -> None:
         self._mux = mux
         self._send_window = SendWindow()
         self._receive_window = ReceiveWindow()
         self.id = stream_id
+        self.sink: StreamSink = _NOBODY  # until its owner names one
         self.state = state
         self.may_send = state in MAY_SEND
         self.may_receive = state in MAY_RECEIVE
@@ -227,7 +246,9 @@ class Mux:
         self._payload_left = 0  # of the data frame being read
         self._payload_flags = 0
         self._payload_stream: MuxStream | None = None  # None: the stream is gone, its bytes are dropped
-        self._leaving = False
+        self._leaving = False  # we said that we accept no more streams
+        self._peer_leaving = False  # the peer said so
+        self._lost = False
 
     # What we say
 
@@ -237,7 +258,7 @@ class Mux:
         :raises LocalProtocolError: if ids or the limit of streams are used up, if
             either side is going away, or if ``first`` exceeds the initial window.
         """
-        if self._leaving:
+        if self._leaving or self._peer_leaving:
             raise LocalProtocolError("the session is going away: no stream can be opened")
         if self._next_id > _MAX_STREAM_ID:
             raise LocalProtocolError("the session has used up its stream ids; connect again")
@@ -251,6 +272,16 @@ class Mux:
         kind = FrameType.DATA if first else FrameType.WINDOW_UPDATE
         self._send(encode_header(kind, SYN, stream.id, len(first)), first)
         return stream
+
+    @property
+    def can_open(self) -> bool:
+        """Whether :meth:`open_stream` would succeed."""
+        return not (
+            self._leaving
+            or self._peer_leaving
+            or self._next_id > _MAX_STREAM_ID
+            or len(self.streams) >= self._limits.max_streams
+        )
 
     def ping(self, value: int) -> None:
         """Ask for a sign of life; the answer is :meth:`MuxOwner.pong` with that value."""
@@ -293,13 +324,16 @@ class Mux:
     def receive(self, data: memoryview) -> None:
         """Take in bytes that arrived, in pieces of any size.
 
-        Payload is passed on as it arrives: a frame may be longer than any buffer.
+        Payload is passed on as it arrives: a frame may be longer than any buffer. What
+        follows in ``data`` after a sink or the owner ended the session is dropped.
 
         :raises RemoteProtocolError: if the peer broke the protocol; the session is
             then beyond repair, and the shell sends ``go_away`` with the error's code.
         """
+        if len(self._out) > self._limits.max_unsent:
+            raise RemoteProtocolError("the peer makes us speak and does not read")
         position, end = 0, len(data)
-        while position < end:
+        while position < end and not self._lost:
             if self._payload_left:
                 size = min(self._payload_left, end - position)
                 self._receive_payload(data[position : position + size])
@@ -319,7 +353,8 @@ class Mux:
             self._receive_header(*header)
 
     def connection_lost(self) -> None:
-        """Reset every stream: the link is gone."""
+        """Reset every stream: the link is gone. Nothing is received after this."""
+        self._lost = True
         self._leaving = True
         for stream in list(self.streams.values()):
             if not stream.is_closed:
@@ -335,28 +370,25 @@ class Mux:
             self._receive_data_header(flags, stream_id, length)
         elif kind == FrameType.WINDOW_UPDATE:
             self._receive_window_update(flags, stream_id, length)
+        elif kind > FrameType.GO_AWAY:
+            raise _broken(f"unknown frame type {kind}")
+        elif stream_id != SESSION_ID:
+            raise _broken(f"frame type {kind} concerns the session, not stream {stream_id}")
         elif kind == FrameType.PING:
             self._receive_ping(flags, length)
-        elif kind == FrameType.GO_AWAY:
-            if length not in _GO_AWAY_CODES:
-                raise _broken(f"unknown go-away code {length}")
-            self._leaving = True
-            self._owner.going_away(GoAwayCode(length))
         else:
-            raise _broken(f"unknown frame type {kind}")
+            self._receive_go_away(length)
 
     def _receive_data_header(self, flags: int, stream_id: int, length: int) -> None:
-        stream = self.streams.get(stream_id) if not flags & SYN else self._receive_syn(stream_id)
+        stream = self._find(flags, stream_id)
         if stream is not None:
             if flags & ACK:
                 self._receive_ack(stream)
-            if length:
+            if length and not stream.is_closed:
                 if not stream.may_receive:
                     stream._apply(StreamInput.RECV_DATA)  # not a row of the table: raises
                 stream._receive_window.receive(length)
-        # A stream that is not there was reset or refused by us, and the peer's frames crossed
-        # that on the wire: their payload is read and dropped.
-        self._payload_stream = stream
+        self._payload_stream = stream  # None: what crossed our reset on the wire is read and dropped
         self._payload_flags = flags
         self._payload_left = length
         if not length:
@@ -377,7 +409,7 @@ class Mux:
             self._receive_end(stream, flags)
 
     def _receive_window_update(self, flags: int, stream_id: int, delta: int) -> None:
-        stream = self.streams.get(stream_id) if not flags & SYN else self._receive_syn(stream_id)
+        stream = self._find(flags, stream_id)
         if stream is None:
             return
         if flags & ACK:
@@ -389,6 +421,15 @@ class Mux:
                 stream.sink.credit()
         if flags & (FIN | RST) and not stream.is_closed:
             self._receive_end(stream, flags)
+
+    def _find(self, flags: int, stream_id: int) -> MuxStream | None:
+        """The stream of a frame, or None if it is gone: reset or refused, and the peer did not know yet."""
+        if flags & SYN:
+            return self._receive_syn(stream_id)
+        stream = self.streams.get(stream_id)
+        if stream is None and stream_id == SESSION_ID:
+            raise _broken("a frame of a stream without the stream's id")
+        return stream
 
     def _receive_ack(self, stream: MuxStream) -> None:
         stream._apply(StreamInput.RECV_ACK)
@@ -414,6 +455,8 @@ class Mux:
             self.streams[stream_id] = stream
             self._offered += 1
             sink = self._owner.stream_offered(stream)
+            if stream.is_closed:
+                return None  # the owner has reset it, or ended the session
             if sink is not None:
                 stream.sink = sink
                 return stream
@@ -426,6 +469,12 @@ class Mux:
             self._answer(encode_header(FrameType.PING, ACK, SESSION_ID, value))
         elif flags & ACK:
             self._owner.pong(value)
+
+    def _receive_go_away(self, code: int) -> None:
+        if code not in _GO_AWAY_CODES:
+            raise _broken(f"unknown go-away code {code}")
+        self._peer_leaving = True
+        self._owner.going_away(GoAwayCode(code))
 
 
 def _broken(message: str) -> RemoteProtocolError:
