@@ -32,9 +32,10 @@ class Keepalive:
         self._interval = interval
         self._timeout = timeout
         self._next_ping = now + interval
-        self._asked_at: float | None = None  # None: no ping is waiting for a sign of life
+        self._asked_at: float | None = None  # the first ping since the last sign of life, or None
         self._received_when_asked = 0
         self._value = 0
+        self._sent_at: float | None = None  # the newest ping, while it is unanswered
 
     @property
     def value(self) -> int:
@@ -60,13 +61,15 @@ class Keepalive:
             return Verdict.WAIT
         self._next_ping = now + self._interval
         self._value = (self._value + 1) & 0xFFFFFFFF
+        self._sent_at = now
         if self._asked_at is None:
             self._asked_at = now
             self._received_when_asked = received
         return Verdict.PING
 
     def pong(self, value: int, now: float) -> None:
-        """The peer answered."""
-        if value == self._value and self._asked_at is not None:
-            self.round_trip = now - self._asked_at
+        """The peer answered a ping. An answer that is late or was not asked for measures nothing."""
+        if value == self._value and self._sent_at is not None:
+            self.round_trip = now - self._sent_at
+            self._sent_at = None
             self._asked_at = None
