@@ -1,7 +1,7 @@
 """What the two programs say to each other on a session.
 
-Rule: these are the messages of the control stream, and the header that opens a
-visitor's stream, as values. How they become bytes is in ``transport.wire``.
+Rule: these are the messages of the control stream, as values, and what makes a
+JSON object one of them. How they become lines is in ``transport.wire.control``.
 A receiver ignores keys and message types that it does not know, so that either
 side can be upgraded first; ``PROTOCOL`` counts the changes for which that is not
 enough.
@@ -12,14 +12,39 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
+
+from .names import check_name
 
 PROTOCOL: Final = 1
+MAX_TEXT: Final = 1_000  # characters of a text for a person
+
+
+def _one_line(value: object) -> object:
+    """A text for a person as it may be printed: short, and nothing a terminal would obey.
+
+    Shortened and mended instead of refused, on the way out as on the way in: the reason of an
+    error must arrive, whatever is quoted in it.
+    """
+    if not isinstance(value, str):
+        return value
+    line = value if value.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in value)
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+
 
 # A peer is not trusted with our memory or our terminal: nothing it says is long.
-_Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-_Text = Annotated[str, StringConstraints(max_length=1_000)]
+_Name = Annotated[str, AfterValidator(check_name)]
+_Text = Annotated[str, BeforeValidator(_one_line)]
 _Names = Annotated[tuple[_Name, ...], Field(max_length=1_000)]
+_StreamId = Annotated[int, Field(ge=1, lt=2**32)]
 
 
 class _Message(BaseModel):
@@ -53,6 +78,11 @@ class RefusalCode(Enum):
     WRONG_PROTOCOL = "wrong_protocol"  # one side must be upgraded
     MALFORMED = "malformed"  # what came is no hello
     GOING_AWAY = "going_away"  # the gateway is stopping
+    OTHER = "other"  # a newer gateway's reason; the message says it
+
+    @classmethod
+    def _missing_(cls, value: object) -> RefusalCode | None:
+        return cls.OTHER if isinstance(value, str) else None
 
 
 class Refusal(_Message):
@@ -73,16 +103,21 @@ class Services(_Message):
 class FailureCode(Enum):
     """Why a client could not open a visitor's stream."""
 
-    UNKNOWN_SERVICE = "unknown_service"
-    SERVICE_DOWN = "service_down"
-    MALFORMED = "malformed"
+    UNKNOWN_SERVICE = "unknown_service"  # the client offers no such service
+    SERVICE_DOWN = "service_down"  # it does, but nothing answers at the service's address
+    MALFORMED = "malformed"  # the open header made no sense
+    OTHER = "other"  # a newer client's reason; the message says it
+
+    @classmethod
+    def _missing_(cls, value: object) -> FailureCode | None:
+        return cls.OTHER if isinstance(value, str) else None
 
 
 class StreamFailed(_Message):
     """The client resets a stream that the gateway opened; sent before the reset."""
 
     type: Literal["stream_failed"] = "stream_failed"
-    stream: int
+    stream: _StreamId
     code: Annotated[FailureCode, Field(strict=False)]
     message: _Text
 
@@ -102,3 +137,20 @@ class Drain(_Message):
 ControlMessage: TypeAlias = Annotated[
     Hello | Welcome | Refusal | Services | StreamFailed | Replaced | Drain, Field(discriminator="type")
 ]
+
+_ADAPTER: Final[TypeAdapter[ControlMessage]] = TypeAdapter(ControlMessage)
+
+
+def read_message(line: bytes) -> ControlMessage | None:
+    """The message in a JSON object, or None for a type of message that this version does not know.
+
+    :raises ValueError: if it is no message; the text says what is wrong with it.
+    """
+    try:
+        return _ADAPTER.validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        if first["type"] == "union_tag_invalid":
+            return None
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{where + ': ' if where else ''}{first['msg']}") from None

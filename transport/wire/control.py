@@ -6,25 +6,26 @@ which message is legal when; ``transport.session`` does.
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from schemas.messages import ControlMessage, read_message
 
-from schemas.messages import ControlMessage
-
-from .errors import RemoteProtocolError
+from .errors import LocalProtocolError, RemoteProtocolError
 
 # The longest message is a list of a thousand services with names of 128 characters. It must
 # fit into the initial window, so that a message is always sent whole and at once.
 MAX_LINE: Final = 192 * 1024
 
-_ADAPTER: Final[TypeAdapter[ControlMessage]] = TypeAdapter(ControlMessage)
-
 
 def encode_message(message: ControlMessage) -> bytes:
-    """One line, with its newline."""
-    return message.model_dump_json().encode() + b"\n"
+    """One line, with its newline.
+
+    :raises LocalProtocolError: if it is longer than a peer would read.
+    """
+    line = message.model_dump_json().encode()
+    if len(line) > MAX_LINE:
+        raise LocalProtocolError(f"the message {message.type} has {len(line)} bytes, more than {MAX_LINE}")
+    return line + b"\n"
 
 
 class ControlDecoder:
@@ -50,27 +51,18 @@ class ControlDecoder:
                 messages.append(message)
         self._searched = len(self._buffer)
         if self._searched > MAX_LINE:
-            raise RemoteProtocolError(f"a control message is longer than {MAX_LINE} bytes")
+            raise _too_long()
         return messages
 
 
 def _decode(line: bytes) -> ControlMessage | None:
     if len(line) > MAX_LINE:
-        raise RemoteProtocolError(f"a control message is longer than {MAX_LINE} bytes")
+        raise _too_long()
     try:
-        return _ADAPTER.validate_json(line)
-    except ValidationError as error:
-        if _is_unknown_type(line, error):
-            return None
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RemoteProtocolError(
-            f"a control message is malformed: {where + ': ' if where else ''}{first['msg']}"
-        ) from None
+        return read_message(line)
+    except ValueError as error:
+        raise RemoteProtocolError(f"a control message is malformed: {error}") from None
 
 
-def _is_unknown_type(line: bytes, error: ValidationError) -> bool:
-    if error.errors(include_input=False, include_url=False)[0]["type"] != "union_tag_invalid":
-        return False
-    message = json.loads(line)
-    return isinstance(message, dict) and isinstance(message.get("type"), str)
+def _too_long() -> RemoteProtocolError:
+    return RemoteProtocolError(f"a control message is longer than {MAX_LINE} bytes")
