@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final
 
 from schemas.names import ProxyProtocol
@@ -20,6 +21,7 @@ _LENGTH_SIZE: Final = 2
 # A header is about 200 bytes; this is what its two bytes could announce, cut to what any
 # name can need, so that a broken peer cannot make us wait for 64 KiB.
 MAX_HEADER: Final = 4_096
+_MAX_NAME: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class OpenHeader:
 
 
 def encode_open_header(header: OpenHeader) -> bytes:
-    """The header with its length in front."""
+    """The header with its length in front. Its values are those of a checked state file and of sockets."""
     text = json.dumps(
         {
             "tunnel": header.tunnel,
@@ -84,18 +86,28 @@ def peek_open_header(buffer: bytes | bytearray) -> tuple[OpenHeader, int] | None
 
 
 def _text(value: dict[str, object], key: str) -> str:
+    """A name. It ends in logs and messages of this side, so it is short and prints as it is."""
     text = value.get(key)
-    if not isinstance(text, str) or not text:
-        raise _malformed(f"{key} is not a text")
+    if not isinstance(text, str) or not 0 < len(text) <= _MAX_NAME or not text.isprintable():
+        raise _malformed(f"{key} is not a name")
     return text
 
 
 def _endpoint(value: dict[str, object], key: str) -> Endpoint:
+    """An address. It ends in a PROXY header, so it is nothing but an address."""
     match value.get(key):
         case [str() as host, int() as port] if not isinstance(port, bool) and 0 <= port <= 65_535:
-            return Endpoint(host=host, port=port)
-        case _:
-            raise _malformed(f"{key} is not [address, port]")
+            if _is_address(host):
+                return Endpoint(host=host, port=port)
+    raise _malformed(f"{key} is not [address, port]")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return host.isprintable()  # the zone of a link-local address could be any text
 
 
 def _malformed(message: str) -> RemoteProtocolError:
