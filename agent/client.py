@@ -1,4 +1,4 @@
-"""The client role: the list of its parts, and how they begin and end.
+"""The client role: the list of its parts.
 
 Rule: this file wires parts together and decides nothing that one of them could.
 """
@@ -6,9 +6,11 @@ Rule: this file wires parts together and decides nothing that one of them could.
 from __future__ import annotations
 
 import random
+import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import anyio
 import structlog
@@ -17,38 +19,90 @@ from anyio.abc import TaskStatus
 from reconcile.desired import Kind, ServicesSpec
 from reconcile.loop import Reconciler
 from reconcile.source import FileSource
-from reconcile.watch import watch
-from schemas.errors import StateError
+from schemas.errors import Problem, StateError
+from schemas.names import ClientId
 from schemas.roles import Role
 from schemas.state import ClientState
 from schemas.status import ClientAgentStatus
 
 from .actuator import Failed, ResourceActuator
+from .api.admin_socket import admin_socket
+from .api.app import create_app
 from .connector import GatewayLinks
+from .keeping import keep
+from .paths import admin_socket_path
 from .reports import is_ready, resource_statuses, source_status
 from .services import Services
 from .turn_log import TurnLog
 from .version import VERSION
 
-_CLOSE_TIMEOUT: Final = 5.0  # seconds that closing everything may take
-
 _log: Any = structlog.get_logger("client")
 
 
 class Client:
-    """A client that does what a state file says."""
+    """A client that does what a state file says. Also the ``Backend`` of its API."""
+
+    declared = None  # tunnels are declared on gateways
 
     def __init__(self, state_path: Path) -> None:
         self._path = state_path
+        self._name: ClientId
+        self._started_at = _now()
         self._reconciler: Reconciler
         self._actuator: ResourceActuator
         self._services: Services
         self._links: GatewayLinks
-        self._name = ""
-        self._started_at = _now()
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run until cancelled. Started when the first state has been applied.
+
+        :raises StateError: if the state is not valid at the start.
+        :raises TidegateError: if the admin socket cannot be opened.
+        """
+        settings = (await self._first_state()).client
+        self._name = settings.id
+        with admin_socket(admin_socket_path(self._path, settings)) as listening:
+            problems = await self._keep(listening, task_status)
+        _log.info("client_stopped", id=self._name)
+        if problems:
+            raise StateError(problems)
+
+    async def _keep(self, admin: socket.socket, task_status: TaskStatus[None]) -> tuple[Problem, ...]:
+        source = FileSource(self._path, role=Role.CLIENT)
+
+        def started() -> None:
+            _log.info("client_started", id=self._name, version=VERSION, state=str(self._path))
+            task_status.started()
+
+        async with anyio.create_task_group() as tasks:
+            self._services = Services()
+            self._links = GatewayLinks(self._services, tasks.start_soon, _now)
+            self._services.on_change = self._links.services_changed
+            self._actuator = ResourceActuator(
+                {Kind.SERVICES: self._open_services, Kind.LINK: self._links}, ring=self.reload
+            )
+            self._reconciler = Reconciler(
+                source, self._actuator, random=random.random, clock=_now, report=TurnLog()
+            )
+            problems = await keep(
+                source=source,
+                reconciler=self._reconciler,
+                actuator=self._actuator,
+                app=create_app(self),
+                listening=admin,
+                started=started,
+            )
+            tasks.cancel_scope.cancel()
+        return problems
+
+    def reload(self) -> None:
+        """Look at the state file now."""
+        self._reconciler.ring()
+
+    # Backend: what the API needs, not before run() has started
 
     def status(self) -> ClientAgentStatus:
-        """What it has to say of itself. Not before :meth:`run` has started."""
+        """What it has to say of itself."""
         status = self._reconciler.status
         return ClientAgentStatus(
             name=self._name,
@@ -62,49 +116,20 @@ class Client:
             services=self._services.status(),
         )
 
-    def reload(self) -> None:
-        """Look at the state file now."""
-        self._reconciler.ring()
+    def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
+        """None: clients connect to gateways."""
+        return {}
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Run until cancelled. Started when the first state has been applied.
-
-        :raises StateError: if the state file is not valid at the start.
-        :raises TidegateError: if the admin socket cannot be opened.
-        """
-        self._name = (await self._first_state()).client.id
-        async with anyio.create_task_group() as tasks:
-            self._services = Services()
-            self._links = GatewayLinks(self._services, tasks.start_soon, _now)
-            self._actuator = ResourceActuator(
-                {Kind.SERVICES: self._open_services, Kind.LINK: self._links}, ring=self.reload
-            )
-            source = FileSource(self._path, role=Role.CLIENT)
-            self._reconciler = Reconciler(
-                source, self._actuator, random=random.random, clock=_now, report=TurnLog()
-            )
-            try:
-                async with anyio.create_task_group() as loop:
-                    loop.start_soon(self._reconciler.run)
-                    await self._reconciler.wait_turn(1)
-                    loop.start_soon(watch, source, self._reconciler.ring)
-                    _log.info("client_started", id=self._name, version=VERSION, state=str(self._path))
-                    task_status.started()
-            finally:
-                with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
-                    await self._actuator.close_all()
-                tasks.cancel_scope.cancel()
-                _log.info("client_stopped", id=self._name)
+    # Its own
 
     async def _first_state(self) -> ClientState:
-        """The state at the start: an agent does not start on one that is not valid."""
+        """The state at the start, which says where the client keeps its own things."""
         loaded = await FileSource(self._path, role=Role.CLIENT).load()
         if isinstance(loaded.state, ClientState):
             return loaded.state
         raise StateError(loaded.problems)
 
     async def _open_services(self, spec: ServicesSpec, failed: Failed) -> Services:
-        self._services.on_change = self._links.services_changed
         await self._services.update(spec)
         return self._services
 

@@ -1,4 +1,4 @@
-"""The gateway role: the list of its parts, and how they begin and end.
+"""The gateway role: the list of its parts.
 
 Rule: this file wires parts together and decides nothing that one of them could.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,74 +16,92 @@ import anyio
 import structlog
 from anyio.abc import TaskStatus
 
+from reconcile.declared import DeclaredFile
 from reconcile.desired import Kind
 from reconcile.loop import Reconciler, Turn
 from reconcile.source import FileSource
-from reconcile.watch import watch
-from schemas.errors import StateError
+from schemas.errors import Problem, StateError
+from schemas.names import ClientId
 from schemas.roles import Role
-from schemas.state import GatewayState
+from schemas.state import GatewaySettings, GatewayState
 from schemas.status import GatewayStatus
 
 from .actuator import ResourceActuator
 from .admission import Admissions
+from .api.admin_socket import admin_socket
+from .api.app import create_app
+from .api.declared import DeclaredTunnels
 from .control_port import ControlPorts
 from .gateway_status import GatewayReporter
+from .keeping import keep
 from .listeners import PublicListeners
-from .paths import declared_path
+from .management import ManagementPorts
+from .paths import admin_socket_path, declared_path
 from .sessions import Sessions
 from .traffic import TrafficBook, visitor_side
 from .turn_log import TurnLog
 from .version import VERSION
 
-_CLOSE_TIMEOUT: Final = 5.0  # seconds that closing everything may take
 _LOOK_PAUSE: Final = 0.2  # seconds between two looks at the conditions, however much happens
 
 _log: Any = structlog.get_logger("gateway")
 
 
 class Gateway:
-    """A gateway that does what a state file says."""
+    """A gateway that does what a state file says. Also the ``Backend`` of its API."""
 
     def __init__(self, state_path: Path) -> None:
         self._path = state_path
+        self._turn_log = TurnLog()
+        self._changed = anyio.Event()
         self._reconciler: Reconciler
         self._reporter: GatewayReporter
-        self._changed = anyio.Event()
-        self._turn_log = TurnLog()
-
-    def status(self) -> GatewayStatus:
-        """What it has to say of itself. Not before :meth:`run` has started."""
-        return self._reporter.status()
-
-    def reload(self) -> None:
-        """Look at the state file now."""
-        self._reconciler.ring()
+        self._sessions: Sessions
+        self._declared: DeclaredTunnels
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled. Started when the first state has been applied.
 
-        :raises StateError: if the state file is not valid at the start.
+        :raises StateError: if the state is not valid at the start.
         :raises TidegateError: if the admin socket cannot be opened.
         """
-        state = await self._first_state()
-        settings = state.gateway
+        settings = (await self._first_state()).gateway
         name = settings.name or socket.gethostname()
-        sessions = Sessions(name, _now, self._note_change)
+        with admin_socket(admin_socket_path(self._path, settings)) as listening:
+            problems = await self._keep(name, settings, listening, task_status)
+        _log.info("gateway_stopped", name=name)
+        if problems:
+            raise StateError(problems)
+
+    async def _keep(
+        self, name: str, settings: GatewaySettings, admin: socket.socket, task_status: TaskStatus[None]
+    ) -> tuple[Problem, ...]:
+        fragment = declared_path(self._path, settings)
+        source = FileSource(self._path, role=Role.GATEWAY, owned=fragment)
+        app = create_app(self)
         tunnels = TrafficBook(visitor_side)
+        sessions = self._sessions = Sessions(name, _now, self._note_change)
+        listeners = PublicListeners(sessions, tunnels)
+
+        def started() -> None:
+            _log.info("gateway_started", name=name, version=VERSION, state=str(self._path))
+            task_status.started()
+
         async with anyio.create_task_group() as tasks:
-            listeners = PublicListeners(sessions, tunnels)
             actuator = ResourceActuator(
                 {
                     Kind.ADMISSION: Admissions(sessions),
                     Kind.CONTROL: ControlPorts(sessions, tasks.start_soon),
+                    Kind.MANAGEMENT: ManagementPorts(app, sessions, tasks.start_soon),
                     Kind.LISTENER: listeners,
                 },
                 ring=self.reload,
             )
-            source = FileSource(self._path, role=Role.GATEWAY, owned=declared_path(self._path, settings))
             self._reconciler = Reconciler(
                 source, actuator, random=random.random, clock=_now, report=self._report
+            )
+            self._declared = DeclaredTunnels(
+                self._path, DeclaredFile(fragment), self._reconciler, actuator.observe
             )
             self._reporter = GatewayReporter(
                 name=name,
@@ -94,22 +113,43 @@ class Gateway:
                 tunnels=tunnels,
             )
             try:
-                async with anyio.create_task_group() as loop:
-                    loop.start_soon(self._reconciler.run)
-                    await self._reconciler.wait_turn(1)
-                    loop.start_soon(watch, source, self._reconciler.ring)
-                    loop.start_soon(self._keep_looking)
-                    _log.info("gateway_started", name=name, version=VERSION, state=str(self._path))
-                    task_status.started()
+                problems = await keep(
+                    source=source,
+                    reconciler=self._reconciler,
+                    actuator=actuator,
+                    app=app,
+                    listening=admin,
+                    background=[self._keep_looking],
+                    started=started,
+                )
             finally:
-                with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
-                    await actuator.close_all()
-                    listeners.turn_everyone_away()
-                tasks.cancel_scope.cancel()
-                _log.info("gateway_stopped", name=name)
+                listeners.turn_everyone_away()
+            tasks.cancel_scope.cancel()
+        return problems
+
+    def reload(self) -> None:
+        """Look at the state file now."""
+        self._reconciler.ring()
+
+    # Backend: what the API needs, not before run() has started
+
+    def status(self) -> GatewayStatus:
+        """What it has to say of itself."""
+        return self._reporter.status()
+
+    def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
+        """The current and the last state of every known client, in threshold's words."""
+        return self._sessions.states()
+
+    @property
+    def declared(self) -> DeclaredTunnels:
+        """The owner of the tunnels declared through the API."""
+        return self._declared
+
+    # Its own
 
     async def _first_state(self) -> GatewayState:
-        """The state at the start: an agent does not start on one that is not valid."""
+        """The state at the start, which says where the gateway keeps its own things."""
         loaded = await FileSource(self._path, role=Role.GATEWAY).load()
         if isinstance(loaded.state, GatewayState):
             return loaded.state

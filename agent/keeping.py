@@ -1,0 +1,63 @@
+"""What both roles do while they run: reconcile, watch, and serve the admin socket.
+
+Rule: how an agent begins and ends is decided here. It starts only on a state that
+is valid, it has started when that state has been applied, and when it stops it
+closes what it opened and changes nothing that is desired.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Final
+
+import anyio
+from starlette.applications import Starlette
+
+from reconcile.loop import Reconciler
+from reconcile.source import FileSource
+from reconcile.watch import watch
+from schemas.errors import Problem
+
+from .actuator import ResourceActuator
+from .api.identity import on_unix_socket
+from .api.server import serve_api
+
+_CLOSE_TIMEOUT: Final = 5.0  # seconds that closing everything may take
+
+
+async def keep(
+    *,
+    source: FileSource,
+    reconciler: Reconciler,
+    actuator: ResourceActuator,
+    app: Starlette,
+    listening: socket.socket,
+    background: Sequence[Callable[[], Coroutine[Any, Any, Any]]] = (),
+    started: Callable[[], None],
+) -> tuple[Problem, ...]:
+    """Keep a state in force until cancelled. Returns only if there is none: with the problems of its files.
+
+    :param listening: the admin socket.
+    :param background: what else runs meanwhile.
+    :param started: called once, when the first state has been applied.
+    """
+    problems: tuple[Problem, ...] = ()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reconciler.run)
+            turn = await reconciler.wait_turn(1)
+            if turn.generation:
+                tasks.start_soon(watch, source, reconciler.ring)
+                for task in background:
+                    tasks.start_soon(task)
+                await tasks.start(partial(serve_api, app, listening, identify=on_unix_socket))
+                started()
+            else:
+                problems = turn.problems
+                tasks.cancel_scope.cancel()
+    finally:
+        with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+            await actuator.close_all()
+    return problems
