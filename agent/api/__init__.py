@@ -1,0 +1,7 @@
+"""The management API: what an agent tells about itself, and the tunnels it takes orders for.
+
+Read ``app`` for what can be asked, ``identity`` for who may, ``threshold`` for
+the words of its first users, ``declared`` for how an order comes into force as a
+whole or not at all, and ``server`` for how bytes become requests. ``client`` is
+the other end: how a command asks an agent that runs.
+"""

@@ -1,0 +1,88 @@
+"""Who calls, and what they may do.
+
+Rule: this file alone turns a connection into a ``Caller``. It is asked anew for
+every request, so that an admission that changed holds at once, also on connections
+that are open. Whoever can open the unix socket is an admin: its mode is 0600, so
+that is the user the agent runs as, and root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+
+from starlette.requests import Request
+
+from reconcile.desired import AdmissionSpec
+from schemas.names import ClientId
+from transport.tls import IdentityError, client_id_from, peer_identity
+
+from .problems import ApiError
+
+#: The name under which the unix socket declares tunnels. A client id cannot be it, for it has a space.
+UNIX_SOCKET: Final = "unix socket"
+
+#: What :meth:`ssl.SSLSocket.getpeercert` says, None on a connection without TLS.
+PeerCertificate: TypeAlias = Mapping[str, Any] | None
+
+_KEY: Final = "tidegate.identify"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who calls. ``client`` is None on the unix socket."""
+
+    name: str
+    client: ClientId | None
+    is_admin: bool
+
+
+#: Says who is on a connection, given its certificate.
+#: :raises ApiError: 403 if that is nobody we know.
+Identify: TypeAlias = Callable[[PeerCertificate], Caller]
+
+
+def on_unix_socket(certificate: PeerCertificate) -> Caller:
+    """The ``Identify`` of the unix socket."""
+    return Caller(name=UNIX_SOCKET, client=None, is_admin=True)
+
+
+class ByCertificate:
+    """The ``Identify`` of a TLS port.
+
+    :param admission: gives who may connect now.
+    """
+
+    def __init__(self, admission: Callable[[], AdmissionSpec]) -> None:
+        self._admission = admission
+
+    def __call__(self, certificate: PeerCertificate) -> Caller:
+        admission = self._admission()
+        try:
+            client = client_id_from(peer_identity(dict(certificate or {})), admission.domain)
+        except IdentityError as error:
+            raise ApiError(HTTPStatus.FORBIDDEN, str(error)) from error
+        is_admin = client in admission.admins
+        if not is_admin and admission.clients is not None and client not in admission.clients:
+            raise ApiError(
+                HTTPStatus.FORBIDDEN,
+                f'the gateway does not list "{client}": add it to clients, or to gateway.admins, '
+                "in the gateway's state file",
+            )
+        return Caller(name=client, client=client, is_admin=is_admin)
+
+
+def attach(state: dict[str, Any], identify: Callable[[], Caller]) -> None:
+    """Tell the app, through the state of a request, who can say who sent it."""
+    state[_KEY] = identify
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sent the request.
+
+    :raises ApiError: 403 if that is nobody we know.
+    """
+    identify: Callable[[], Caller] = request.scope["state"][_KEY]  # without one there is no answer
+    return identify()

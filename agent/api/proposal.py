@@ -1,0 +1,265 @@
+"""What a request would make of the tunnels declared through the API.
+
+Rule: this file decides whether a declaration may be tried, and writes nothing. It
+holds the rules against the whole state as it would be: the state files as they are
+on disk now, what others declared, and the request.
+
+Whose is what: a caller's declaration replaces what the same caller declared before,
+an admin's replaces all that anybody declared. A tunnel that an admin sends back
+just as it was stays the tunnel of whoever declared it, so that an admin's program
+and a client's do not take tunnels from each other.
+
+Everything here blocks on the disk: call it in a worker thread.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from reconcile.reading import Snapshot, StateText, UnreadableError, take_snapshot
+from schemas.errors import Place, Problem, StateError
+from schemas.fields import Reading
+from schemas.fragment import render_fragment
+from schemas.names import TunnelName
+from schemas.parse import parse_gateway
+from schemas.quoting import quote
+from schemas.state import Tunnel
+from schemas.text import Document, Syntax, read_document, syntax_for
+
+from .identity import Caller
+from .naming import identity, keep_apart
+from .problems import BODY, ApiError, RequestProblem
+
+_BROKEN_FILE: Final = "the gateway's state file has a problem that must be mended first"
+_BROKEN_FRAGMENT: Final = (
+    "what was declared through the API so far cannot be read; mend the file, "
+    "or let an admin declare everything anew"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A change that obeys every rule. ``before`` and ``after`` are the fragment, None where there is none."""
+
+    before: bytes | None
+    after: bytes | None
+    is_change: bool
+    asked: tuple[Tunnel, ...]  # the caller's, in the order of the request
+
+
+def propose(state_path: Path, fragment: Path, caller: Caller, tunnels: Sequence[Tunnel]) -> Proposal:
+    """What to write so that these tunnels are all that the caller declares.
+
+    :raises ApiError: 403 if the caller may not, 400 if the tunnels are not valid, 409 if
+        they clash with others, or if the files are such that nothing can be said.
+    """
+    _check_rights(caller, tunnels)
+    files, before = _read(state_path, fragment)
+    documents = _read_documents(files)
+    so_far = _so_far(before, caller)
+    taken = {*_names_in(documents), *(tunnel.name for tunnel in so_far.kept)}
+    signed = _signed(tunnels, caller, so_far.replaced)
+    asked = keep_apart(signed, previous=so_far.replaced, taken=taken)
+    _check_rules(documents, so_far.kept, asked, fragment)
+    declared = (*so_far.kept, *asked)
+    return Proposal(
+        before=None if before is None else before.data,
+        after=render_fragment(declared).encode() if declared else None,
+        is_change=not so_far.is_understood or set(asked) != set(so_far.replaced),
+        asked=asked,
+    )
+
+
+def _check_rights(caller: Caller, tunnels: Sequence[Tunnel]) -> None:
+    if caller.is_admin:
+        return
+    problems = [
+        RequestProblem(
+            path=(index, "ClientId"),
+            message=f"{caller.name} may not declare a tunnel of {', '.join(tunnel.client)}",
+        )
+        for index, tunnel in enumerate(tunnels)
+        if tunnel.client != (caller.client,)
+    ]
+    if problems:
+        message = (
+            f"{caller.name} may declare tunnels only for itself; ask an admin of the gateway for the others"
+        )
+        raise ApiError(HTTPStatus.FORBIDDEN, message, problems)
+
+
+def _read(state_path: Path, fragment: Path) -> tuple[Sequence[StateText], StateText | None]:
+    """The operator's files, and the fragment."""
+    try:
+        snapshot: Snapshot = take_snapshot(state_path, owned=fragment)
+    except UnreadableError as error:
+        raise _conflict(_BROKEN_FILE, [error.problem]) from error
+    files = [text for text in snapshot.texts if not text.owned]
+    return files, next((text for text in snapshot.texts if text.owned), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SoFar:
+    """What was declared before: what others declared and stays, and what this request replaces."""
+
+    kept: Sequence[Tunnel] = ()
+    replaced: Sequence[Tunnel] = ()
+    is_understood: bool = True
+
+
+def _so_far(before: StateText | None, caller: Caller) -> _SoFar:
+    if before is None:
+        return _SoFar()
+    try:
+        declared = _declared_in(before)
+    except StateError as error:
+        if caller.is_admin:
+            return _SoFar(is_understood=False)  # nothing of it stays
+        raise _conflict(_BROKEN_FRAGMENT, error.problems) from error
+    if caller.is_admin:
+        return _SoFar(replaced=declared)
+    return _SoFar(
+        kept=[tunnel for tunnel in declared if tunnel.declared_by != caller.name],
+        replaced=[tunnel for tunnel in declared if tunnel.declared_by == caller.name],
+    )
+
+
+def _declared_in(text: StateText) -> Sequence[Tunnel]:
+    """The tunnels of the fragment by itself, whether or not they clash with anything.
+
+    :raises StateError: if it is not one that Tidegate wrote.
+    """
+    document = read_document(
+        text.data, name=text.name, directory=text.directory, syntax=Syntax.TOML, owned=True
+    )
+    entries = document.value.get("tunnels", [])
+    try:
+        if isinstance(entries, list):
+            context = Reading(directory=text.directory)
+            return [Tunnel.model_validate(entry, context=context) for entry in entries]
+    except ValidationError:
+        pass
+    where = document.locate(("tunnels",))
+    raise StateError([Problem(where, "these are not tunnels as Tidegate writes them; restore the file")])
+
+
+def _signed(tunnels: Iterable[Tunnel], caller: Caller, replaced: Iterable[Tunnel]) -> Iterator[Tunnel]:
+    """The tunnels with whoever declared them."""
+    before = {identity(tunnel): tunnel for tunnel in replaced}
+    for tunnel in tunnels:
+        signed = tunnel.model_copy(update={"declared_by": caller.name})
+        same = before.get(identity(tunnel))
+        if same is not None:
+            as_before = tunnel.model_copy(update={"declared_by": same.declared_by, "name": same.name})
+            signed = as_before if as_before == same else signed
+        yield signed
+
+
+def _read_documents(files: Sequence[StateText]) -> list[Document]:
+    documents: list[Document] = []
+    problems: list[Problem] = []
+    for text in files:
+        try:
+            syntax = syntax_for(text.name)
+            documents.append(
+                read_document(text.data, name=text.name, directory=text.directory, syntax=syntax)
+            )
+        except StateError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise _conflict(_BROKEN_FILE, problems)
+    return documents
+
+
+def _names_in(documents: Iterable[Document]) -> Iterator[TunnelName]:
+    """Every name of a tunnel that the files write, also where the tunnel is not valid."""
+    for document in documents:
+        entries = document.value.get("tunnels")
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+                yield TunnelName(entry["name"])
+
+
+def _check_rules(
+    documents: Sequence[Document], kept: Sequence[Tunnel], asked: Sequence[Tunnel], fragment: Path
+) -> None:
+    others = _Rendered(kept, name=str(fragment))
+    ours = _Rendered(asked, name=BODY)
+    try:
+        parse_gateway([*documents, others.document, ours.document])
+    except StateError as error:
+        alone = _problems_of(documents)
+        if alone:
+            raise _conflict(_BROKEN_FILE, alone) from error
+        raise _refusal(error.problems, others, ours) from error
+
+
+def _problems_of(documents: Sequence[Document]) -> Sequence[Problem]:
+    try:
+        parse_gateway(documents)
+    except StateError as error:
+        return error.problems
+    return ()
+
+
+class _Rendered:
+    """Tunnels as the document they would be, and the way back from a place in it to a tunnel."""
+
+    def __init__(self, tunnels: Sequence[Tunnel], *, name: str) -> None:
+        self.tunnels = tunnels
+        data = render_fragment(tunnels).encode()
+        self.document = read_document(data, name=name, directory="", syntax=Syntax.TOML, owned=True)
+
+    @cached_property
+    def _starts(self) -> Sequence[int]:
+        return [self.document.locate(("tunnels", index)).line for index in range(len(self.tunnels))]
+
+    def index_at(self, place: Place | None) -> int | None:
+        """Which of the tunnels that is, None if the place is not in this document."""
+        if place is None or place.file != self.document.name:
+            return None
+        return max(bisect_right(self._starts, place.line) - 1, 0)
+
+
+def _refusal(problems: Iterable[Problem], others: _Rendered, ours: _Rendered) -> ApiError:
+    """400 if the request by itself is to blame for anything, 409 if two things only cannot be together."""
+
+    def spelled(place: Place) -> str:
+        index = ours.index_at(place)
+        if index is not None:
+            return f"[{index}]"
+        index = others.index_at(place)
+        if index is not None:
+            tunnel = others.tunnels[index]
+            return f"the tunnel {quote(tunnel.name)} that {tunnel.declared_by} declared through the API"
+        return str(place)
+
+    told: list[RequestProblem] = []
+    is_invalid = False
+    for problem in problems:
+        see = None if problem.see is None else spelled(problem.see)
+        index = ours.index_at(problem.place)
+        if index is not None:
+            is_invalid = is_invalid or see is None
+            told.append(RequestProblem(path=(index,), message=problem.message, see=see))
+        elif problem.place is not None and others.index_at(problem.place) is not None:
+            told.append(RequestProblem(message=f"{spelled(problem.place)}: {problem.message}", see=see))
+        else:
+            told.append(RequestProblem(place=problem.place, message=problem.message, see=see))
+    if is_invalid:
+        return ApiError(HTTPStatus.BAD_REQUEST, "the tunnels are not valid; nothing was changed", told)
+    message = "the tunnels clash with what is declared already; nothing was changed"
+    return ApiError(HTTPStatus.CONFLICT, message, told)
+
+
+def _conflict(message: str, problems: Iterable[Problem]) -> ApiError:
+    told = [RequestProblem.of(problem) for problem in problems]
+    return ApiError(HTTPStatus.CONFLICT, f"{message}; nothing was changed", told)
