@@ -8,12 +8,15 @@ actuator with openers of their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
+import anyio
+
 from reconcile.actuator import ActionError
 from reconcile.desired import Key, Kind, Spec
-from reconcile.observed import Observed, ObservedState, Phase
+from reconcile.observed import IN_FLIGHT, Observed, ObservedState, Phase
 from reconcile.plan import Action, Verb
 
 Failed: TypeAlias = Callable[[ActionError], None]
@@ -29,7 +32,10 @@ class Resource(Protocol):
         """
 
     async def close(self) -> None:
-        """Give it up. Does not fail."""
+        """Give it up. When this returns, what it held is free. Does not fail.
+
+        Called again if it was cancelled the first time.
+        """
 
 
 class Opener(Protocol):
@@ -38,9 +44,18 @@ class Opener(Protocol):
     async def __call__(self, spec: Any, failed: Failed) -> Resource:
         """Open one.
 
-        :param failed: to be called if the resource dies by itself later.
+        :param failed: to be called if the resource dies by itself later; nothing is left of it then.
         :raises ActionError: if it cannot be opened; nothing is left of it then.
         """
+
+
+class _Life:
+    """One resource from its opening to its end. Another one of the same key is another life."""
+
+    def __init__(self) -> None:
+        self.resource: Resource | None = None
+        self.death: ActionError | None = None
+        self.is_closing = False
 
 
 class ResourceActuator:
@@ -54,52 +69,86 @@ class ResourceActuator:
         self._openers = openers
         self._ring = ring
         self._observed: dict[Key, Observed] = {}
-        self._resources: dict[Key, Resource] = {}
+        self._lives: dict[Key, _Life] = {}
 
     def observe(self) -> ObservedState:
         return MappingProxyType(dict(self._observed))
 
     async def perform(self, action: Action) -> None:
-        key, spec = action.key, action.spec
-        if action.verb is Verb.CLOSE or spec is None:
-            await self._close(key)
-            return
-        resource = self._resources.get(key)
+        if action.verb is Verb.CLOSE or action.spec is None:
+            await self._close(action.key)
+        else:
+            await self._bring(action.key, action.spec)
+
+    async def close_all(self) -> None:
+        """Give everything up, beginning with what was opened last."""
+        async with anyio.create_task_group() as closing:
+            for key in reversed(list(self._observed)):
+                closing.start_soon(self._close, key)
+
+    async def _bring(self, key: Key, spec: Spec) -> None:
+        """Open what is not open, change what is."""
+        life = self._lives.get(key)
         self._observed[key] = Observed(spec=spec, phase=Phase.OPENING)
         try:
-            if resource is None:
-                self._resources[key] = await self._openers[key.kind](
-                    spec, lambda error: self._died(key, error)
-                )
-            else:
-                await resource.update(spec)
-        except ActionError as error:
-            self._fail(key, spec, error)
-            raise
-        except BaseException:
-            self._fail(key, spec, ActionError("interrupted", reason="Interrupted"))
+            if life is not None and life.is_closing:
+                await self._end(key, life)
+                life = None
+            if life is None:
+                life = self._lives[key] = _Life()
+                life.resource = await self._openers[key.kind](spec, partial(self._died, key, life))
+            elif life.resource is not None:
+                await life.resource.update(spec)
+            if life.death is not None:
+                raise life.death
+        except BaseException as error:
+            self._fail(key, spec, _as_action_error(error))
             raise
         self._observed[key] = Observed(spec=spec, phase=Phase.OPEN)
 
-    async def close_all(self) -> None:
-        """Give everything up, what was opened last first."""
-        for key in reversed(list(self._resources)):
-            await self._close(key)
-
     async def _close(self, key: Key) -> None:
-        observed = self._observed.get(key)
-        resource = self._resources.get(key)
-        if observed is not None and resource is not None:
-            self._observed[key] = Observed(spec=observed.spec, phase=Phase.CLOSING)
-            await resource.close()
-        self._resources.pop(key, None)
+        life = self._lives.get(key)
+        if life is not None:
+            spec = self._observed[key].spec
+            self._observed[key] = Observed(spec=spec, phase=Phase.CLOSING)
+            try:
+                await self._end(key, life)
+            except BaseException as error:
+                self._fail(key, spec, _as_action_error(error))
+                raise
         self._observed.pop(key, None)
 
-    def _died(self, key: Key, error: ActionError) -> None:
-        observed = self._observed.get(key)
-        if observed is not None and self._resources.pop(key, None) is not None:
+    async def _end(self, key: Key, life: _Life) -> None:
+        life.is_closing = True
+        if life.resource is not None:
+            await life.resource.close()
+        del self._lives[key]
+
+    def _died(self, key: Key, life: _Life, error: ActionError) -> None:
+        if self._lives.get(key) is not life or life.is_closing:
+            return  # nobody asks for it any more
+        life.death = error
+        observed = self._observed[key]
+        if observed.phase not in IN_FLIGHT:  # else whoever is at it finds out
             self._fail(key, observed.spec, error)
             self._ring()
 
     def _fail(self, key: Key, spec: Spec, error: ActionError) -> None:
+        life = self._lives.get(key)
+        if life is not None and (life.resource is None or life.death is not None):
+            del self._lives[key]
         self._observed[key] = Observed(spec=spec, phase=Phase.FAILED, message=str(error), reason=error.reason)
+
+
+def _as_action_error(error: BaseException) -> ActionError:
+    """What is shown of a resource that failed in another way."""
+    match error:
+        case ActionError():
+            return error
+        case OSError():
+            return ActionError(error.strerror or str(error) or type(error).__name__, reason="Failed")
+        case Exception():
+            message = f"a defect in Tidegate: {type(error).__name__}: {error}; please report it"
+            return ActionError(" ".join(message.split()), reason="Failed")
+        case _:
+            return ActionError("it was interrupted", reason="Interrupted")
