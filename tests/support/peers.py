@@ -1,0 +1,182 @@
+"""Visitors and services: plain sockets, driven step by step from a test.
+
+Rule: every way a TCP connection can begin, stand still and end can be said here, and nothing waits for
+ever: what does not come fails the test.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from schemas.names import ListenAddress
+
+from .journal import PATIENCE
+from .site import own_address
+
+_ports: Final = itertools.count(20_000)
+_LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+
+
+def free_listen() -> ListenAddress:
+    """An address and port that nobody else uses now."""
+    return ListenAddress(own_address(), next(_ports))
+
+
+class Peer:
+    """One end of a TCP or unix connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self.socket = connection
+
+    @property
+    def address(self) -> str:
+        """Our own address as a log line writes it."""
+        host, port = self.socket.getsockname()[:2]
+        return f"{host}:{port}"
+
+    async def send(self, data: bytes) -> None:
+        with anyio.fail_after(PATIENCE):
+            while data:
+                try:
+                    data = data[self.socket.send(data) :]
+                except BlockingIOError:
+                    await anyio.wait_writable(self.socket)
+
+    async def receive(self, size: int = 65_536) -> bytes:
+        """Some bytes, ``b""`` at the end.
+
+        :raises ConnectionResetError: if the other end reset the connection.
+        """
+        with anyio.fail_after(PATIENCE):
+            while True:
+                try:
+                    return self.socket.recv(size)
+                except BlockingIOError:
+                    await anyio.wait_readable(self.socket)
+
+    async def receive_exactly(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            chunk = await self.receive(size - len(data))
+            assert chunk, f"the connection ended after {bytes(data)!r}"
+            data += chunk
+        return bytes(data)
+
+    async def receive_all(self) -> bytes:
+        """Everything until the end."""
+        data = bytearray()
+        while chunk := await self.receive():
+            data += chunk
+        return bytes(data)
+
+    async def wait_reset(self) -> bytes:
+        """What came before the other end reset the connection."""
+        data = bytearray()
+        try:
+            while chunk := await self.receive():
+                data += chunk
+        except ConnectionResetError:
+            return bytes(data)
+        raise AssertionError(f"the connection ended in peace after {bytes(data)!r}")
+
+    def end(self) -> None:
+        """Send no more, and go on reading."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Break the connection."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        self.socket.close()
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+@asynccontextmanager
+async def visit(address: ListenAddress) -> AsyncIterator[Peer]:
+    """A connected visitor."""
+    family = socket.AF_INET if address.family == 4 else socket.AF_INET6
+    with socket.socket(family) as connection:
+        visitor = Peer(connection)
+        try:
+            connection.connect((address.host, address.port))
+        except BlockingIOError:
+            with anyio.fail_after(PATIENCE):
+                await anyio.wait_writable(connection)
+            error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise OSError(error, "the visitor was not let in") from None
+        yield visitor
+
+
+class Service:
+    """A listening service; its target is what a client's state file says of it."""
+
+    def __init__(self, listening: socket.socket, target: str) -> None:
+        listening.setblocking(False)
+        listening.listen()
+        self.target = target
+        self._listening = listening
+        self._accepted: list[Peer] = []
+
+    async def accept(self) -> Peer:
+        """The next connection. Closed with the service at the latest."""
+        with anyio.fail_after(PATIENCE):
+            while True:
+                try:
+                    connection, _ = self._listening.accept()
+                except BlockingIOError:
+                    await anyio.wait_readable(self._listening)
+                    continue
+                peer = Peer(connection)
+                self._accepted.append(peer)
+                return peer
+
+    def has_caller(self) -> bool:
+        """Whether somebody waits to be accepted."""
+        try:
+            connection, _ = self._listening.accept()
+        except BlockingIOError:
+            return False
+        self._accepted.append(Peer(connection))
+        return True
+
+    def close(self) -> None:
+        self._listening.close()
+        for peer in self._accepted:
+            peer.close()
+
+
+@contextmanager
+def service(address: ListenAddress | None = None) -> Iterator[Service]:
+    """A TCP service on an address of its own."""
+    address = address or free_listen()
+    with socket.socket(socket.AF_INET if address.family == 4 else socket.AF_INET6) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((address.host, address.port))
+        opened = Service(listening, str(address))
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@contextmanager
+def unix_service(path: Path) -> Iterator[Service]:
+    """A service on a unix socket."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        opened = Service(listening, f"unix:{path}")
+        try:
+            yield opened
+        finally:
+            opened.close()
