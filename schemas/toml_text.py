@@ -25,6 +25,7 @@ _LONG_NUMBER: Final = re.compile(r"[0-9_]{400,}")
 # What tomllib complains about when a key is given twice, directly or through a dotted key or a header.
 _CLASH: Final = re.compile(r"Cannot (overwrite|declare|redefine|mutate)|Duplicate inline")
 
+_NO_END: Final = "a text that starts before this never ends; add the closing quote"
 _NO_QUOTE: Final = (
     'the text in this line has no closing quote; one over several lines stands between """ and """'
 )
@@ -37,7 +38,8 @@ _SENTENCES: Final = (
         "Expected newline",
         "this does not belong to the value before it; put texts in double quotes, one key a line",
     ),
-    ("Unterminated string", "a text that starts before this never ends; add the closing quote"),
+    ("Unterminated string", _NO_END),
+    ("Expected \"'", _NO_END),
     ("Invalid statement", 'this is neither a [table] nor a key; write key = "value"'),
     ("Expected ']", "the header of this table has no end; write [name] or [[name]] on one line"),
     ("Unclosed array", 'a "," or a "]" is missing here'),
@@ -52,10 +54,7 @@ _SENTENCES: Final = (
     ("Illegal character '\\n'", _NO_QUOTE),
     ("Found invalid character '\\n'", _NO_QUOTE),
     ("Illegal character", "this character may not stand here; write an escape such as \\n"),
-    (
-        "Found invalid character",
-        "this character may not stand in single quotes; write an escape in double quotes",
-    ),
+    ("Found invalid character", "this character may not stand in a TOML file; remove it"),
     ("Invalid date", "this is not a date; put a text in double quotes"),
     ("Cannot", "this key or table is already there, or clashes with one above; keep one"),
     ("Duplicate", "this key is already there; keep one"),

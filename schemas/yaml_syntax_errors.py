@@ -18,7 +18,9 @@ from .errors import Problem
 from .positions import Spot, place
 
 # A state file is full of both, and both mean something else in YAML until they are quoted.
-_BRACKETED_ADDRESS: Final = re.compile(r"\[[0-9A-Fa-f:.%]*:[0-9A-Fa-f:.%]*\]:\d")
+_BRACKETED_ADDRESS: Final = re.compile(r"(?<![\"'])\[[0-9A-Fa-f:.%]*:[0-9A-Fa-f:.%]*\]:\d")
+
+_QUOTE_ADDRESS: Final = 'an address that starts with "[" must be in quotes, for example "[::]:443"'
 
 
 class _Mistake:
@@ -38,8 +40,13 @@ class _Mistake:
         line, col = self.at
         return self.lines[line - 1][col - 1 : col]
 
-    def line_holds(self, pattern: re.Pattern[str]) -> bool:
-        return any(pattern.search(self.lines[line - 1]) for line in (self.at[0], self.began[0]))
+    def find(self, pattern: re.Pattern[str]) -> Spot | None:
+        """Where the pattern stands in one of the lines that are to blame."""
+        for line in (self.at[0], self.began[0]):
+            match = pattern.search(self.lines[line - 1])
+            if match is not None:
+                return line, match.start() + 1
+        return None
 
     def _spot(self, mark: yaml.Mark) -> Spot:
         line = min(mark.line, len(self.lines) - 1)
@@ -78,8 +85,9 @@ def _starts_with_star(mistake: _Mistake) -> tuple[Spot, str]:
 
 
 def _missing_value(mistake: _Mistake) -> tuple[Spot, str]:
-    if mistake.line_holds(_BRACKETED_ADDRESS):
-        return _bracketed_address(mistake)
+    bracketed = mistake.find(_BRACKETED_ADDRESS)
+    if bracketed is not None:
+        return bracketed, _QUOTE_ADDRESS
     if mistake.character() in ("]", "}", ",", ":"):
         return (
             mistake.at,
@@ -88,13 +96,10 @@ def _missing_value(mistake: _Mistake) -> tuple[Spot, str]:
     return mistake.at, "a value is missing here; check that every bracket is closed"
 
 
-def _bracketed_address(mistake: _Mistake) -> tuple[Spot, str]:
-    return mistake.began, 'an address that starts with "[" must be in quotes, for example "[::]:443"'
-
-
 def _not_in_mapping(mistake: _Mistake) -> tuple[Spot, str]:
-    if mistake.line_holds(_BRACKETED_ADDRESS):
-        return _bracketed_address(mistake)
+    bracketed = mistake.find(_BRACKETED_ADDRESS)
+    if bracketed is not None:
+        return bracketed, _QUOTE_ADDRESS
     return mistake.at, (
         f"this does not belong to the mapping that starts in line {mistake.began[0]}; "
         "check the indentation and the quotes"
