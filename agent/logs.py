@@ -1,0 +1,195 @@
+"""Logging: one pipeline for our own events and for what libraries log.
+
+Rule: every line that leaves the process passes through here, is redacted here,
+and names its event by a constant, ``noun_verbed``; what varies is in its keys.
+Nothing here raises into the code that logs or makes it wait.
+
+A line is JSON where a program reads it, and text with colors where a person does.
+Libraries speak through :mod:`logging`; from WARNING on they are heard, as the
+event ``library_logged``. Times are UTC, RFC 3339.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from .log_writer import LogWriter
+from .redaction import Plain, redact
+
+_FLUSH: Final = 1.0  # seconds that a slow reader has at the end
+_FIRST: Final = ("timestamp", "level", "logger", "event")  # the keys a reader looks for, in this order
+_LINES: Final = ("exception", "stack")  # the only values that may go over several lines
+
+
+class LogFormat(Enum):
+    """How lines look."""
+
+    AUTO = "auto"  # console on a terminal, JSON elsewhere
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(Enum):
+    """What is left out: everything below."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@contextmanager
+def configured(
+    *, log_format: LogFormat = LogFormat.AUTO, level: LogLevel = LogLevel.INFO, stream: TextIO | None = None
+) -> Iterator[None]:
+    """Log to ``stream`` (standard error if None) while the block runs, to the last line.
+
+    What was set up before is in force again afterwards.
+    """
+    stream = sys.stderr if stream is None else stream
+    is_terminal = _is_terminal(stream)
+    for_people = is_terminal if log_format is LogFormat.AUTO else log_format is LogFormat.CONSOLE
+    colors = is_terminal and not os.environ.get("NO_COLOR")
+    render = _console(colors=colors) if for_people else _json
+    writer = LogWriter(stream, say_dropped=lambda count: _line_about_dropped(render, count))
+    before = structlog.get_config() if structlog.is_configured() else None
+    structlog.configure(
+        processors=[_Pipeline(render)],
+        wrapper_class=structlog.make_filtering_bound_logger(level.value),
+        logger_factory=lambda *names: _NamedLogger(writer, *names[:1]),
+        context_class=dict,
+        cache_logger_on_first_use=False,
+    )
+    try:
+        with _libraries_heard():
+            yield
+    finally:
+        if before is None:
+            structlog.reset_defaults()
+        else:
+            structlog.configure(**before)
+        writer.close(timeout=_FLUSH)
+
+
+class _NamedLogger:
+    """What structlog hands the finished line to, whatever its level."""
+
+    def __init__(self, writer: LogWriter, name: str = "") -> None:
+        self.name = name
+        self.debug = self.info = self.warning = self.error = self.critical = writer.write
+
+
+class _Pipeline:
+    """From an event to a line, in one step, so that one place can promise not to raise."""
+
+    def __init__(self, render: Callable[[dict[str, Plain]], str]) -> None:
+        self._render = render
+        self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        try:
+            return self._line(logger, method, event)
+        except Exception as error:  # noqa: BLE001 - a line that cannot be made must not stop the work it is about
+            failure = {"about": redact(event.get("event")), "reason": type(error).__name__}
+            return json.dumps({"level": "error", "event": "log_failed"} | failure)
+
+    def _line(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        structlog.contextvars.merge_contextvars(logger, method, event)
+        structlog.processors.add_log_level(logger, method, event)
+        self._stamp(logger, method, event)
+        if logger.name:
+            event.setdefault("logger", logger.name)
+        _format_exception(event)
+        plain = redact(event)
+        assert isinstance(plain, dict)
+        keys = [*(key for key in _FIRST if key in plain), *(key for key in plain if key not in _FIRST)]
+        return self._render({key: plain[key] for key in keys})
+
+
+def _format_exception(event: EventDict) -> None:
+    exc_info = event.get("exc_info")
+    structlog.processors.format_exc_info(None, "", event)
+    if isinstance(exc_info, tuple) and "exception" not in event:
+        event["exception"] = repr(exc_info)  # some libraries put a class where the exception should be
+
+
+def _json(event: dict[str, Plain]) -> str:
+    return json.dumps(event, ensure_ascii=False, allow_nan=False)
+
+
+def _console(*, colors: bool) -> Callable[[dict[str, Plain]], str]:
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=structlog.dev.plain_traceback, sort_keys=False, pad_event_to=24
+    )
+
+    def render(event: dict[str, Plain]) -> str:
+        shown: dict[str, Any] = {
+            key: _printable(value, keep="\n\t" if key in _LINES else "") if isinstance(value, str) else value
+            for key, value in event.items()
+        }
+        return str(renderer(None, "", shown))
+
+    return render
+
+
+def _printable(text: str, *, keep: str) -> str:
+    """Without what a terminal would obey: a visitor chooses some of the texts that are logged."""
+    return "".join(
+        character
+        if character.isprintable() or character in keep
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def _line_about_dropped(render: Callable[[dict[str, Plain]], str], count: int) -> str:
+    now = structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "", {})["timestamp"]
+    return render({"timestamp": now, "level": "warning", "event": "log_lines_dropped", "count": count})
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # it is closed
+        return False
+
+
+@contextmanager
+def _libraries_heard() -> Iterator[None]:
+    """Route :mod:`logging` and :mod:`warnings` into the pipeline."""
+    root = logging.getLogger()
+    handlers, level, raise_exceptions = root.handlers[:], root.level, logging.raiseExceptions
+    root.handlers[:] = [_Forward()]
+    root.setLevel(logging.WARNING)
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        logging.raiseExceptions = raise_exceptions
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
+class _Forward(logging.Handler):
+    """A record of :mod:`logging` becomes an event."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - its arguments do not fit; the text itself still says something
+            message = str(record.msg)
+        log: Any = structlog.get_logger(record.name)
+        say = log.error if record.levelno >= logging.ERROR else log.warning
+        say("library_logged", message=message, exc_info=record.exc_info or None)
