@@ -44,7 +44,7 @@ _SECRET_NAME: Final = re.compile(
 _PEM: Final = re.compile(r"-----BEGIN [^-]{1,64}-----.*?(?:-----END [^-]{1,64}-----|\Z)", re.DOTALL)
 _TORN: Final = re.compile(r"-----(?:BEGIN|END) [^-]{1,64}-----")
 # Lines from the middle of one, which PEM wraps at 64; before and after it there may be shorter ones. The end
-# of a line may also be spelled out, as in a repr or in JSON. All repeats are bounded, so that no text is slow.
+# of a line may also be spelled out, as in a repr or in JSON. All repeats are bounded, so no text is slow.
 _LINE_END: Final = r"[ \t]{0,40}(?:\\[rn]|[\r\n]){1,4}[ \t]{0,40}"
 _RUN: Final = re.compile(
     rf"(?:[A-Za-z0-9+/_-]{{1,76}}{_LINE_END})?"
