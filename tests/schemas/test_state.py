@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from schemas.names import ClientId, HostPort, ListenAddress, ProxyProtocol, ServiceName, TcpTarget, TunnelName
+from schemas.references import FileRef, InlinePem
+from schemas.state import (
+    ClientEntry,
+    ClientSettings,
+    ClientState,
+    GatewaySettings,
+    GatewayState,
+    TlsClient,
+    TlsGateway,
+    Tunnel,
+)
+
+PEM = InlinePem("-----BEGIN PRIVATE KEY-----\nmade up\n")
+TLS = TlsGateway(cert=FileRef("a"), key=PEM, client_ca=FileRef("c"))
+WEB = Tunnel(
+    name=TunnelName("web"),
+    listen=(ListenAddress("127.0.0.1", 0),),
+    client=(ClientId("homelab"),),
+    service=ServiceName("web"),
+)
+
+
+def test_code_builds_a_state_from_values_that_are_parsed_already() -> None:
+    state = GatewayState(
+        gateway=GatewaySettings(
+            name=None, tls=TLS, socket="run/x", domain=None, peek_timeout=0.05, management=(), admins=()
+        ),
+        clients=(ClientEntry(id=ClientId("homelab")),),
+        tunnels=(WEB,),
+    )
+    assert state.tunnels[0].listen == (ListenAddress("127.0.0.1", 0),)
+    assert state.gateway.socket == "run/x"
+    assert state.gateway.peek_timeout == 0.05
+
+
+def test_what_is_left_out_has_the_defaults_of_the_design() -> None:
+    gateway = GatewaySettings(tls=TLS)
+    assert gateway.control == (ListenAddress("0.0.0.0", 9056),)
+    assert (gateway.name, gateway.management, gateway.socket, gateway.admins) == (None, (), None, ())
+    assert (gateway.peek_timeout, gateway.ping_interval, gateway.ping_timeout) == (3.0, 15.0, 10.0)
+    assert (WEB.hostname, WEB.proxy_protocol, WEB.declared_by) == ((), ProxyProtocol.OFF, None)
+    state = GatewayState(gateway=gateway)
+    assert (state.clients, state.tunnels, state.allow_empty) == (None, (), False)
+
+
+def test_a_client_state_is_built_the_same_way() -> None:
+    state = ClientState(
+        client=ClientSettings(
+            id=ClientId("homelab"),
+            gateways=(HostPort("gw1", 9056),),
+            tls=TlsClient(cert=FileRef("a"), key=FileRef("b"), ca=FileRef("c")),
+        ),
+        services=((ServiceName("web"), TcpTarget("127.0.0.1", 80)),),
+    )
+    assert state.client.gateways == (HostPort("gw1", 9056),)
+    assert dict(state.services) == {"web": TcpTarget("127.0.0.1", 80)}
+
+
+def test_states_are_values() -> None:
+    state = GatewayState(gateway=GatewaySettings(tls=TLS), tunnels=(WEB,))
+    same = GatewayState(gateway=GatewaySettings(tls=TLS), tunnels=(WEB,))
+    assert state == same
+    assert hash(state) == hash(same)
+    assert state != GatewayState(gateway=GatewaySettings(tls=TLS))
+    with pytest.raises(ValidationError):
+        state.allow_empty = True
+
+
+def test_a_state_shows_its_names_and_not_its_keys() -> None:
+    shown = repr(GatewayState(gateway=GatewaySettings(tls=TLS), tunnels=(WEB,)))
+    assert "homelab" in shown
+    assert "made up" not in shown
+
+
+def test_even_an_error_of_pydantic_hides_what_it_was_given() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TlsGateway.model_validate({"cert": ["made up"], "key": {"x": "made up"}, "made": "made up"})
+    assert "made up" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", [GatewayState, ClientState])
+def test_a_state_has_a_json_schema_that_tells_unknown_keys_apart(model: type[BaseModel]) -> None:
+    schema: dict[str, Any] = model.model_json_schema()
+    assert schema["additionalProperties"] is False
+    assert {definition["additionalProperties"] for definition in schema["$defs"].values()} == {False}
