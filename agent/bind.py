@@ -18,7 +18,7 @@ _KEEPALIVE: Final = (("TCP_KEEPIDLE", 90), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT"
 
 
 def bind(address: ListenAddress) -> socket.socket:
-    """A non-blocking TCP socket bound to the address, not yet listening.
+    """A non-blocking TCP socket that listens at the address. Nobody is accepted yet.
 
     ``[::]`` takes IPv6 only, so that it and ``0.0.0.0`` are two ports, as in the state file.
 
@@ -40,7 +40,7 @@ def bind(address: ListenAddress) -> socket.socket:
         if address.family == 6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind((address.host, address.port))
-        # Linux lets two sockets with SO_REUSEADDR bind one port, and refuses the second at listen().
+        # Linux lets two sockets with SO_REUSEADDR bind one port, and refuses the second here.
         listening.listen()
     except OSError as error:
         listening.close()

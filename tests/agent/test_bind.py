@@ -1,0 +1,149 @@
+"""Ports of this machine, and what is said of those that cannot be had."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from agent.bind import _explain, bind
+from reconcile.actuator import ActionError
+from schemas.names import ListenAddress
+from tests.support.descriptors import open_sockets
+from tests.support.peers import free_listen
+from tests.support.source import ROOT
+
+_PORTS_FOR_EVERYBODY: Final = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+def wildcards() -> tuple[ListenAddress, ListenAddress]:
+    """``0.0.0.0`` and ``[::]`` with one port, which was free a moment ago in both families."""
+    with socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::", 0))  # takes both families where the system does not keep them apart
+        port = probe.getsockname()[1]
+    return ListenAddress("0.0.0.0", port), ListenAddress("::", port)
+
+
+def test_a_bound_port_listens_and_does_not_block() -> None:
+    address = free_listen()
+
+    with bind(address) as listening, socket.create_connection((address.host, address.port)):
+        assert not listening.getblocking()
+        assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+def test_an_accepted_connection_inherits_the_probing_of_vanished_visitors() -> None:
+    address = free_listen()
+
+    with bind(address) as listening, socket.create_connection((address.host, address.port)):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_a_port_that_another_program_has_is_taken() -> None:
+    address = free_listen()
+
+    with bind(address), pytest.raises(ActionError, match="is taken by another program; stop it") as caught:
+        bind(address)
+
+    assert caught.value.reason == "AddressInUse"
+    assert str(caught.value).startswith(str(address))
+
+
+def test_a_port_that_another_program_has_bound_and_does_not_yet_listen_on_is_free_until_it_does() -> None:
+    address = free_listen()
+
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind((address.host, address.port))
+        with bind(address), pytest.raises(OSError, match="in use"):
+            other.listen()
+
+
+def test_a_port_is_free_again_as_soon_as_it_is_closed_also_with_a_connection_that_lingers() -> None:
+    address = free_listen()
+    with bind(address) as listening, socket.create_connection((address.host, address.port)):
+        accepted, _ = listening.accept()
+        accepted.close()  # this end closes first, so the system keeps its address for a minute
+
+    with bind(address) as listening:
+        assert listening.getsockname() == (address.host, address.port)
+
+
+def test_both_wildcards_can_have_the_same_port() -> None:
+    v4, v6 = wildcards()
+
+    with bind(v4) as one, bind(v6) as other:
+        assert one.getsockname()[1] == other.getsockname()[1]
+
+
+def test_the_wildcard_of_one_family_takes_nobody_of_the_other() -> None:
+    _, v6 = wildcards()
+
+    with bind(v6), pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", v6.port)).close()
+
+
+def test_an_address_of_another_machine_is_refused_with_where_to_look() -> None:
+    address = ListenAddress("192.0.2.1", 443)
+
+    with pytest.raises(ActionError, match="not an address of this machine; write one that") as caught:
+        bind(address)
+
+    assert caught.value.reason == "NoSuchAddress"
+
+
+def test_a_failed_attempt_leaves_no_socket_behind() -> None:
+    address = free_listen()
+
+    with bind(address):
+        before = open_sockets()
+        with pytest.raises(ActionError):
+            bind(address)
+        assert open_sockets() == before
+
+
+@pytest.mark.skipif(
+    not _PORTS_FOR_EVERYBODY.exists() or int(_PORTS_FOR_EVERYBODY.read_text()) <= 1,
+    reason="on this machine every port may be had by everybody",
+)
+def test_a_port_for_the_superuser_is_refused_with_the_capability_it_needs() -> None:
+    program = textwrap.dedent("""
+        import os
+        from agent.bind import bind
+        from reconcile.actuator import ActionError
+        from schemas.names import ListenAddress
+        if os.geteuid() == 0:
+            os.setuid(65534)  # which gives up all capabilities
+        try:
+            bind(ListenAddress("127.0.0.1", 1))
+        except ActionError as error:
+            print(error.reason, error, sep="|")
+    """)
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    reason, _, message = done.stdout.strip().partition("|")
+    assert reason == "PermissionDenied"
+    assert "127.0.0.1:1 may not be opened by this user; allow it (CAP_NET_BIND_SERVICE)" in message
+
+
+@pytest.mark.parametrize("address", [ListenAddress("192.0.2.1", 443), ListenAddress("::", 443)])
+def test_whatever_the_system_says_becomes_one_line_that_names_the_address(address: ListenAddress) -> None:
+    for code in errno.errorcode:
+        explained = _explain(address, OSError(code, os.strerror(code)))
+
+        assert str(explained).startswith(str(address))
+        assert len(str(explained).splitlines()) == 1
+        assert explained.reason.isalpha()
+        assert explained.retry
