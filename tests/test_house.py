@@ -118,9 +118,14 @@ def _log_calls(tree: ast.Module) -> Iterator[ast.Call]:
 
 
 def _is_event_name(event: ast.expr) -> bool:
+    """A constant name, one of two, or an entry of a table of them."""
     match event:
         case ast.Constant(value=str() as text):
             return EVENT_NAME.fullmatch(text) is not None
+        case ast.IfExp(body=one, orelse=other):
+            return _is_event_name(one) and _is_event_name(other)
+        case ast.Subscript(value=ast.Name(id=table)):
+            return table.isupper()
         case _:
             return False
 
