@@ -1,19 +1,29 @@
 """Half-closed connections that have stopped moving.
 
 Rule: a connection of which one direction has ended may go on for as long as bytes
-move; one that stands still for the limit is dropped. Without this, each visitor
-that vanishes after its last request would stay for ever.
+move; one that stands still for the limit is dropped, not sooner and at most a
+quarter of the limit later. Without this, each visitor that vanishes after its last
+request would stay for ever.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
-from transport.pump.relay import Relay
-
 _LOOKS: Final = 4  # times that each connection is looked at within the limit
+
+
+class Connection(Protocol):
+    """What can stand still; a ``Relay`` is one."""
+
+    @property
+    def progress(self) -> int:
+        """A number that changes whenever a byte moves."""
+
+    def abort(self) -> None:
+        """Give it up."""
 
 
 class Lingering:
@@ -24,13 +34,14 @@ class Lingering:
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
-        self._relays: dict[Relay, tuple[int, int]] = {}  # progress when it last moved, looks since
+        # Where each was when it last moved, and how many whole times between two looks it has stood there.
+        self._connections: dict[Connection, tuple[int, int]] = {}
 
-    def add(self, relay: Relay) -> None:
-        self._relays[relay] = (relay.progress, 0)
+    def add(self, connection: Connection) -> None:
+        self._connections[connection] = (connection.progress, -1)  # the next look comes too soon to count
 
-    def discard(self, relay: Relay) -> None:
-        self._relays.pop(relay, None)
+    def discard(self, connection: Connection) -> None:
+        self._connections.pop(connection, None)
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
@@ -39,12 +50,13 @@ class Lingering:
             self.look()
 
     def look(self) -> None:
-        """Drop what has not moved in as many looks as fill the limit."""
-        for relay, (before, looks) in list(self._relays.items()):
-            if relay.progress != before:
-                self._relays[relay] = (relay.progress, 0)
-            elif looks + 1 < _LOOKS:
-                self._relays[relay] = (before, looks + 1)
+        """Drop what has not moved for as many times between two looks as fill the limit."""
+        for connection, (before, still) in list(self._connections.items()):
+            now = connection.progress
+            if now != before:
+                self._connections[connection] = (now, 0)
+            elif still + 1 < _LOOKS:
+                self._connections[connection] = (before, still + 1)
             else:
-                del self._relays[relay]
-                relay.abort()
+                del self._connections[connection]
+                connection.abort()
