@@ -5,6 +5,7 @@ Every site has a loopback address that no other test uses, so its ports are free
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,8 @@ import yaml
 from agent.pki import init_authority, issue_client, issue_gateway
 
 PATIENCE: Final = 40.0  # seconds until a test that waits for something gives up: a guard, not a measure
+COMMAND: Final = (sys.executable, "-m", "agent")  # what ``tidegate`` on the command line is
+STOCK_LOOP: Final = "--stock-loop"
 _numbers = itertools.count(1)
 
 
@@ -32,17 +35,42 @@ def own_address() -> str:
     return f"127.{1 + process // 250 % 250}.{1 + process % 250}.{number % 250 + 1}"
 
 
-class Agent:
-    """A gateway or a client as a process. Its log is read as it is written."""
+def tidegate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, whatever its exit status."""
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=PATIENCE)
 
-    def __init__(self, role: str, state: Path, *options: str) -> None:
+
+def free_ports(host: str) -> Iterator[int]:
+    """Ports of an address that are free now.
+
+    They lie below those that the system hands out by itself (32768 and up on Linux), so that
+    nobody's outgoing connection takes one before the test does.
+    """
+    for port in itertools.count(10_000 + os.getpid() * 61 % 10_000):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    continue  # whatever else it is, such as an address of another machine, is not ours to say
+        yield port
+
+
+class Agent:
+    """A gateway or a client as a process. Its log is read as it is written.
+
+    :param inside: a command that runs another one, such as ``ip netns exec NAME``.
+    """
+
+    def __init__(self, role: str, state: Path, *options: str, inside: Sequence[str] = ()) -> None:
         self.role = role
         self.state = state
         self.lines: list[dict[str, Any]] = []
         self._arrived = threading.Condition()
         self._ended = False
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "agent", role, str(state), "--log-format", "json", *options],
+            [*inside, *COMMAND, role, str(state), "--log-format", "json", *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -79,13 +107,8 @@ class Agent:
 
     def status(self) -> dict[str, Any]:
         """What ``tidegate status --json`` prints."""
-        done = subprocess.run(
-            [sys.executable, "-m", "agent", "status", "--socket", str(self.socket_path), "--json"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=PATIENCE,
-        )
+        done = tidegate("status", "--socket", str(self.socket_path), "--json")
+        done.check_returncode()
         status: dict[str, Any] = json.loads(done.stdout)
         return status
 
@@ -116,14 +139,18 @@ class Agent:
 
 
 class Site:
-    """One gateway and its clients in one directory. Stops every process at its end."""
+    """One gateway and its clients in one directory. Stops every process at its end.
 
-    def __init__(self, directory: Path) -> None:
+    :param options: given to every agent, as on the command line.
+    """
+
+    def __init__(self, directory: Path, address: str | None = None, *, options: Sequence[str] = ()) -> None:
         self.directory = directory
-        self.address = own_address()
+        self.options = tuple(options)
+        self.address = address or own_address()
         self.pki = directory / "pki"
         self.agents: list[Agent] = []
-        self._ports = itertools.count(10_000)
+        self._ports = free_ports(self.address)
         self.control = self.listen()
         init_authority(self.pki, name="test")
         issue_gateway(self.pki, name="gateway", hosts=[self.address, "gateway.test"])
@@ -138,17 +165,18 @@ class Site:
 
     def gateway_file(self, tunnels: list[dict[str, Any]], **settings: Any) -> Path:
         """Write ``gateway.yaml`` as a configuration tool does: whole, by renaming."""
-        settings, state = dict(settings), {}
+        settings = dict(settings)
+        top: dict[str, Any] = {}
         for key in ("clients", "allow_empty"):
             if key in settings:
-                state[key] = settings.pop(key)
+                top[key] = settings.pop(key)
         gateway = {
             "name": "gw-test",
             "control": self.control,
             "tls": {"cert": "pki/gateway.crt", "key": "pki/gateway.key", "client_ca": "pki/ca.crt"},
             **settings,
         }
-        return self.put("gateway.yaml", {"tidegate": 1, "gateway": gateway, **state, "tunnels": tunnels})
+        return self.put("gateway.yaml", {"tidegate": 1, "gateway": gateway, **top, "tunnels": tunnels})
 
     def client_file(self, services: Mapping[str, str], *, id: str = "homelab", **settings: Any) -> Path:
         self.issue(id)
@@ -167,8 +195,8 @@ class Site:
         fresh.replace(path)
         return path
 
-    def start(self, role: str, state: Path, *options: str) -> Agent:
-        agent = Agent(role, state, *options)
+    def start(self, role: str, state: Path, *options: str, inside: Sequence[str] = ()) -> Agent:
+        agent = Agent(role, state, *self.options, *options, inside=inside)
         self.agents.append(agent)
         agent.wait_for(f"{role}_started")
         return agent
@@ -189,8 +217,8 @@ class Site:
 
 
 @contextmanager
-def site(directory: Path) -> Iterator[Site]:
-    place = Site(directory)
+def site(directory: Path, address: str | None = None, *, options: Sequence[str] = ()) -> Iterator[Site]:
+    place = Site(directory, address, options=options)
     try:
         yield place
     finally:
