@@ -72,15 +72,19 @@ class LogWriter:
             self._put("".join(f"{line}\n" for line in said))
 
     def _put(self, text: str) -> None:
-        try:
-            descriptor = self._stream.fileno()
-        except (OSError, ValueError):  # a stream in memory, or one that was closed
-            with suppress(OSError, ValueError):
+        with suppress(Exception):  # whatever kind of stream it is, and however it is broken
+            descriptor = self._descriptor()
+            if descriptor is None:
                 self._stream.write(text)
                 self._stream.flush()
-            return
-        # Past the stream's own buffer: what a broken pipe leaves in there would fail once more at exit.
-        data = memoryview(text.encode("utf-8", "backslashreplace"))
-        with suppress(OSError):
+                return
+            # Past the stream's own buffer: what a broken pipe leaves in there would fail once more at exit.
+            data = memoryview(text.encode("utf-8", "backslashreplace"))
             while data:
                 data = data[os.write(descriptor, data) :]
+
+    def _descriptor(self) -> int | None:
+        try:
+            return self._stream.fileno()
+        except (OSError, ValueError, AttributeError):  # a stream in memory
+            return None

@@ -101,3 +101,22 @@ def test_a_stream_that_was_closed_does_no_harm() -> None:
 
     writer.write("nobody hears this")
     writer.close(timeout=10)
+
+
+def test_a_stream_that_fails_in_its_own_way_does_not_stop_the_lines_after_it() -> None:
+    class Moody(io.StringIO):
+        def write(self, text: str) -> int:
+            if "bad" in text:
+                failed.set()
+                raise RuntimeError
+            return super().write(text)
+
+    failed = threading.Event()
+    stream = Moody()
+    writer = LogWriter(stream, say_dropped=dropped)
+    writer.write("bad")
+    assert failed.wait(10)
+    writer.write("good")
+    writer.close(timeout=10)
+
+    assert stream.getvalue() == "good\n"
