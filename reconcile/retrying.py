@@ -50,7 +50,6 @@ class Retries:
         for outcome in outcomes:
             key = outcome.action.key
             if outcome.error is None:
-                kept.pop(key, None)
                 continue
             before = self._failures.get(key)
             is_same = before is not None and before.wanted == outcome.action.spec

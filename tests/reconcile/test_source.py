@@ -101,12 +101,14 @@ async def test_without_any_good_reading_there_is_no_state(tmp_path: Path) -> Non
 
 
 async def test_a_broken_file_keeps_the_last_good_state_and_tells_its_problems_until_it_is_mended(
-    source: FileSource, file: Path
+    source: FileSource, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = await source.load()
     save(file, text("blog") + "    colour: green\n")
     broken = await source.load()
-    again = await source.load()
+    with monkeypatch.context() as patch:
+        patch.delattr(source_module, "read_document")  # so that judging it twice would fail
+        again = await source.load()
     save(file, text("blog", "mail"))
     mended = await source.load()
 
@@ -195,6 +197,16 @@ async def test_the_word_that_says_it_is_meant_lets_every_guard_pass(source: File
     assert (loaded.generation, loaded.problems, names(loaded)) == (2, (), [])
 
 
+async def test_a_cut_passes_too_where_the_file_says_that_less_is_meant(
+    source: FileSource, file: Path
+) -> None:
+    save(file, text("blog", head="allow_empty: true\n" + HEAD))
+    await source.load()
+    cut_in_a_line(file)
+
+    assert (await source.load()).generation == 2
+
+
 async def test_a_refused_state_is_refused_again_until_it_changes(source: FileSource, file: Path) -> None:
     await source.load()
     save(file, text())
@@ -262,6 +274,18 @@ async def test_what_was_declared_through_the_api_is_merged_and_counts_as_a_gener
     assert (loaded.generation, names(loaded)) == (3, ["blog", "mail"])
 
 
+async def test_the_owned_fragment_is_replaced_whole_and_never_taken_for_half_a_copy(
+    file: Path, tmp_path: Path
+) -> None:
+    declared = DeclaredFile(tmp_path / "declared.toml")
+    source = FileSource(file, role=Role.GATEWAY, owned=declared.path)
+    declared.replace(OWNED + b"# the end")
+    await source.load()
+    declared.replace(OWNED + b"# the")
+
+    assert (await source.load()).generation == 2
+
+
 async def test_the_api_may_take_away_the_last_tunnel_and_the_file_may_not(tmp_path: Path) -> None:
     file, declared = tmp_path / "gw.yaml", DeclaredFile(tmp_path / "declared.toml")
     save(file, text())
@@ -309,3 +333,10 @@ def test_the_directory_of_fragments_and_those_of_their_links_are_watched(tmp_pat
         top / "states",
         top / "elsewhere",
     }
+
+
+def test_a_directory_that_is_still_empty_is_watched(tmp_path: Path) -> None:
+    top = tmp_path.resolve()
+    (top / "states").mkdir()
+
+    assert FileSource(top / "states", role=Role.GATEWAY).watch_directories() == {top, top / "states"}
