@@ -12,6 +12,8 @@ before is there again afterwards. While it is on, nothing else may write to it:
 from __future__ import annotations
 
 import io
+import json
+import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -30,37 +32,59 @@ from .status_view import StatusView
 REFRESH_INTERVAL: Final = 0.5
 TAIL_LINES: Final = 4
 
+_NOT_BRIEF: Final = {"timestamp", "level", "logger", "event", "exception", "stack"}
 
-class Tail(io.TextIOBase):
-    """A stream that keeps its last lines, whole ones only."""
+
+class Tail(io.StringIO):
+    """A stream for JSON log lines that keeps the last few, in brief.
+
+    One thread may write while another reads.
+    """
 
     def __init__(self, size: int = TAIL_LINES) -> None:
         super().__init__()
+        self._lock = threading.Lock()
         self._lines: deque[str] = deque(maxlen=size)
         self._begun = ""
 
     @property
     def lines(self) -> tuple[str, ...]:
-        return tuple(self._lines)
-
-    def writable(self) -> bool:
-        return True
+        with self._lock:
+            return tuple(self._lines)
 
     def write(self, text: str) -> int:
-        *whole, self._begun = (self._begun + text).split("\n")
-        self._lines.extend(line for line in whole if line.strip())
+        with self._lock:
+            *whole, self._begun = (self._begun + text).split("\n")
+            self._lines.extend(_brief(line) for line in whole if line.strip())
         return len(text)
+
+
+def _brief(line: str) -> str:
+    """``12:00:00Z visitor_left tunnel=web bytes_in=79``: on a narrow screen every cell counts."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(event, dict):
+        return line
+    time = str(event.get("timestamp", ""))[11:19]
+    level = str(event.get("level", "info"))
+    parts = [f"{time}Z", *([] if level == "info" else [level]), str(event.get("event", ""))]
+    parts += [f"{key}={value}" for key, value in event.items() if key not in _NOT_BRIEF and value is not None]
+    return " ".join(parts)
 
 
 async def show_live(
     get_status: Callable[[], AgentStatus],
     console: Console,
     *,
+    alert: Callable[[], str] = str,
     footer: Callable[[], tuple[str, ...]] = tuple,
     interval: float = REFRESH_INTERVAL,
 ) -> None:
     """Draw the status until cancelled, every ``interval`` seconds and in whatever size the terminal has then.
 
+    :param alert: gives what must not be overlooked, "" if there is nothing.
     :param footer: gives the lines at the end of the screen.
     :raises OSError: if the terminal has gone.
     """
@@ -68,7 +92,9 @@ async def show_live(
 
     def view() -> StatusView:
         status = get_status()
-        return StatusView(status=status, rates=meter.measure(status), footer=footer())
+        return StatusView(
+            status=status, rates=meter.measure(status), alert=alert(), footer=footer(), fills_screen=True
+        )
 
     with Live(
         console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False

@@ -32,12 +32,16 @@ class StatusView:
     """A status as a Rich renderable.
 
     :param rates: bytes a second by name; None shows totals in their place.
+    :param alert: a line under the headline that must not be overlooked, "" if there is none.
     :param footer: lines for the end of the page.
+    :param fills_screen: whether it takes exactly the height of the terminal; otherwise what it needs.
     """
 
     status: AgentStatus
     rates: Mapping[str, Rate] | None = None
+    alert: str = ""
     footer: tuple[str, ...] = ()
+    fills_screen: bool = False
 
     def lines(self, *, width: int | None = None, height: int | None = None) -> list[Text]:
         """The lines of the page, none longer than ``width`` and no more than ``height`` of them.
@@ -47,13 +51,15 @@ class StatusView:
         sections = _sections(self.status, self.rates)
         if width is None:
             return _plain_page(self.status, sections)
+        head = _head(self.status, self.alert, width, most=None if height is None else 2)
         if height is None:
-            return _whole_page(self.status, sections, self.footer, width)
-        return _fitted_page(self.status, sections, self.footer, width, height)
+            return _whole_page(head, sections, self.footer, width)
+        return _fitted_page(head, sections, self.footer, width, height)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if options.is_terminal:
-            yield Text("\n").join(self.lines(width=options.max_width, height=options.height))
+            height = options.max_height if self.fills_screen else None
+            yield Text("\n").join(self.lines(width=options.max_width, height=height))
         else:
             yield Text("\n").join(self.lines())
 
@@ -77,9 +83,9 @@ def _plain_page(status: AgentStatus, sections: Sequence[Section]) -> list[Text]:
 
 
 def _whole_page(
-    status: AgentStatus, sections: Sequence[Section], footer: Sequence[str], width: int
+    head: Sequence[Text], sections: Sequence[Section], footer: Sequence[str], width: int
 ) -> list[Text]:
-    lines = [*_head(status, width, most=None)]
+    lines = [*head]
     for section in sections:
         lines += [Text(), *table_lines(section, width=width)]
         lines += _after_a_gap(trouble_lines(section, width=width))
@@ -87,11 +93,10 @@ def _whole_page(
 
 
 def _fitted_page(
-    status: AgentStatus, sections: Sequence[Section], footer: Sequence[str], width: int, height: int
+    head: Sequence[Text], sections: Sequence[Section], footer: Sequence[str], width: int, height: int
 ) -> list[Text]:
     """The head, the foot, and between them what fits: the first section takes what the others leave."""
     first, second = sections
-    head = _head(status, width, most=2)
     foot = _after_a_gap(_foot(footer, width))
     room = height - len(head) - len(foot) - 2
     lower = table_lines(second, width=width, room=max(3, room // 3))
@@ -106,8 +111,9 @@ def _fitted_page(
     return [*page, *[Text()] * (height - len(page) - len(foot)), *foot]
 
 
-def _head(status: AgentStatus, width: int, *, most: int | None) -> list[Text]:
-    texts = (*_problems(status.source, most=_PROBLEMS_SHOWN), *failures(status))
+def _head(status: AgentStatus, alert: str, width: int, *, most: int | None) -> list[Text]:
+    alerts = [printable(alert)] if alert else []
+    texts = (*alerts, *_problems(status.source, most=_PROBLEMS_SHOWN), *failures(status))
     return [
         _header(status, width),
         *(Text(line, style=BAD) for text in texts for line in wrap(text, width, most=most)),

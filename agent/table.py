@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import pairwise
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -101,13 +102,14 @@ def _least(column: Column, natural: int) -> int:
     return natural if column.is_numeric else min(natural, max(column.least, title))
 
 
-def _gap(column: Column) -> int:
-    """The spaces before a column. A number brings its own on the left."""
-    return 1 if column.is_numeric else 2
+def _gaps(columns: Sequence[Column], shown: Sequence[int]) -> list[int]:
+    """The spaces before each column shown. Figures stand closer together than words."""
+    close = [columns[left].is_numeric and columns[right].is_numeric for left, right in pairwise(shown)]
+    return [0, *(1 if is_close else 2 for is_close in close)]
 
 
 def _sum(columns: Sequence[Column], shown: Sequence[int], widths: Callable[[int], int]) -> int:
-    return sum(widths(index) for index in shown) + sum(_gap(columns[index]) for index in shown[1:])
+    return sum(map(widths, shown)) + sum(_gaps(columns, shown))
 
 
 def _chosen(columns: Sequence[Column], natural: Sequence[int], width: int) -> list[int]:
@@ -145,12 +147,11 @@ def _line(
     row: Sequence[Cell], columns: Sequence[Column], shown: Sequence[int], widths: dict[int, int]
 ) -> Text:
     line = Text(no_wrap=True, overflow="ignore", end="")
-    for index in shown:
-        if index != shown[0]:
-            line.append(" " * _gap(columns[index]))
+    for index, gap in zip(shown, _gaps(columns, shown), strict=True):
         text = row[index].fitted(widths[index])
         # The style covers the text alone, so that an underline or a background would not fill the gap.
         space = " " * (widths[index] - cell_len(text))
+        line.append(" " * gap)
         if columns[index].is_numeric:
             line.append(space).append(text, row[index].style or None)
         else:

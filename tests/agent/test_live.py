@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from collections.abc import Callable
 
@@ -124,3 +125,21 @@ def test_a_tail_keeps_the_last_whole_lines() -> None:
         tail.write(text)
 
     assert tail.lines == ("two", "three")
+
+
+def test_a_tail_shows_an_event_in_brief() -> None:
+    tail = Tail()
+    event = {"timestamp": "2026-05-04T12:00:00.123456Z", "level": "info", "logger": "visitors"}
+    tail.write(json.dumps({**event, "event": "visitor_left", "tunnel": "web", "reason": None}) + "\n")
+    tail.write(json.dumps({**event, "event": "state_refused", "level": "error", "exception": "…"}) + "\n")
+
+    assert tail.lines == ("12:00:00Z visitor_left tunnel=web", "12:00:00Z error state_refused")
+
+
+async def test_the_screen_is_filled_to_its_last_line_and_no_further() -> None:
+    console, out = terminal(height=24)
+    with anyio.CancelScope() as scope:
+        await show_live(Asked(3, scope.cancel), console, footer=lambda: ("the end",), interval=0)
+
+    frame = next(frame for frame in out.getvalue().split("\x1b[H") if "TUNNEL" in frame)
+    assert [index for index, line in enumerate(frame.split("\n")) if "the end" in line] == [23]
