@@ -20,8 +20,11 @@ _FILE_SUFFIXES: Final = (".yaml", ".yml", ".toml", ".json")
 
 def admin_socket_path(state_path: Path, settings: GatewaySettings | ClientSettings) -> Path:
     """The unix socket of the admin API: what ``socket`` says, or ``gateway.sock`` beside ``gateway.yaml``."""
-    if settings.socket is not None:
-        return Path(settings.socket)
+    return default_socket_path(state_path) if settings.socket is None else Path(settings.socket)
+
+
+def default_socket_path(state_path: Path) -> Path:
+    """The unix socket of an agent whose state does not name one."""
     return _beside(state_path, ".sock")
 
 

@@ -1,0 +1,163 @@
+"""A state file as commands read it, without asking an agent.
+
+Rule: the same bytes are good or bad here and in a running agent, because both ask
+``schemas.parse``. What was declared through a gateway's API is read with the file,
+since a clash between the two is a problem of both.
+
+Everything here blocks on the disk.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from reconcile.reading import StateText, UnreadableError, take_snapshot
+from schemas.errors import Problem, StateError, TidegateError
+from schemas.parse import parse_state
+from schemas.roles import Role
+from schemas.state import ClientState, GatewayState, State
+from schemas.text import Document, Syntax, read_document, syntax_for
+
+from .paths import admin_socket_path, declared_path, default_socket_path
+
+STDIN: Final = "<stdin>"
+_NAMES: Final = tuple(
+    f"{role.value}{suffix}" for role in Role for suffix in (".yaml", ".yml", ".toml", ".json")
+)
+
+
+class NotFoundError(TidegateError):
+    """There is no state file to be found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfflineState:
+    """What a state file says. ``state`` is None exactly if there are problems."""
+
+    documents: tuple[Document, ...]  # those that could be read
+    state: State | None
+    problems: tuple[Problem, ...]
+
+
+def read_offline(path: Path) -> OfflineState:
+    """The state at ``path``, a file or a directory, with what was declared through the API.
+
+    :raises TidegateError: if it cannot be read at all.
+    """
+    written = _understand(_snapshot(path, owned=None))
+    if not isinstance(written.state, GatewayState):
+        return written
+    owned = declared_path(path, written.state.gateway)
+    return _understand(_snapshot(path, owned=owned)) if owned.exists() else written
+
+
+def read_stdin(data: bytes, syntax: Syntax) -> OfflineState:
+    """The state in ``data``; its relative paths start at the current directory."""
+    try:
+        document = read_document(data, name=STDIN, directory=str(Path.cwd()), syntax=syntax)
+    except StateError as error:
+        return OfflineState(documents=(), state=None, problems=error.problems)
+    return _parse((document,), ())
+
+
+def find_state(directory: Path) -> Path:
+    """The one state file in a directory that has the name of a role: ``gateway.yaml``, ``client.toml``.
+
+    :raises NotFoundError: if there is none, or more than one.
+    """
+    found = [directory / name for name in _NAMES if (directory / name).is_file()]
+    match found:
+        case [path]:
+            return path
+        case []:
+            raise NotFoundError(
+                "there is no gateway.yaml or client.yaml in this directory: "
+                "name the state file of the agent, or its socket with --socket"
+            )
+        case _:
+            names = " and ".join(path.name for path in found)
+            raise NotFoundError(f"{names} are in this directory: name the one whose agent is meant")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """Where the agent of a state file answers, and the command that starts it."""
+
+    socket: Path
+    start: str
+
+
+def find_agent(path: Path) -> Whereabouts:
+    """The agent that was started with this state file.
+
+    An agent outlives any mistake in its file, so a file with problems is searched
+    for nothing but its ``socket``.
+
+    :raises TidegateError: if the file cannot be read at all.
+    """
+    written = _understand(_snapshot(path, owned=None))
+    match written.state:
+        case GatewayState(gateway=settings):
+            socket, role = admin_socket_path(path, settings), Role.GATEWAY
+        case ClientState(client=client):
+            socket, role = admin_socket_path(path, client), Role.CLIENT
+        case None:
+            sections = list(_sections(written.documents))
+            mentioned = [socket for _, socket in sections if socket is not None]
+            socket = mentioned[0] if mentioned else default_socket_path(path)
+            role = sections[0][0] if sections else Role.GATEWAY
+    return Whereabouts(socket=socket, start=f"tidegate {role.value} {shlex.quote(str(path))}")
+
+
+def _sections(documents: Iterable[Document]) -> Iterator[tuple[Role, Path | None]]:
+    """The sections that make a file that of a role, each with the socket it names."""
+    for document in documents:
+        for role in Role:
+            match document.value.get(role.value):
+                case {"socket": str() as socket} if socket and socket.isprintable():
+                    yield role, Path(document.directory) / socket
+                case dict():
+                    yield role, None
+                case _:
+                    pass
+
+
+def _snapshot(path: Path, *, owned: Path | None) -> tuple[StateText, ...]:
+    try:
+        return take_snapshot(path, owned=owned).texts
+    except UnreadableError as error:
+        place = error.problem.place
+        # There is no line to point at.
+        raise TidegateError(f"{path if place is None else place.file}: {error.problem.message}") from error
+
+
+def _understand(texts: Iterable[StateText]) -> OfflineState:
+    documents: list[Document] = []
+    problems: list[Problem] = []
+    for text in texts:
+        try:
+            documents.append(
+                read_document(
+                    text.data,
+                    name=text.name,
+                    directory=text.directory,
+                    syntax=syntax_for(text.name),
+                    owned=text.owned,
+                )
+            )
+        except StateError as error:
+            problems.extend(error.problems)
+    return _parse(tuple(documents), tuple(problems))
+
+
+def _parse(documents: tuple[Document, ...], problems: tuple[Problem, ...]) -> OfflineState:
+    if problems:  # what the other files say may make no sense without this one
+        return OfflineState(documents=documents, state=None, problems=problems)
+    try:
+        return OfflineState(documents=documents, state=parse_state(documents), problems=())
+    except StateError as error:
+        return OfflineState(documents=documents, state=None, problems=error.problems)

@@ -1,0 +1,28 @@
+"""Which event loop runs the program."""
+
+from __future__ import annotations
+
+import sys
+
+import anyio.lowlevel
+import pytest
+
+from agent.loops import run
+
+
+async def module_of_the_loop() -> str:
+    return type(anyio.lowlevel.current_token().native_token).__module__
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop for Windows")
+def test_it_is_uvloop_unless_pythons_own_is_asked_for() -> None:
+    assert run(module_of_the_loop).startswith("uvloop")
+    assert run(module_of_the_loop, stock_loop=True).startswith("asyncio")
+
+
+async def add(left: int, right: int) -> int:
+    return left + right
+
+
+def test_arguments_go_in_and_the_result_comes_out() -> None:
+    assert run(add, 1, 2) == 3
