@@ -1,0 +1,151 @@
+"""One line for each thing that changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.turn_log import TurnLog
+from reconcile.desired import Key, Kind
+from reconcile.execute import Outcome
+from reconcile.loop import Turn
+from reconcile.plan import Action, Verb
+from schemas.errors import Place, Problem
+from tests.support.journal import Journal
+
+PORT = Key(kind=Kind.LISTENER, name="0.0.0.0:443")
+PROBLEM = Problem(place=Place(file="gateway.yaml", line=3, col=7), message="write a port")
+TAKEN = "0.0.0.0:443 is taken"
+
+
+def turn(**changes: Any) -> Turn:
+    """A turn that found everything as it should be."""
+    calm: dict[str, Any] = {
+        "number": 1,
+        "state": None,
+        "generation": 1,
+        "fresh": False,
+        "problems": (),
+        "outcomes": (),
+        "observed": {},
+        "failed": {},
+        "in_force": False,
+    }
+    return Turn(**{**calm, **changes})
+
+
+def outcome(verb: Verb, error: str | None = None, defect: Exception | None = None) -> Outcome:
+    return Outcome(action=Action(verb=verb, key=PORT, spec=None), error=error, defect=defect)
+
+
+def said(journal: Journal) -> list[str]:
+    return [line["event"] for line in journal.lines]
+
+
+def test_a_turn_that_changed_nothing_says_nothing(journal: Journal) -> None:
+    log = TurnLog()
+
+    log(turn())
+    log(turn())
+
+    assert journal.lines == []
+
+
+def test_an_accepted_state_is_one_line_and_its_being_in_force_another(journal: Journal) -> None:
+    log = TurnLog()
+
+    log(turn(fresh=True, generation=2, in_force=True))
+    log(turn(generation=2, in_force=True))
+
+    assert journal.lines == [
+        {"event": "state_accepted", "generation": 2, "level": "info"},
+        {"event": "state_in_force", "generation": 2, "level": "info"},
+    ]
+
+
+def test_a_refused_state_is_one_line_with_every_problem_and_its_place(journal: Journal) -> None:
+    log = TurnLog()
+
+    log(turn(problems=(PROBLEM, PROBLEM)))
+    log(turn(problems=(PROBLEM, PROBLEM)))
+
+    (line,) = journal.find("state_refused", level="error")
+    assert line["problems"] == ["gateway.yaml:3:7: write a port"] * 2
+    assert line["generation_in_force"] == 1
+
+
+def test_other_problems_are_another_line(journal: Journal) -> None:
+    log = TurnLog()
+
+    log(turn(problems=(PROBLEM,)))
+    log(turn(problems=(PROBLEM, PROBLEM)))
+
+    assert len(journal.find("state_refused")) == 2
+
+
+def test_a_state_that_is_as_it_was_before_the_mistake_is_mended(journal: Journal) -> None:
+    log = TurnLog()
+    log(turn(problems=(PROBLEM,)))
+
+    log(turn())
+    log(turn())
+
+    assert said(journal) == ["state_refused", "state_mended"]
+
+
+def test_what_a_source_raised_is_shown_with_its_traceback(journal: Journal) -> None:
+    defect = KeyError("x")
+
+    TurnLog()(turn(problems=(PROBLEM,), defect=defect))
+
+    assert journal.find("state_refused")[0]["exc_info"] is defect
+
+
+def test_every_action_is_one_line(journal: Journal) -> None:
+    TurnLog()(turn(outcomes=(outcome(Verb.CLOSE), outcome(Verb.UPDATE), outcome(Verb.OPEN))))
+
+    assert said(journal) == ["resource_closed", "resource_updated", "resource_opened"]
+    assert {line["resource"] for line in journal.lines} == {"listener 0.0.0.0:443"}
+
+
+def test_a_failure_is_said_once_however_often_it_is_tried_again(journal: Journal) -> None:
+    log = TurnLog()
+
+    for _ in range(3):
+        log(turn(outcomes=(outcome(Verb.OPEN, TAKEN),), failed={PORT: TAKEN}))
+        log(turn(failed={PORT: TAKEN}))
+
+    (line,) = journal.lines
+    assert (line["event"], line["level"], line["reason"]) == ("resource_failed", "error", TAKEN)
+
+
+def test_a_failure_with_another_reason_is_said_anew(journal: Journal) -> None:
+    log = TurnLog()
+
+    log(turn(failed={PORT: TAKEN}))
+    log(turn(failed={PORT: "may not be opened"}))
+
+    assert said(journal) == ["resource_failed", "resource_failed"]
+
+
+def test_a_failure_after_a_success_is_said_anew(journal: Journal) -> None:
+    log = TurnLog()
+
+    log(turn(failed={PORT: TAKEN}))
+    log(turn(outcomes=(outcome(Verb.OPEN),)))
+    log(turn(failed={PORT: TAKEN}))
+
+    assert said(journal) == ["resource_failed", "resource_opened", "resource_failed"]
+
+
+def test_what_died_by_itself_is_said_without_an_action(journal: Journal) -> None:
+    TurnLog()(turn(failed={PORT: "it stopped accepting"}))
+
+    assert journal.find("resource_failed", reason="it stopped accepting")
+
+
+def test_a_defect_is_shown_with_its_traceback(journal: Journal) -> None:
+    defect = KeyError("x")
+
+    TurnLog()(turn(outcomes=(outcome(Verb.OPEN, "a defect", defect),), failed={PORT: "a defect"}))
+
+    assert journal.find("resource_failed")[0]["exc_info"] is defect
