@@ -62,8 +62,10 @@ class Client:
         settings = (await self._first_state()).client
         self._name = settings.id
         with admin_socket(admin_socket_path(self._path, settings)) as listening:
-            problems = await self._keep(listening, task_status)
-        _log.info("client_stopped", id=self._name)
+            try:
+                problems = await self._keep(listening, task_status)
+            finally:
+                _log.info("client_stopped", id=self._name)
         if problems:
             raise StateError(problems)
 

@@ -68,8 +68,10 @@ class Gateway:
         settings = (await self._first_state()).gateway
         name = settings.name or socket.gethostname()
         with admin_socket(admin_socket_path(self._path, settings)) as listening:
-            problems = await self._keep(name, settings, listening, task_status)
-        _log.info("gateway_stopped", name=name)
+            try:
+                problems = await self._keep(name, settings, listening, task_status)
+            finally:
+                _log.info("gateway_stopped", name=name)
         if problems:
             raise StateError(problems)
 

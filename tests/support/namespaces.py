@@ -1,0 +1,68 @@
+"""Two machines with a cable between them: network namespaces that a test made itself.
+
+Needs root and iproute2. The cable can be pulled: packets are then dropped, and
+neither end is told.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from tests.support.real_software import require, unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One namespace, with its end of the cable."""
+
+    name: str
+    interface: str
+    address: str
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """What to put in front of a command to run it there."""
+        return ("ip", "netns", "exec", self.name)
+
+    def pull(self) -> None:
+        """Pull the cable: what is sent is lost, without a word."""
+        _ip("-n", self.name, "link", "set", self.interface, "down")
+
+    def plug_in(self) -> None:
+        _ip("-n", self.name, "link", "set", self.interface, "up")
+
+
+@contextmanager
+def two_machines() -> Iterator[tuple[Machine, Machine]]:
+    """A public machine and one at home. Removed at the end."""
+    require("ip")
+    number = os.getpid()
+    public = Machine(f"tgp{number}", f"vp{number}", "192.0.2.1")
+    home = Machine(f"tgh{number}", f"vh{number}", "192.0.2.2")
+    try:
+        try:
+            _ip("netns", "add", public.name)
+            _ip("netns", "add", home.name)
+            _ip(
+                *("link", "add", public.interface, "netns", public.name, "type", "veth"),
+                *("peer", "name", home.interface, "netns", home.name),
+            )
+        except subprocess.CalledProcessError as error:
+            unavailable(f"no network namespaces: {error.stderr.strip()}")
+        for machine in (public, home):
+            _ip("-n", machine.name, "addr", "add", f"{machine.address}/24", "dev", machine.interface)
+            _ip("-n", machine.name, "link", "set", "lo", "up")
+            machine.plug_in()
+        yield public, home
+    finally:
+        for machine in (public, home):
+            with suppress(subprocess.CalledProcessError):
+                _ip("netns", "del", machine.name)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
