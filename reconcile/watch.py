@@ -78,7 +78,7 @@ async def _watch_until_moved(source: Watchable, bell: Callable[[], object], look
     watched = await to_thread.run_sync(_arrange, source)
     batches = awatch(
         *sorted(directory.path for directory in watched),
-        watch_filter=None,  # the default one hides names such as *.swp, behind which a rename may hide
+        watch_filter=None,  # the default one hides directories such as .git, node_modules and .venv
         debounce=_DEBOUNCE_MS,
         step=_STEP_MS,
         rust_timeout=max(1, int(look * 1000)),

@@ -105,6 +105,25 @@ async def test_reading_the_file_does_not_ring(tmp_path: Path) -> None:
         assert watched._rings == 1
 
 
+async def test_what_happens_in_a_directory_below_does_not_ring(tmp_path: Path) -> None:
+    below = tmp_path / "log" / "today"
+    below.mkdir(parents=True)
+    async with watching(tmp_path / "gw.yaml") as watched:
+        await watched.at_rest()
+        (below / "visitors.log").write_text("x")
+        await watched.at_rest()
+        assert watched._rings == 1
+
+
+async def test_no_name_of_a_directory_hides_the_file(tmp_path: Path) -> None:
+    directory = tmp_path / ".venv" / "node_modules"
+    directory.mkdir(parents=True)
+    async with watching(directory / "gw.yaml") as watched:
+        await watched.at_rest()
+        (directory / "gw.yaml").write_text("x")
+        await watched.rung()
+
+
 async def test_it_follows_the_links_of_kubernetes_from_one_swap_to_the_next(tmp_path: Path) -> None:
     def swap(version: str) -> None:
         (tmp_path / version).mkdir()
