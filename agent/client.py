@@ -33,6 +33,7 @@ from .keeping import keep
 from .paths import admin_socket_path
 from .reports import is_ready, resource_statuses, source_status
 from .services import Services
+from .spawn import IsolatedTasks
 from .turn_log import TurnLog
 from .version import VERSION
 
@@ -78,7 +79,7 @@ class Client:
 
         async with anyio.create_task_group() as tasks:
             self._services = Services()
-            self._links = GatewayLinks(self._services, tasks.start_soon, _now)
+            self._links = GatewayLinks(self._services, IsolatedTasks(tasks), _now)
             self._services.on_change = self._links.services_changed
             self._actuator = ResourceActuator(
                 {Kind.SERVICES: self._open_services, Kind.LINK: self._links}, ring=self.reload

@@ -38,6 +38,7 @@ from .listeners import PublicListeners
 from .management import ManagementPorts
 from .paths import admin_socket_path, declared_path
 from .sessions import Sessions
+from .spawn import IsolatedTasks
 from .traffic import TrafficBook, visitor_side
 from .turn_log import TurnLog
 from .version import VERSION
@@ -90,11 +91,12 @@ class Gateway:
             task_status.started()
 
         async with anyio.create_task_group() as tasks:
+            spawn = IsolatedTasks(tasks)
             actuator = ResourceActuator(
                 {
                     Kind.ADMISSION: Admissions(sessions),
-                    Kind.CONTROL: ControlPorts(sessions, tasks.start_soon),
-                    Kind.MANAGEMENT: ManagementPorts(app, sessions, tasks.start_soon),
+                    Kind.CONTROL: ControlPorts(sessions, spawn),
+                    Kind.MANAGEMENT: ManagementPorts(app, sessions, spawn),
                     Kind.LISTENER: listeners,
                 },
                 ring=self.reload,
