@@ -150,14 +150,16 @@ class Site:
         self.address = address or own_address()
         self.pki = directory / "pki"
         self.agents: list[Agent] = []
-        self._ports = free_ports(self.address)
+        self._ports: dict[str, Iterator[int]] = {}
         self.control = self.listen()
         init_authority(self.pki, name="test")
         issue_gateway(self.pki, name="gateway", hosts=[self.address, "gateway.test"])
 
-    def listen(self) -> str:
-        """A free ``address:port`` of this site."""
-        return f"{self.address}:{next(self._ports)}"
+    def listen(self, host: str | None = None) -> str:
+        """A free ``address:port`` of this site, or of another address of this machine."""
+        host = host or self.address
+        port = next(self._ports.setdefault(host, free_ports(host)))
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def issue(self, client_id: str) -> None:
         if not (self.pki / f"{client_id}.crt").exists():
