@@ -81,6 +81,11 @@ def configured(
         writer.close(timeout=_FLUSH)
 
 
+# The transports of the event loop log every TLS handshake that fails, as an error of ours. Whoever waits for
+# the handshake gets the same as an exception, and says whose fault it was and what to do.
+_SAID_BETTER: Final = "SSL handshake failed"
+
+
 class _NamedLogger:
     """What structlog hands the finished line to, whatever its level."""
 
@@ -186,6 +191,8 @@ class _Forward(logging.Handler):
     """A record of :mod:`logging` becomes an event."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "asyncio" and str(record.msg).startswith(_SAID_BETTER):
+            return
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001 - its arguments do not fit; the text itself still says something

@@ -209,8 +209,18 @@ def test_a_warning_of_the_interpreter_is_a_line(stream: io.StringIO) -> None:
     assert "deprecated thing" in lines(stream)[0]["message"]
 
 
+def test_a_failed_handshake_is_left_to_whoever_waits_for_it(stream: io.StringIO) -> None:
+    """The event loop's own line about it would call a stranger's mistake an error of ours."""
+    with configured(stream=stream):
+        logging.getLogger("asyncio").error("SSL handshake failed\nprotocol: %s", "x")
+        logging.getLogger("asyncio").error("something else")
+
+    assert [line["message"] for line in lines(stream)] == ["something else"]
+
+
 def test_what_was_set_up_before_is_in_force_again_afterwards(stream: io.StringIO) -> None:
     handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    was_configured = structlog.is_configured()
     outer = io.StringIO()
     with configured(stream=outer):
         with configured(stream=stream):
@@ -219,7 +229,7 @@ def test_what_was_set_up_before_is_in_force_again_afterwards(stream: io.StringIO
 
     assert [line["event"] for line in lines(stream)] == ["inner_logged"]
     assert [line["event"] for line in lines(outer)] == ["outer_logged"]
-    assert not structlog.is_configured()
+    assert structlog.is_configured() == was_configured
     assert (logging.getLogger().handlers, logging.getLogger().level) == (handlers, level)
 
 
