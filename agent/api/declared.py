@@ -132,7 +132,8 @@ class DeclaredTunnels:
             except BaseException as error:
                 with self._at(Stage.RESTORING):
                     await self._restore(proposal)
-                _log.warning("tunnels_refused", caller=caller.name, reason=str(error))
+                told = [str(problem) for problem in error.problems] if isinstance(error, ApiError) else []
+                _log.warning("tunnels_refused", caller=caller.name, reason=str(error), problems=told)
                 raise
         names = [tunnel.name for tunnel in proposal.asked]
         _log.info("tunnels_declared", caller=caller.name, tunnels=names)

@@ -1,0 +1,94 @@
+"""The body of a request: JSON, of a bounded size, within a bounded time.
+
+Rule: no endpoint reads a body in any other way. What is too much is refused before
+it is read where the request says its size, and otherwise as soon as it is too much.
+"""
+
+from __future__ import annotations
+
+from email.message import Message
+from http import HTTPStatus
+from typing import Final
+
+import anyio
+from starlette.requests import Request
+
+from schemas.errors import Place, StateError
+from schemas.json_text import read_json
+from schemas.quoting import quote
+
+from .problems import BODY, ApiError, RequestProblem
+
+#: Bytes; some ten thousand tunnels. It bounds what a caller can make the agent hold and parse.
+LIMIT: Final = 1024 * 1024
+
+#: Seconds that a body may take to arrive.
+PATIENCE: Final = 30.0
+
+_TOO_LARGE: Final = f"the body is larger than {LIMIT // 2**20} MiB; send less"
+
+
+async def read_json_text(request: Request) -> str:
+    """The text of a body that says it is JSON.
+
+    A body that does not say what it is counts as JSON; curl says that it is a form.
+
+    :raises ApiError: 415 if it says that it is anything else, 413 if it is too large, 408 if
+        it takes too long, 400 if it is not UTF-8.
+    """
+    _check_type(request)
+    data = await _read(request)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"the byte 0x{data[error.start]:02x} of the body is not UTF-8; send JSON in UTF-8"
+        raise ApiError(HTTPStatus.BAD_REQUEST, message) from error
+
+
+def parse_json(text: str) -> object:
+    """The value of the text. It takes a moment: call it in a worker thread.
+
+    :raises ApiError: 400, with the place of every mistake.
+    """
+    if not text.strip():
+        where = Place(BODY, 1, 1)
+        problem = RequestProblem(
+            path=(), place=where, message="it is empty; send a list, [] if it has no entries"
+        )
+        raise ApiError(HTTPStatus.BAD_REQUEST, "the body is empty", [problem])
+    try:
+        return read_json(text, file=BODY)
+    except StateError as error:
+        problems = [RequestProblem.of(problem) for problem in error.problems]
+        raise ApiError(HTTPStatus.BAD_REQUEST, "the body is not JSON", problems) from error
+
+
+def _check_type(request: Request) -> None:
+    said = request.headers.get("content-type", "")
+    header = Message()
+    header["content-type"] = said or "application/json"
+    kind = header.get_content_type()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise ApiError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"the body is said to be {quote(said)}; send JSON and say so: "
+            'with curl, add -H "Content-Type: application/json"',
+            headers={"Accept": "application/json"},
+        )
+
+
+async def _read(request: Request) -> bytes:
+    said = request.headers.get("content-length", "")
+    if said.isascii() and said.isdigit() and int(said) > LIMIT:
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
+    body = bytearray()
+    try:
+        with anyio.fail_after(PATIENCE):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LIMIT:
+                    raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
+    except TimeoutError as error:
+        message = f"the body did not arrive within {PATIENCE:g} s; send it in one piece"
+        raise ApiError(HTTPStatus.REQUEST_TIMEOUT, message) from error
+    return bytes(body)

@@ -1,0 +1,123 @@
+"""The unix socket of the API: nobody else's, never a dead one, and gone at the end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from agent.api.admin_socket import LONGEST, AdminSocketError, admin_socket, bind_admin_socket
+
+
+def connect(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.connect(str(path))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "gateway.sock"
+
+
+def test_only_its_owner_may_use_it(path: Path) -> None:
+    before = os.umask(0)  # however permissive whoever starts the agent is
+    try:
+        with admin_socket(path):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
+
+
+def test_nobody_else_could_use_it_even_before_its_mode_is_set(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[int] = []
+    monkeypatch.setattr(Path, "chmod", lambda self, mode: modes.append(stat.S_IMODE(self.stat().st_mode)))
+    before = os.umask(0)
+    try:
+        with admin_socket(path):
+            pass
+    finally:
+        assert os.umask(before) == 0  # which is as it was
+
+    assert [mode & 0o077 for mode in modes] == [0]
+
+
+def test_it_is_gone_at_the_end_and_the_directory_is_not(path: Path) -> None:
+    with admin_socket(path):
+        connect(path)
+
+    assert list(path.parent.iterdir()) == []
+
+
+def test_what_a_dead_process_left_behind_is_replaced(path: Path) -> None:
+    bind_admin_socket(path).close()
+    assert path.exists()
+
+    with admin_socket(path):
+        connect(path)
+
+
+def test_a_socket_that_is_served_is_left_alone(path: Path) -> None:
+    with admin_socket(path):
+        with pytest.raises(AdminSocketError, match=r"another agent serves .*: stop it, or set socket"):
+            bind_admin_socket(path)
+        connect(path)
+
+
+def test_a_socket_whose_queue_is_full_is_served_too(path: Path) -> None:
+    with admin_socket(path) as listening:
+        listening.listen(0)
+        callers = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(3)]
+        for caller in callers:
+            caller.setblocking(False)
+            caller.connect_ex(str(path))
+
+        with pytest.raises(AdminSocketError, match="another agent serves"):
+            bind_admin_socket(path)
+
+        for caller in callers:
+            caller.close()
+
+
+def test_a_file_in_its_place_is_not_removed(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("precious")
+
+    with pytest.raises(AdminSocketError, match="is in the way of the admin socket: move it, or set socket"):
+        bind_admin_socket(path)
+
+    assert path.read_text() == "precious"
+
+
+def test_a_path_that_no_unix_socket_can_have_is_told_with_its_length(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 120)
+
+    with pytest.raises(AdminSocketError, match=rf"has {len(os.fsencode(path))} bytes and may have {LONGEST}"):
+        bind_admin_socket(path)
+
+
+def test_the_longest_path_that_is_legal_works(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * (LONGEST - len(os.fsencode(tmp_path)) - 1))
+
+    with admin_socket(path):
+        connect(path)
+
+
+def test_a_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(AdminSocketError, match=r"cannot be made: .*; set socket"):
+        bind_admin_socket(tmp_path / "file" / "gateway.sock")
+
+
+def test_a_successor_that_took_the_path_keeps_it(path: Path) -> None:
+    with admin_socket(path):
+        path.unlink()
+        successor = bind_admin_socket(path)
+
+    with successor:
+        connect(path)
