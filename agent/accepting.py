@@ -13,6 +13,8 @@ from typing import Any, Final
 import anyio
 import structlog
 
+from schemas.names import HostPort
+
 # accept() fails like this when the machine is short of something. Waiting a little and trying
 # again is what nginx and trio do; giving up would lose the port.
 _SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -40,3 +42,16 @@ async def accept(listening: socket.socket) -> socket.socket:
             continue
         connection.setblocking(False)
         return connection
+
+
+def peer_name(connection: socket.socket) -> str:
+    """Who is at the other end of an accepted connection, as a log line writes it."""
+    try:
+        address = connection.getpeername()
+    except OSError:
+        return "?"  # it has gone again, and the system no longer tells
+    match address:
+        case (str() as host, int() as port, *_):
+            return str(HostPort(host, port))
+        case _:
+            return "unix socket"

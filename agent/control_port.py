@@ -20,11 +20,12 @@ from reconcile.actuator import ActionError
 from reconcile.desired import ControlSpec
 from schemas.errors import TidegateError
 from schemas.state import TlsGateway
+from transport.pump.link import Link
 from transport.pump.sockets import accept_link
 from transport.tls import ALPN, TlsError, check_alpn
 from transport.tls_errors import explain_tls_error
 
-from .accepting import accept
+from .accepting import accept, peer_name
 from .actuator import Failed
 from .bind import bind
 from .credentials import gateway_context
@@ -48,7 +49,9 @@ class ControlPort:
         self._sessions = sessions
         self._spawn = spawn
         self._scope = anyio.CancelScope()
+        self._stopped = anyio.Event()
         self._handshakes = 0
+        self._is_full = False
 
     async def update(self, spec: ControlSpec) -> None:
         self._context = await make_context(spec.tls)
@@ -56,36 +59,59 @@ class ControlPort:
 
     async def close(self) -> None:
         self._scope.cancel()
+        await self._stopped.wait()
 
     async def run(self, listening: socket.socket) -> None:
         """Accept until closed."""
-        with self._scope, listening:
-            while True:
-                connection = await accept(listening)
-                if self._handshakes >= _MAX_HANDSHAKES:
-                    connection.close()
-                    continue
-                self._handshakes += 1
-                self._spawn(self._greet, connection)
+        try:
+            with self._scope, listening:
+                while True:
+                    self._take(await accept(listening))
+        finally:
+            self._stopped.set()
+
+    def _take(self, connection: socket.socket) -> None:
+        if self._handshakes < _MAX_HANDSHAKES:
+            self._is_full = False
+            self._handshakes += 1
+            self._spawn(self._greet, connection)
+            return
+        connection.close()
+        if not self._is_full:  # one line, not one for each of a flood
+            self._is_full = True
+            _log.warning(
+                "handshakes_refused",
+                listen=str(self._spec.address),
+                reason=f"{_MAX_HANDSHAKES} TLS handshakes are under way; others are closed until one is done",
+            )
 
     async def _greet(self, connection: socket.socket) -> None:
-        spec = self._spec
+        timing, address = self._spec.timing, peer_name(connection)
         try:
-            host, port = connection.getpeername()[:2]
-            link = await accept_link(connection, self._context, handshake_timeout=_HANDSHAKE_TIMEOUT)
-        except OSError as error:
-            connection.close()
-            _log.warning("handshake_failed", address=f"{host}:{port}", reason=explain_tls_error(error))
+            link = await self._shake_hands(connection)
+        except (OSError, TlsError) as error:
+            _log.warning("handshake_failed", address=address, reason=explain_tls_error(error))
             return
         finally:
             self._handshakes -= 1
+        await self._sessions.serve(link, timing)
+
+    async def _shake_hands(self, connection: socket.socket) -> Link:
+        """
+        :raises OSError: if the handshake fails.
+        :raises TlsError: if the peer speaks another protocol.
+        """
+        try:
+            link = await accept_link(connection, self._context, handshake_timeout=_HANDSHAKE_TIMEOUT)
+        except BaseException:
+            connection.close()
+            raise
         try:
             check_alpn(link.alpn)
-        except TlsError as error:
+        except TlsError:
             link.abort()
-            _log.warning("handshake_failed", address=f"{host}:{port}", reason=str(error))
-            return
-        await self._sessions.serve(link, spec.timing)
+            raise
+        return link
 
 
 class ControlPorts:
@@ -107,8 +133,9 @@ class ControlPorts:
     async def _run(self, port: ControlPort, listening: socket.socket, failed: Failed) -> None:
         try:
             await port.run(listening)
-        except OSError as error:
+        except Exception as error:
             failed(ActionError(f"the control port stopped accepting: {error}", reason="Failed"))
+            raise
 
 
 async def make_context(tls: TlsGateway, *, alpn: Sequence[str] = (ALPN,)) -> ssl.SSLContext:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
+import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from schemas.names import ListenAddress
 
 _DESCRIPTORS: Final = Path("/dev/fd")
 
@@ -21,3 +27,39 @@ def open_sockets() -> frozenset[tuple[int, int]]:
         if stat.S_ISSOCK(status.st_mode):
             found.add((int(entry.name), status.st_ino))
     return frozenset(found)
+
+
+def listening_inode(address: ListenAddress) -> int:
+    """Which socket of this process listens there."""
+    with _listening(address) as found:
+        return os.fstat(found.fileno()).st_ino
+
+
+def break_listening(address: ListenAddress) -> None:
+    """Let the socket that listens there fail at its next accept()."""
+    with _listening(address) as found:
+        found.shutdown(socket.SHUT_RDWR)
+
+
+def _listening(address: ListenAddress) -> socket.socket:
+    for descriptor, _ in open_sockets():
+        candidate = socket.socket(fileno=os.dup(descriptor))
+        if candidate.family in (socket.AF_INET, socket.AF_INET6):
+            listens = candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if listens and candidate.getsockname()[:2] == (address.host, address.port):
+                return candidate
+        candidate.close()
+    raise AssertionError(f"nobody listens at {address}")
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """While the block runs, this process can open nothing more (EMFILE)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)  # the lowest number that is free
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -43,6 +43,16 @@ class Peer:
         host, port = self.socket.getsockname()[:2]
         return f"{host}:{port}"
 
+    async def connect(self, address: ListenAddress) -> None:
+        try:
+            self.socket.connect((address.host, address.port))
+        except BlockingIOError:
+            with anyio.fail_after(PATIENCE):
+                await anyio.wait_writable(self.socket)
+            error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise OSError(error, "the visitor was not let in") from None
+
     async def send(self, data: bytes) -> None:
         with anyio.fail_after(PATIENCE):
             while data:
@@ -104,18 +114,16 @@ class Peer:
 @asynccontextmanager
 async def visit(address: ListenAddress) -> AsyncIterator[Peer]:
     """A connected visitor."""
-    family = socket.AF_INET if address.family == 4 else socket.AF_INET6
-    with socket.socket(family) as connection:
-        visitor = Peer(connection)
-        try:
-            connection.connect((address.host, address.port))
-        except BlockingIOError:
-            with anyio.fail_after(PATIENCE):
-                await anyio.wait_writable(connection)
-            error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                raise OSError(error, "the visitor was not let in") from None
+    with unconnected(address) as visitor:
+        await visitor.connect(address)
         yield visitor
+
+
+@contextmanager
+def unconnected(address: ListenAddress) -> Iterator[Peer]:
+    """A visitor that has a socket and has not yet come."""
+    with socket.socket(socket.AF_INET if address.family == 4 else socket.AF_INET6) as connection:
+        yield Peer(connection)
 
 
 class Service:

@@ -1,0 +1,106 @@
+"""Accepting goes on, whatever happens to a connection or to the machine."""
+
+from __future__ import annotations
+
+import socket
+
+import anyio
+import pytest
+
+from agent.accepting import accept, peer_name
+from agent.bind import bind
+from schemas.names import ListenAddress
+from tests.support.descriptors import no_descriptors_left
+from tests.support.journal import Journal
+from tests.support.peers import free_listen, unconnected, visit
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_accepted_connection_does_not_block() -> None:
+    address = free_listen()
+
+    with bind(address) as listening:
+        async with visit(address):
+            with await accept(listening) as connection:
+                assert not connection.getblocking()
+
+
+async def test_it_waits_for_the_next_connection() -> None:
+    address = free_listen()
+    accepted: list[socket.socket] = []
+
+    async def wait(listening: socket.socket) -> None:
+        accepted.append(await accept(listening))
+
+    with bind(address) as listening:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, listening)
+            await anyio.wait_all_tasks_blocked()
+            assert not accepted
+            async with visit(address):
+                pass
+    accepted[0].close()
+
+
+async def test_without_descriptors_it_says_so_and_waits_until_there_are_some_again(journal: Journal) -> None:
+    address = free_listen()
+    accepted: list[socket.socket] = []
+
+    async def wait(listening: socket.socket) -> None:
+        accepted.append(await accept(listening))
+
+    with bind(address) as listening:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, listening)
+            with unconnected(address) as visitor, no_descriptors_left():
+                await visitor.connect(address)
+                line = await journal.wait_for("accept_failed")
+                assert not accepted
+    accepted[0].close()
+
+    assert line["reason"] == "Too many open files"
+
+
+async def test_a_socket_that_is_of_no_more_use_is_an_error() -> None:
+    with socket.socket() as not_listening:
+        not_listening.setblocking(False)
+        with pytest.raises(OSError, match="Invalid argument"):
+            await accept(not_listening)
+
+
+async def test_a_peer_has_its_address_for_a_name() -> None:
+    address = free_listen()
+
+    with bind(address) as listening:
+        async with visit(address) as visitor:
+            with await accept(listening) as connection:
+                assert peer_name(connection) == visitor.address
+
+
+async def test_a_peer_with_an_ipv6_address_is_written_in_brackets() -> None:
+    with socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        address = ListenAddress("::1", probe.getsockname()[1])
+
+    with bind(address) as listening:
+        async with visit(address) as visitor:
+            with await accept(listening) as connection:
+                assert peer_name(connection) == f"[::1]:{visitor.socket.getsockname()[1]}"
+
+
+async def test_a_peer_that_has_gone_again_has_no_name() -> None:
+    address = free_listen()
+
+    with bind(address) as listening:
+        async with visit(address) as visitor:
+            visitor.reset()
+        with await accept(listening) as connection:
+            assert peer_name(connection) == "?"
+
+
+async def test_a_peer_on_a_unix_socket_is_called_that() -> None:
+    one, other = socket.socketpair(socket.AF_UNIX)
+
+    with one, other:
+        assert peer_name(one) == "unix socket"
