@@ -38,6 +38,14 @@ def target(listener: socket.socket) -> str:
     return f"unix:{name}" if isinstance(name, str) else "{}:{}".format(*name[:2])
 
 
+@contextmanager
+def nobody_listening() -> Iterator[str]:
+    """A target that refuses connections, and that nobody else can take meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield target(bound)
+
+
 def accept(listener: socket.socket) -> socket.socket:
     """The next connection, with a guard against hanging."""
     connection, _ = listener.accept()
