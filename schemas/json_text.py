@@ -19,8 +19,8 @@ from .positions import MAX_DEPTH, TOO_DEEP, Position, Spot, duplicate_key, place
 from .syntax_tree import SyntaxTree, meaningful
 
 _LANGUAGE: Final = Language(tree_sitter_json.language())
-_CONTAINERS: Final = frozenset({"array", "object"})
 _STRING_OR_CONSTANT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity)', re.DOTALL)
+_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _LONG_NUMBER: Final = re.compile(r"[0-9]{400,}")
 
 _SENTENCES: Final = (
@@ -62,8 +62,7 @@ def read_json(text: str, *, file: str) -> object:
     except json.JSONDecodeError as error:
         raise StateError([_explain(error, text, file=file)]) from None
     except RecursionError:
-        spot = SyntaxTree(text, _LANGUAGE).too_deep(_CONTAINERS)
-        raise StateError([Problem(place(file, spot), TOO_DEEP)]) from None
+        raise StateError([Problem(place(file, _too_deep(text)), TOO_DEEP)]) from None
     except ValueError:  # Python refuses to convert more than 4300 digits
         match = _LONG_NUMBER.search(text)
         spot = spot_at(text, match.start()) if match else (1, 1)
@@ -84,11 +83,27 @@ def json_positions(text: str) -> Position:
 
 
 def _constants(text: str, *, file: str) -> list[Problem]:
-    return [
-        Problem(place(file, spot_at(text, match.start(1))), f"{match[1]} is not JSON; write a number")
-        for match in _STRING_OR_CONSTANT.finditer(text)
-        if match[1]
-    ]
+    problems: list[Problem] = []
+    line, line_start, seen = 1, 0, 0  # counted on from match to match: there may be thousands on one line
+    for match in _STRING_OR_CONSTANT.finditer(text):
+        if match[1]:
+            start = match.start(1)
+            line += text.count("\n", seen, start)
+            line_start = max(line_start, text.rfind("\n", seen, start) + 1)
+            seen = start
+            spot = (line, start - line_start + 1)
+            problems.append(Problem(place(file, spot), f"{match[1]} is not JSON; write a number"))
+    return problems
+
+
+def _too_deep(text: str) -> Spot:
+    """The first bracket beyond the limit. tree-sitter is no help: the brackets may never be closed."""
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+        if depth > MAX_DEPTH:
+            return spot_at(text, match.start())
+    return (1, 1)
 
 
 def _explain(error: json.JSONDecodeError, text: str, *, file: str) -> Problem:

@@ -22,6 +22,11 @@ _CONTAINERS: Final = frozenset({"array", "inline_table"})
 _WHERE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _LONG_NUMBER: Final = re.compile(r"[0-9_]{400,}")
 
+# tomllib keeps every prefix of a dotted key while it reads one: a key of 20,000 parts, 40 KB of text, takes
+# gigabytes. No hostname has as many labels as this, so a text in quotes is not mistaken for one.
+_PART: Final = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_KEY: Final = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{128}}", re.ASCII)
+
 # What tomllib complains about when a key is given twice, directly or through a dotted key or a header.
 _CLASH: Final = re.compile(r"Cannot (overwrite|declare|redefine|mutate)|Duplicate inline")
 
@@ -66,6 +71,12 @@ def read_toml(text: str, *, file: str) -> dict[str, object]:
 
     :raises StateError: with the syntax error, or with every key that stands twice.
     """
+    long_key = _LONG_KEY.search(text)
+    if long_key is not None:
+        spot = spot_at(text, long_key.start())
+        raise StateError(
+            [Problem(place(file, spot), "this dotted key has too many parts; write a shorter one")]
+        )
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

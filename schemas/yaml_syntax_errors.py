@@ -173,9 +173,10 @@ _SENTENCES: Final = _table(
         r"document start",
         _at("this does not belong to the document above it; check the indentation and the quotes"),
     ),
+    (r"found unexpected ':'", _at('a space is missing after the ":" here, or the text needs quotes')),
     (
         r"incompatible YAML document|directive",
-        _at("this directive is not supported; remove the line"),
+        _where_it_began("this directive is not supported; remove the line"),
     ),
     (r"scanning a block scalar", _at('the text after "|" or ">" begins on the next line')),
 )

@@ -24,7 +24,8 @@ from .positions import MAX_DEPTH, TOO_DEEP, Position, Spot, duplicate_key, place
 from .quoting import quote
 from .yaml_syntax_errors import explain
 
-# The C parser is about ten times as fast; a platform without libyaml gets the same answers.
+# The C parser is about ten times as fast; a platform without libyaml gets the same answers,
+# and reads a few spellings such as {a:} that libyaml refuses.
 LOADERS: Final[tuple[type[Any], ...]] = (
     (yaml.CSafeLoader, yaml.SafeLoader) if yaml.__with_libyaml__ else (yaml.SafeLoader,)
 )

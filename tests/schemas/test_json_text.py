@@ -35,6 +35,8 @@ def said_of(text: str) -> list[str]:
         ('{"é": 1, # b\n}', "f:1:10: JSON has no comments"),
         ('{"é": /* b */ 1}', "f:1:7: JSON has no comments"),
         ("[" * 3000 + "]" * 3000, "f:1:65: this is nested more than 64 levels deep"),
+        ("[" * 3000, "f:1:65: this is nested more than 64 levels deep"),
+        ('["[[[", ' + '{"a": [' * 3000, "f:1:232: this is nested more than 64 levels deep"),
         ("[" + "9" * 5000 + "]", "f:1:2: this number has too many digits"),
     ],
 )

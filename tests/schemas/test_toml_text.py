@@ -21,6 +21,20 @@ def said_of(text: str) -> list[str]:
     return str(caught.value).split("\n")
 
 
+def test_a_dotted_key_that_would_take_gigabytes_is_refused_unread() -> None:
+    (line,) = said_of("x = 1\n  " + ".".join(["a"] * 20_000) + " = 1")
+    assert line == "f:2:3: this dotted key has too many parts; write a shorter one"
+    (line,) = said_of("[" + " . ".join(['"a"', "b-c"] * 100) + "]")
+    assert line == "f:1:2: this dotted key has too many parts; write a shorter one"
+
+
+def test_the_longest_hostname_is_not_a_dotted_key() -> None:
+    hostname = ".".join(["a"] * 127)
+    assert read_toml(f'hostname = ["{hostname}", "{hostname}"]', file="f") == {
+        "hostname": [hostname, hostname]
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

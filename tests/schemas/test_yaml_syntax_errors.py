@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -61,6 +62,13 @@ def test_a_syntax_error_is_one_sentence_that_says_what_to_write(
     text: str, said: str, loader: type[Any]
 ) -> None:
     assert said_of(text, loader).startswith(said)
+
+
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="only libyaml refuses this spelling")
+def test_a_colon_without_a_space_in_a_flow_mapping_is_told_to_take_one() -> None:
+    assert said_of("a: {b:, c: d}", yaml.CSafeLoader).startswith(
+        'f:1:6: a space is missing after the ":" here'
+    )
 
 
 @given(st.text(alphabet="ab:-[]{}&*!|>'\"%@`#,?\n\t \\~<.1", max_size=30), st.sampled_from(LOADERS))
