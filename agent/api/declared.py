@@ -5,7 +5,8 @@ when it says anything else. One is carried out at a time, in these stages, and o
 this file knows in which::
 
     IDLE       nobody declares anything
-    CHECKING   the rules are held against the whole state; nothing is written yet
+    CHECKING   the rules are held against the whole state, and the ports are tried;
+               nothing is written yet
     APPLYING   the new fragment is on disk, and the loop is asked to apply it
     RESTORING  it did not come into force: the fragment is as before again, and the
                loop is asked to apply that
@@ -18,8 +19,8 @@ leave a fragment whose caller got no answer; it is valid, and the next start app
 it like any other file.
 
 Decision: ports are freed before others are opened, as in every turn, so a
-declaration that fails may close a listener for as long as it takes to restore it.
-Connections that are open stay open.
+declaration that fails in spite of CHECKING may close a listener for the moment it
+takes to restore it. Connections that are open stay open.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from reconcile.observed import IN_FLIGHT, Observed, ObservedState, Phase
 from schemas.state import GatewayState, Tunnel
 
 from .identity import Caller
+from .probe import Probe, probe_port, unavailable
 from .problems import ApiError, RequestProblem
 from .proposal import Proposal, propose
 
@@ -71,6 +73,7 @@ class DeclaredTunnels:
     :param fragment: where the declared tunnels are kept.
     :param loop: reads both, and puts them in force.
     :param observe: what runs.
+    :param patience: seconds that a declaration may take to come into force.
     """
 
     def __init__(
@@ -81,12 +84,14 @@ class DeclaredTunnels:
         observe: Callable[[], ObservedState],
         *,
         patience: float = PATIENCE,
+        probe: Probe = probe_port,
     ) -> None:
         self._state_path = state_path
         self._fragment = fragment
         self._loop = loop
         self._observe = observe
         self._patience = patience
+        self._probe = probe
         self._one_at_a_time = anyio.Lock()
         self._stage = Stage.IDLE
 
@@ -108,9 +113,7 @@ class DeclaredTunnels:
         """
         async with self._one_at_a_time:
             with self._at(Stage.CHECKING):
-                proposal = await anyio.to_thread.run_sync(
-                    propose, self._state_path, self._fragment.path, caller, tuple(tunnels)
-                )
+                proposal = await self._check(caller, tuple(tunnels))
             if proposal.is_change or _missing(proposal.asked, self._observe(), {}):
                 with anyio.CancelScope(shield=True):
                     await self._apply(proposal, caller)
@@ -123,6 +126,17 @@ class DeclaredTunnels:
             yield
         finally:
             self._stage = before
+
+    async def _check(self, caller: Caller, tunnels: Sequence[Tunnel]) -> Proposal:
+        proposal = await anyio.to_thread.run_sync(
+            propose, self._state_path, self._fragment.path, caller, tunnels
+        )
+        if proposal.is_change:
+            problems = unavailable(proposal.asked, self._observe(), self._probe)
+            if problems:
+                message = "not every port can be opened; nothing was changed"
+                raise ApiError(HTTPStatus.CONFLICT, message, problems)
+        return proposal
 
     async def _apply(self, proposal: Proposal, caller: Caller) -> None:
         with self._at(Stage.APPLYING):

@@ -21,7 +21,7 @@ from reconcile.desired import AdmissionSpec, Key, Kind, listener_key
 from reconcile.loop import Reconciler
 from reconcile.observed import Phase
 from reconcile.source import FileSource
-from schemas.names import ClientId, parse_listen
+from schemas.names import ClientId, ListenAddress, parse_listen
 from schemas.roles import Role
 from schemas.status import AgentStatus, GatewayStatus, ProblemStatus, ResourceStatus, SourceStatus
 from tests.support.fake_actuator import FakeActuator
@@ -48,13 +48,19 @@ class FakeGateway:
         self.state_path = state_path
         self.fragment = DeclaredFile(state_path.parent / "gateway.api.toml")
         self.actuator = FakeActuator()
+        self.probed: list[ListenAddress] = []
         source = FileSource(state_path, role=Role.GATEWAY, owned=self.fragment.path)
         self.loop = Reconciler(
             source, self.actuator, random=lambda: 0.0, clock=lambda: START, report=lambda turn: None
         )
         self.states: dict[ClientId, tuple[str, str]] = {}
         self.declared = DeclaredTunnels(
-            state_path, self.fragment, self.loop, self.actuator.observe, patience=patience
+            state_path,
+            self.fragment,
+            self.loop,
+            self.actuator.observe,
+            patience=patience,
+            probe=lambda address: self.probed.append(address),
         )
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:

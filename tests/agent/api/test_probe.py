@@ -1,0 +1,86 @@
+"""Whether ports could be opened, asked before anything is changed."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import pytest
+
+from agent.api.declared import DeclaredTunnels
+from agent.api.identity import Caller
+from agent.api.probe import probe_port, unavailable
+from agent.api.problems import ApiError
+from agent.api.threshold import parse_entries
+from reconcile.actuator import ActionError
+from reconcile.observed import Phase
+from schemas.names import ListenAddress
+from tests.reconcile.samples import listener
+from tests.reconcile.samples import running as running_listeners
+
+from .backend import FakeGateway, entry, running
+
+
+@pytest.fixture
+def taken() -> Iterator[ListenAddress]:
+    """A port that somebody else has."""
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        yield ListenAddress(*somebody.getsockname())
+
+
+def refuse(address: ListenAddress) -> None:
+    raise ActionError(f"{address} is taken")
+
+
+def test_a_port_that_somebody_has_cannot_be_opened(taken: ListenAddress) -> None:
+    with pytest.raises(ActionError, match="is taken by another program"):
+        probe_port(taken)
+
+
+def test_trying_a_port_leaves_it_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        address = ListenAddress(*somebody.getsockname())
+
+    probe_port(address)
+
+    with socket.create_server((address.host, address.port)):
+        pass
+
+
+def test_every_port_that_cannot_be_opened_is_named_once_with_its_first_entry() -> None:
+    asked = parse_entries(
+        [entry("a", 25), entry("a", 80, ListenHostnameGlob="x.example"), entry("a", 80), entry("a", 25)]
+    )
+
+    problems = unavailable(asked, {}, refuse)
+
+    assert [str(problem) for problem in problems] == ["[0]: 0.0.0.0:25 is taken", "[1]: 0.0.0.0:80 is taken"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_tried"), [(Phase.OPEN, False), (Phase.OPENING, False), (Phase.FAILED, True)]
+)
+def test_a_port_number_that_is_ours_is_not_tried(phase: Phase, is_tried: bool) -> None:
+    asked = parse_entries([entry("a", 80, ListenAddress="192.0.2.1")])
+
+    assert bool(unavailable(asked, running_listeners(listener(80), phase=phase), refuse)) is is_tried
+
+
+@pytest.mark.anyio
+async def test_a_declaration_with_a_port_that_is_taken_touches_nothing(
+    gateway: FakeGateway, admin: Caller, taken: ListenAddress
+) -> None:
+    declared = DeclaredTunnels(gateway.state_path, gateway.fragment, gateway.loop, gateway.actuator.observe)
+    async with running(gateway):
+        performed = list(gateway.actuator.performed)
+        wanted = entry("homelab", taken.port, ListenAddress=taken.host)
+
+        with pytest.raises(ApiError, match="nothing was changed") as caught:
+            await declared.replace(admin, parse_entries([wanted]))
+
+        await gateway.turn()
+        assert caught.value.status == HTTPStatus.CONFLICT
+        assert "is taken by another program" in str(caught.value.problems[0])
+        assert gateway.actuator.performed == performed
+        assert gateway.fragment_text() is None
