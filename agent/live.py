@@ -80,12 +80,14 @@ async def show_live(
     *,
     alert: Callable[[], str] = str,
     footer: Callable[[], tuple[str, ...]] = tuple,
+    whole_screen: bool = True,
     interval: float = REFRESH_INTERVAL,
 ) -> None:
     """Draw the status until cancelled, every ``interval`` seconds and in whatever size the terminal has then.
 
     :param alert: gives what must not be overlooked, "" if there is nothing.
     :param footer: gives the lines at the end of the screen.
+    :param whole_screen: otherwise it is drawn below what was printed before, and left there.
     :raises OSError: if the terminal has gone.
     """
     meter = RateMeter()
@@ -93,11 +95,15 @@ async def show_live(
     def view() -> StatusView:
         status = get_status()
         return StatusView(
-            status=status, rates=meter.measure(status), alert=alert(), footer=footer(), fills_screen=True
+            status=status,
+            rates=meter.measure(status),
+            alert=alert(),
+            footer=footer(),
+            fills_screen=whole_screen,
         )
 
     with Live(
-        console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        console=console, screen=whole_screen, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
     ) as live:
         while True:
             frame = view()

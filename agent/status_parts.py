@@ -84,11 +84,12 @@ def failures(status: AgentStatus) -> list[str]:
 
 
 def tunnels(status: GatewayStatus, rates: Rates) -> Section:
+    has_hostnames = any(tunnel.hostname for tunnel in status.tunnels)
     return Section(
         columns=(
             Column(title="TUNNEL", worth=Worth.ESSENTIAL, good=12),
             Column(title="LISTEN", good=11, least=9),
-            Column(title="HOSTNAME", least=10),
+            Column(title="HOSTNAME", least=10, worth=Worth.USEFUL if has_hostnames else Worth.NICE),
             Column(
                 title="CLIENT → SERVICE",
                 short_title="SERVICE",

@@ -1,0 +1,144 @@
+"""``tidegate gateway`` and ``tidegate client``: an agent in the foreground.
+
+Rule: this file decides where log lines go and whether there is a live table; the
+agent knows of neither. While the table has the terminal, log lines go to a file, to
+a stderr that is redirected, or else the last few are shown under the table.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TextIO
+
+import anyio
+from anyio.abc import TaskStatus
+from rich.console import Console
+
+from schemas.errors import TidegateError
+from schemas.roles import Role
+from schemas.status import AgentStatus
+
+from .client import Client
+from .gateway import Gateway
+from .live import Tail, show_live
+from .logs import LogFormat, LogLevel, configured
+from .loops import run
+from .signals import run_until_stopped
+
+
+class Agent(Protocol):
+    """What the two roles have in common."""
+
+    def status(self) -> AgentStatus:
+        """What it has to say of itself, once it has started."""
+        ...
+
+    def reload(self) -> None:
+        """Look at the state file now."""
+        ...
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run until cancelled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """A terminal for the live table, and the log lines to show under it, if they have no other place."""
+
+    console: Console
+    tail: Tail | None
+    hint: str
+
+
+def run_role(
+    role: str,
+    state: Path,
+    *,
+    live: bool | None,
+    log_format: str | None,
+    log_level: str,
+    log_file: Path | None,
+    stock_loop: bool,
+) -> int:
+    """The commands ``gateway`` and ``client``.
+
+    :returns: the exit status.
+    :raises TidegateError: if the agent cannot start, or fails.
+    """
+    agent: Agent = Gateway(state) if role == Role.GATEWAY.value else Client(state)
+    console = Console()
+    is_live = _is_live(console, live)
+    with ExitStack() as stack:
+        stream: TextIO | None = None
+        tail: Tail | None = None
+        if log_file is not None:
+            stream = stack.enter_context(_opened(log_file))
+        elif is_live and sys.stderr.isatty():
+            stream = tail = Tail()
+        if tail is not None:
+            chosen = LogFormat.JSON  # the tail reads it
+        elif log_format is not None:
+            chosen = LogFormat(log_format)
+        else:
+            chosen = LogFormat.AUTO
+        stack.enter_context(configured(log_format=chosen, level=LogLevel(log_level), stream=stream))
+        screen = None
+        if is_live:
+            screen = Screen(
+                console=console, tail=tail, hint=f"Ctrl-C stops the {role}; its state file stays as it is."
+            )
+        return run(run_in_foreground, agent, screen, stock_loop=stock_loop)
+
+
+def _is_live(console: Console, asked: bool | None) -> bool:
+    can = console.is_terminal and not console.is_dumb_terminal
+    if asked and not can:
+        raise TidegateError("--live needs a terminal on stdout: leave it out, or run this in a terminal")
+    return can and sys.stderr.isatty() if asked is None else asked
+
+
+def _opened(log_file: Path) -> TextIO:
+    try:
+        return log_file.open("a", encoding="utf-8")
+    except OSError as error:
+        raise TidegateError(
+            f"the log file {log_file} cannot be written: {error.strerror}; name another with --log-file"
+        ) from error
+
+
+async def run_in_foreground(agent: Agent, screen: Screen | None) -> int:
+    """Run an agent until a signal ends it.
+
+    :returns: the exit status.
+    :raises TidegateError: what the agent raises, or if the terminal cannot be written to any more.
+    """
+    started = anyio.Event()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(agent.run)
+            started.set()
+            if screen is not None:
+                await _show(agent, screen)
+
+    def reload() -> None:
+        if started.is_set():  # until then it is about to read the file anyway
+            agent.reload()
+
+    return await run_until_stopped(main, on_hangup=reload if screen is None else None)
+
+
+async def _show(agent: Agent, screen: Screen) -> None:
+    def footer() -> tuple[str, ...]:
+        return (*(() if screen.tail is None else screen.tail.lines), screen.hint)
+
+    try:
+        await show_live(agent.status, screen.console, footer=footer)
+    except OSError as error:
+        raise TidegateError(
+            f"the terminal cannot be written to ({error.strerror or error}): use --no-live to run without one"
+        ) from error

@@ -1,0 +1,175 @@
+"""An agent in the foreground: where its log goes, what is on the terminal, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio.abc import TaskStatus
+from rich.console import Console
+
+from agent.demo_world import free_ports
+from agent.foreground import Screen, run_in_foreground
+from schemas.errors import TidegateError
+from schemas.status import AgentStatus
+from tests.support import statuses
+from tests.support.agents import TIDEGATE, environment, running
+from tests.support.states import write_gateway, write_keys
+from tests.support.terminal import CTRL_C, ENTER_SCREEN, on_terminal
+
+
+class FakeAgent:
+    """An agent that does nothing, and then whatever the test says."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self.reloaded = anyio.Event()
+        self.ended = False
+        self._then = then
+
+    def status(self) -> AgentStatus:
+        return statuses.three()
+
+    def reload(self) -> None:
+        self.reloaded.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        await anyio.lowlevel.checkpoint()
+        self._then()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.ended = True
+
+
+def send(received: signal.Signals) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), received)
+
+
+def screen() -> tuple[Screen, io.StringIO]:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, height=24)
+    return Screen(console=console, tail=None, hint="Ctrl-C stops it."), out
+
+
+@pytest.mark.anyio
+async def test_a_hangup_asks_for_another_look_at_the_state() -> None:
+    agent = FakeAgent(send(signal.SIGHUP))
+
+    assert await run_in_foreground(agent, None) == 0
+    assert agent.reloaded.is_set()
+    assert agent.ended
+
+
+@pytest.mark.anyio
+async def test_with_a_table_a_hangup_means_that_the_terminal_has_gone() -> None:
+    agent = FakeAgent(send(signal.SIGHUP))
+
+    assert await run_in_foreground(agent, screen()[0]) == 129
+    assert not agent.reloaded.is_set()
+    assert agent.ended
+
+
+@pytest.mark.anyio
+async def test_what_an_agent_raises_ends_the_program() -> None:
+    def fail() -> None:
+        raise TidegateError("no")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await run_in_foreground(FakeAgent(fail), screen()[0])
+
+    assert raised.group_contains(TidegateError, match="no")
+
+
+@pytest.mark.anyio
+async def test_a_terminal_that_has_gone_is_an_error_that_says_what_to_do() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            if "gw1" in text:
+                raise OSError(5, "Input/output error")
+            return super().write(text)
+
+    console = Console(file=Gone(), force_terminal=True, width=80, height=24)
+    agent = FakeAgent(lambda: None)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await run_in_foreground(agent, Screen(console=console, tail=None, hint=""))
+
+    assert raised.group_contains(TidegateError, match="--no-live")
+    assert agent.ended
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """The state file of a gateway that can run."""
+    write_keys(tmp_path)
+    control, public = free_ports(2)
+    return write_gateway(tmp_path, control=control, public=public)
+
+
+def test_on_a_terminal_there_is_a_table_and_ctrl_c_leaves_it_as_it_was(state: Path) -> None:
+    with on_terminal(
+        [*TIDEGATE, "gateway", state.name], directory=state.parent, environment=environment()
+    ) as terminal:
+        terminal.read_until("Client away")
+        terminal.read_until("gateway_started")  # the log is shown below the table
+        terminal.type(CTRL_C)
+
+        assert terminal.wait() == 130
+        assert ENTER_SCREEN in terminal.written
+        assert terminal.is_clean
+
+
+def test_a_terminal_that_is_resized_gets_a_table_of_its_size(state: Path) -> None:
+    with on_terminal(
+        [*TIDEGATE, "gateway", state.name], directory=state.parent, environment=environment()
+    ) as terminal:
+        terminal.read_until("Client away")
+        assert "VISITORS" not in terminal.written
+        terminal.resize(160, 24)
+        terminal.read_until("VISITORS")
+
+
+def test_without_a_table_the_log_is_on_the_terminal(state: Path) -> None:
+    command = [*TIDEGATE, "gateway", state.name, "--no-live"]
+    with on_terminal(command, directory=state.parent, environment=environment(NO_COLOR="1")) as terminal:
+        terminal.read_until("gateway_started")
+        terminal.type(CTRL_C)
+
+        assert terminal.wait() == 130
+        assert ENTER_SCREEN not in terminal.written
+        assert not terminal.written.startswith("{")
+
+
+def test_a_log_file_takes_the_log_whatever_the_terminal_shows(state: Path) -> None:
+    log = state.parent / "gateway.log"
+    command = [*TIDEGATE, "gateway", state.name, "--log-file", log.name]
+    with on_terminal(command, directory=state.parent, environment=environment()) as terminal:
+        terminal.read_until("Client away")
+        terminal.type(CTRL_C)
+
+        assert terminal.wait() == 130
+        assert "gateway_started" not in terminal.written
+    assert "gateway_started" in {json.loads(line)["event"] for line in log.read_text().splitlines()}
+
+
+@pytest.mark.parametrize("option", [[], ["--stock-loop"]])
+def test_without_a_terminal_the_log_is_json_and_sigterm_is_no_failure(state: Path, option: list[str]) -> None:
+    with running("gateway", state, *option) as process:
+        process.terminate()
+
+        assert process.wait() == 0
+
+
+def test_sigint_is_told_from_sigterm_by_the_exit_status(state: Path) -> None:
+    with running("gateway", state) as process:
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait() == 130
