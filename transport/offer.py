@@ -38,8 +38,10 @@ class Offer:
     # StreamSink
 
     def data(self, chunk: memoryview) -> None:
+        if self.error is not None:
+            return  # being reset
         self._early += chunk
-        if self.header is None and self.error is None:
+        if self.header is None:
             self._peek()
 
     def fin(self) -> None:

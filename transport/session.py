@@ -7,6 +7,7 @@ its :class:`SessionHandler` does.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final, Protocol, TypeAlias
@@ -42,6 +43,8 @@ GREETING_TIMEOUT: Final = (
     10.0  # seconds for hello and welcome: a peer that connects and is silent holds nothing longer
 )
 
+CONTROL_STREAM: Final = 1  # the client's first stream
+
 LaterMessage: TypeAlias = Services | StreamFailed | Replaced | Drain
 
 
@@ -63,7 +66,7 @@ class SessionHandler(Protocol):
     def message_received(self, message: LaterMessage) -> None:
         """The peer said something after the greeting."""
 
-    def stream_offered(self, offer: Offer) -> None:
+    def stream_offered(self, session: Session, offer: Offer) -> None:
         """The peer opened a stream and its header is there. Called only on a client."""
 
 
@@ -103,8 +106,11 @@ class Session:
         if not link.is_lost:
             session._control = link.mux.open_stream(session._control_sink(), encode_message(hello))
         match await session._wait_first():
-            case Welcome() as welcome:
+            case Welcome(protocol=protocol) as welcome if protocol == PROTOCOL:
                 return session, welcome
+            case Welcome(protocol=protocol):
+                session.close("the greeting failed")
+                raise SessionLostError(_wrong_protocol(gateway=protocol, client=PROTOCOL))
             case Refusal() as refusal:
                 session.close(refusal.message)
                 raise SessionRefusedError(refusal)
@@ -121,13 +127,11 @@ class Session:
         session = cls(link, Role.SERVER, handler)
         hello = await session._wait_first()
         if not isinstance(hello, Hello):
-            session.close("the greeting failed")
-            raise SessionLostError(f"the client began with {hello.type} instead of a hello")
+            message = f"the client began with {hello.type} instead of a hello"
+            session.refuse(RefusalCode.MALFORMED, message)
+            raise SessionLostError(message)
         if hello.protocol != PROTOCOL:
-            message = (
-                f"this gateway speaks protocol {PROTOCOL} and the client protocol {hello.protocol}: "
-                f"upgrade the {'client' if hello.protocol < PROTOCOL else 'gateway'}"
-            )
+            message = _wrong_protocol(gateway=PROTOCOL, client=hello.protocol)
             session.refuse(RefusalCode.WRONG_PROTOCOL, message)
             raise SessionLostError(message)
         return session, hello
@@ -146,7 +150,7 @@ class Session:
     @property
     def is_open(self) -> bool:
         """Whether streams can be opened."""
-        return self._state is _State.OPEN
+        return self._state is _State.OPEN and self.link.mux.can_open
 
     # Streams
 
@@ -160,7 +164,7 @@ class Session:
     def fail_stream(self, stream: MuxStream, code: FailureCode, message: str) -> None:
         """Reset a stream that the peer opened, and say why."""
         if not stream.is_closed:
-            self.tell(StreamFailed(stream=stream.id, code=code, message=message[:1_000]))
+            self.tell(StreamFailed(stream=stream.id, code=code, message=message))
             stream.reset()
 
     # Messages
@@ -181,14 +185,15 @@ class Session:
         :param ping_interval: seconds between pings.
         :param ping_timeout: seconds of silence after a ping that mean the peer is dead.
         """
-        keepalive = Keepalive(interval=ping_interval, timeout=ping_timeout, now=anyio.current_time())
+        # Not the loop's clock: uvloop's counts whole milliseconds, too few for a round trip.
+        keepalive = Keepalive(interval=ping_interval, timeout=ping_timeout, now=time.monotonic())
         self._keepalive = keepalive
         while self._state is not _State.LOST:
             changed = self._changed
-            with anyio.move_on_at(keepalive.next_deadline()):
+            with anyio.move_on_after(keepalive.next_deadline() - time.monotonic()):
                 await changed.wait()
                 continue
-            match keepalive.handle_timeout(anyio.current_time(), self.link.bytes_received):
+            match keepalive.handle_timeout(time.monotonic(), self.link.bytes_received):
                 case Verdict.PING:
                     self.link.mux.ping(keepalive.value)
                 case Verdict.DEAD:
@@ -207,20 +212,21 @@ class Session:
 
     def stream_offered(self, stream: MuxStream) -> StreamSink | None:
         if self._role is Role.CLIENT:
-            return Offer(stream, self._offer_ready) if self.is_open else None
-        if self._control is None and self._state is _State.GREETING:
-            self._control = stream
-            return self._control_sink()
-        return None
+            return Offer(stream, self._offer_ready) if self._state is _State.OPEN else None
+        if stream.id != CONTROL_STREAM or self._control is not None:
+            return None
+        stream.accept()
+        self._control = stream
+        return self._control_sink()
 
     def pong(self, value: int) -> None:
         if self._keepalive is not None:
-            self._keepalive.pong(value, anyio.current_time())
+            self._keepalive.pong(value, time.monotonic())
             self.round_trip = self._keepalive.round_trip
 
     def going_away(self, code: GoAwayCode) -> None:
         if code is not GoAwayCode.NORMAL:
-            self._end(f"the peer ended the session ({code.name.lower().replace('_', ' ')})")
+            self.close(f"the peer ended the session ({code.name.lower().replace('_', ' ')})")
 
     def link_lost(self, error: Exception | None) -> None:
         self._end(str(error) if error is not None and str(error) else "the peer closed the connection")
@@ -231,7 +237,7 @@ class Session:
         if offer.error is not None:
             self.fail_stream(offer.stream, FailureCode.MALFORMED, str(offer.error))
         elif offer.header is not None:
-            self._handler.stream_offered(offer)
+            self._handler.stream_offered(self, offer)
 
     def _control_sink(self) -> StreamSink:
         return _ControlSink(self._control_received, self._control_ended)
@@ -239,19 +245,33 @@ class Session:
     def _control_received(self, chunk: memoryview) -> None:
         assert self._control is not None  # or nothing could arrive on it
         self._control.take(len(chunk))
-        for message in self._decoder.receive_data(chunk):
-            if self._first is None:
-                self._first = message
-                if isinstance(message, Welcome):
-                    self._state = _State.OPEN
-                self._notify()
-            elif isinstance(message, LaterMessage):
-                self._handler.message_received(message)
-            else:
-                raise RemoteProtocolError(f"the peer said {message.type} after the greeting")
+        try:
+            messages = self._decoder.receive_data(chunk)
+        except RemoteProtocolError as error:
+            if self._role is Role.SERVER and self._state is _State.GREETING:
+                self.tell(Refusal(code=RefusalCode.MALFORMED, message=str(error)))
+            raise
+        for message in messages:
+            if self._state is _State.LOST:
+                return
+            self._message_received(message)
+
+    def _message_received(self, message: ControlMessage) -> None:
+        if self._first is None:
+            self._first = message
+            if self._role is Role.CLIENT and isinstance(message, Welcome):
+                self._state = _State.OPEN
+            self._notify()
+        elif self._state is _State.GREETING:
+            raise RemoteProtocolError(f"the peer said {message.type} before the greeting was over")
+        elif isinstance(message, LaterMessage):
+            self._handler.message_received(message)
+        else:
+            raise RemoteProtocolError(f"the peer said {message.type} after the greeting")
 
     def _control_ended(self) -> None:
-        self.close(self.end_reason or "the peer ended the session")
+        if not self.link.is_lost:  # else the link says why
+            self.close("the peer ended the session")
 
     def _end(self, reason: str) -> None:
         if self._state is not _State.LOST:
@@ -275,6 +295,13 @@ class Session:
             return self._first
         self.close(self.end_reason or f"no greeting came within {GREETING_TIMEOUT:g} s")
         raise SessionLostError(self.end_reason)
+
+
+def _wrong_protocol(*, gateway: int, client: int) -> str:
+    return (
+        f"the gateway speaks protocol {gateway} and the client protocol {client}: "
+        f"upgrade the {'client' if client < gateway else 'gateway'}"
+    )
 
 
 class _ControlSink:

@@ -15,7 +15,8 @@ from transport.wire.errors import RemoteProtocolError
 from transport.wire.frames import GoAwayCode
 from transport.wire.mux import Mux, MuxOwner, MuxStream, Role, StreamSink
 
-# Shared by all links: the loop reads into it and the mux is done with it in one callback.
+# Shared by all links of the process: the loop reads into it and the mux is done with it in one
+# callback. So a process runs one loop.
 _READ: Final = memoryview(bytearray(256 * 1024))
 # One turn can have more to say than should wait for its end in one piece.
 _FLUSH_AT: Final = 256 * 1024
@@ -31,7 +32,7 @@ class LinkOwner(MuxOwner, Protocol):
 
 
 class Link(asyncio.BufferedProtocol):
-    """One TLS connection and the mux on it. Nothing is read before :meth:`start`."""
+    """One TLS connection and the mux on it. Nothing reaches the mux before :meth:`start`."""
 
     def __init__(self, role: Role) -> None:
         self.mux = Mux(role, self, self._wake)
@@ -41,24 +42,34 @@ class Link(asyncio.BufferedProtocol):
         self._error: Exception | None = None
         self._owner: LinkOwner
         self._started = False
+        self._early = bytearray()  # what came before the start
         self._transport: asyncio.Transport
         self._loop: asyncio.AbstractEventLoop
         self._flush_scheduled = False
-        self._blocked: list[Callable[[], None]] = []
+        self._goodbye: asyncio.TimerHandle | None = None
+        # In order, and each only once: a peer that grants credit while it does not read would
+        # otherwise make this grow with every frame.
+        self._blocked: dict[Callable[[], None], None] = {}
 
     def start(self, owner: LinkOwner) -> None:
-        """Begin to read; from now on ``owner`` is told."""
+        """Begin to receive; from now on ``owner`` is told."""
         self._owner = owner
         self._started = True
         if self.is_lost:
             owner.link_lost(self._error)
-        else:
-            self._transport.resume_reading()
+        elif self._early:
+            self._loop.call_soon(self._receive_early)
 
     @property
     def peer_certificate(self) -> dict[str, Any]:
         """What :meth:`ssl.SSLSocket.getpeercert` says."""
         return cast("dict[str, Any]", self._transport.get_extra_info("peercert") or {})
+
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that the two sides agreed on in the TLS handshake."""
+        ssl_object = self._transport.get_extra_info("ssl_object")
+        return cast("str | None", ssl_object.selected_alpn_protocol())
 
     @property
     def peer_address(self) -> tuple[str, int]:
@@ -67,7 +78,7 @@ class Link(asyncio.BufferedProtocol):
 
     def call_when_writable(self, callback: Callable[[], None]) -> None:
         """Call back once, when the link has room again."""
-        self._blocked.append(callback)
+        self._blocked[callback] = None
 
     def flush_if_large(self) -> None:
         """Write now what is too much to wait for the end of the turn."""
@@ -82,7 +93,7 @@ class Link(asyncio.BufferedProtocol):
         self.mux.go_away(code)
         self._write()
         self._transport.close()
-        self._loop.call_later(_GOODBYE, self._transport.abort)
+        self._goodbye = self._loop.call_later(_GOODBYE, self._transport.abort)
 
     def abort(self) -> None:
         """Drop the link without a word."""
@@ -104,20 +115,20 @@ class Link(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
-        self._transport.pause_reading()
         self._loop = asyncio.get_running_loop()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _READ
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self.is_lost:
-            return
         self.bytes_received += nbytes
-        try:
-            self.mux.receive(_READ[:nbytes])
-        except RemoteProtocolError as error:
-            self.close(GoAwayCode(error.code), error)
+        if self._started:
+            self._receive(_READ[:nbytes])
+        else:
+            # Reading is not paused from the beginning: of a dialer that is, the standard TLS
+            # transport keeps the end of the handshake back, and the other side waits for it.
+            self._early += _READ[:nbytes]
+            self._transport.pause_reading()
 
     def eof_received(self) -> None:
         """Half a TLS connection is of no use to us; returning None closes it."""
@@ -128,14 +139,29 @@ class Link(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self.is_paused = False
         self._flush()
-        blocked, self._blocked = self._blocked, []
+        blocked, self._blocked = self._blocked, {}
         for callback in blocked:
             callback()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._goodbye is not None:
+            self._goodbye.cancel()
         self._lose(exc)
 
     # Its own
+
+    def _receive(self, data: memoryview) -> None:
+        if self.is_lost:
+            return
+        try:
+            self.mux.receive(data)
+        except RemoteProtocolError as error:
+            self.close(GoAwayCode(error.code), error)
+
+    def _receive_early(self) -> None:
+        early, self._early = self._early, bytearray()
+        self._receive(memoryview(early))
+        self._transport.resume_reading()
 
     def _wake(self) -> None:
         if not self._flush_scheduled:

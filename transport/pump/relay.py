@@ -13,13 +13,17 @@ import struct
 from enum import Enum, auto
 from typing import Any, Final, Protocol, cast
 
+from transport.wire.errors import LocalProtocolError
 from transport.wire.mux import MuxStream
 
 from .link import Link
 
 # Larger reads make small streams wait behind bulk ones and bring nothing.
 _CHUNK: Final = 64 * 1024
-# Shared by all relays: the loop reads into it and we copy out of it in one callback.
+# What is still read when the link is full, before reading pauses. With a whole chunk each, a
+# thousand busy visitors would put 64 MB onto a link that just said it has no room.
+_LAST_CHUNK: Final = 1024
+# Shared by all relays of the process: the loop reads into it and we copy out of it in one callback.
 _READ: Final = memoryview(bytearray(_CHUNK))
 # How long a visitor who was refused may take to read why, in seconds. Closing at once would
 # send a reset when it is still sending, and a reset discards what it has not read.
@@ -72,18 +76,22 @@ class _Phase(Enum):
 
 
 _NOT_READ: Final = frozenset({_Phase.WAITING, _Phase.CLOSING, _Phase.CLOSED})
+_NO_STREAM_YET: Final = frozenset({_Phase.WAITING, _Phase.PEEKING})
+_REFUSABLE: Final = frozenset({_Phase.WAITING, _Phase.PEEKING, _Phase.OPENING})
 
 
 class Relay(asyncio.BufferedProtocol):
     """One socket, and the stream it is joined to once there is one.
 
+    ``source`` is the address at the far end of the socket, ``destination`` that at our end.
     ``bytes_read`` and ``bytes_written`` count what went between socket and stream.
-    ``note`` belongs to the owner.
+    ``early`` is what was read before there was a stream. ``note`` belongs to the owner.
     """
 
     __slots__ = (
         "_deadline",
         "_end",
+        "_eof_waiting",
         "_link",
         "_owed",
         "_owner",
@@ -95,17 +103,21 @@ class Relay(asyncio.BufferedProtocol):
         "_writing_paused",
         "bytes_read",
         "bytes_written",
+        "destination",
         "early",
         "note",
+        "source",
         "stream",
     )
 
+    source: tuple[str, int]
+    destination: tuple[str, int]
     _link: Link
     _transport: asyncio.Transport
 
     def __init__(self, owner: RelayOwner) -> None:
         self.stream: MuxStream | None = None
-        self.early = bytearray()  # read before there was a stream
+        self.early = bytearray()
         self.bytes_read = 0
         self.bytes_written = 0
         self.note: Any = None
@@ -114,24 +126,13 @@ class Relay(asyncio.BufferedProtocol):
         self._end = RelayEnd.DONE
         self._reading = False
         self._writing_paused = False
+        self._eof_waiting = False  # the socket's end of file waits for the buffer
         self._owed = 0  # written, but not taken by the kernel
         self._socket_ended = False
         self._stream_ended = False
         self._deadline: asyncio.TimerHandle | None = None
 
     # What the owner may ask
-
-    @property
-    def source(self) -> tuple[str, int]:
-        """The address at the far end of the socket."""
-        host, port = (self._transport.get_extra_info("peername") or ("?", 0))[:2]
-        return host, port
-
-    @property
-    def destination(self) -> tuple[str, int]:
-        """The address at our end of the socket."""
-        host, port = (self._transport.get_extra_info("sockname") or ("?", 0))[:2]
-        return host, port
 
     @property
     def socket_ended(self) -> bool:
@@ -164,20 +165,24 @@ class Relay(asyncio.BufferedProtocol):
         """Begin to read into ``early``."""
         self._phase = _Phase.PEEKING
         self._resume_reading()
+        if self.early or self._socket_ended:
+            asyncio.get_running_loop().call_soon(self._peeked)
 
     def open(self, link: Link, header: bytes) -> None:
         """Open a stream with that header and what was peeked, and join it.
 
-        :raises LocalProtocolError: if the session can open no stream. Nothing has changed then.
+        :raises LocalProtocolError: if the session can open no stream, or the socket has died.
+            Nothing has changed then.
         """
+        if self._phase not in _NO_STREAM_YET:
+            raise LocalProtocolError("the visitor is joined already, or has gone")
         self.stream = link.mux.open_stream(self, header + self.early)
         self._link = link
         self._phase = _Phase.OPENING
         self.bytes_read = len(self.early)
         self.early = bytearray()
         if self._socket_ended:
-            self.stream.send_fin()
-            self._one_direction_ended()
+            self._pass_on_end()
         self._resume_reading()
 
     def join(self, link: Link, stream: MuxStream, *, prologue: bytes, early: bytearray, ended: bool) -> None:
@@ -197,28 +202,43 @@ class Relay(asyncio.BufferedProtocol):
             self._transport.write(prologue)
         if early:
             self.data(memoryview(early))
+        if self.early:
+            self.bytes_read = len(self.early)
+            stream.send(self.early)  # less than a window: reading stopped after the first of it
+            self.early = bytearray()
+        if self._socket_ended:
+            self._pass_on_end()
         if ended:
             self.fin()
         self._resume_reading()
 
     def refuse(self, answer: bytes) -> None:
-        """Close the socket after these bytes; drop what it still sends."""
+        """Close the socket after these bytes; drop what it still sends.
+
+        Only for a socket that the far side has not accepted. A relay that is joined is aborted:
+        an answer of ours behind the service's words would be taken for one of them.
+        """
+        if self._phase is _Phase.JOINED:
+            self.abort()
+        if self._phase not in _REFUSABLE or self._transport.is_closing():
+            return
         self._end = RelayEnd.ABORTED
         self._drop_stream()
         self.stream = None
         self.early = bytearray()
+        self.set_deadline(_REFUSAL_LINGER)
+        self._transport.write(answer)
         if self._socket_ended or not answer:
-            self._transport.write(answer)
             self._close()
             return
-        self._transport.write(answer)
-        self._transport.write_eof()
+        self._end_writing()
         self._phase = _Phase.REFUSED
-        self.set_deadline(_REFUSAL_LINGER)
         self._resume_reading()
 
     def abort(self) -> None:
         """Give up at once: reset the socket, and the stream if there is one."""
+        if self._phase is _Phase.CLOSED:
+            return  # and its file descriptor may be another's by now
         self._end = RelayEnd.ABORTED
         self._drop_stream()
         self._reset_socket()
@@ -226,6 +246,8 @@ class Relay(asyncio.BufferedProtocol):
     # StreamSink: what the mux calls
 
     def data(self, chunk: memoryview) -> None:
+        if self._transport.is_closing():
+            return  # the socket broke; its connection_lost comes this turn and resets the stream
         size = len(chunk)
         self.bytes_written += size
         self._transport.write(bytes(chunk))
@@ -236,8 +258,8 @@ class Relay(asyncio.BufferedProtocol):
 
     def fin(self) -> None:
         self._stream_ended = True
-        if not self._transport.is_closing():
-            self._transport.write_eof()  # goes behind what is still buffered
+        if not self._socket_ended:  # else the close says it
+            self._end_writing()
         self._one_direction_ended()
 
     def reset(self) -> None:
@@ -263,21 +285,27 @@ class Relay(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
+        # uvloop begins to read after this callback, whatever was asked for in it: what then
+        # comes before the owner has decided is kept, see buffer_updated.
         self._transport.pause_reading()
+        # Taken now: of a socket that the far end has reset, the system no longer tells.
+        self.source = _address(transport.get_extra_info("peername"))
+        self.destination = _address(transport.get_extra_info("sockname"))
         self._owner.connected(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self.stream is None:
             return _READ
         credit = self.stream.send_credit  # never 0 here: reading pauses when it is
+        if self._link.is_paused:
+            return _READ[: min(credit, _LAST_CHUNK)]
         return _READ if credit >= _CHUNK else _READ[:credit]
 
     def buffer_updated(self, nbytes: int) -> None:
+        self._reading = True  # also when it was not asked for
         stream = self.stream
         if stream is None:
-            if self._phase is _Phase.PEEKING:
-                self.early += _READ[:nbytes]
-                self._owner.peeked(self)
+            self._keep(_READ[:nbytes])
             return
         stream.send(_READ[:nbytes])
         self.bytes_read += nbytes
@@ -295,10 +323,9 @@ class Relay(asyncio.BufferedProtocol):
         if self._phase is _Phase.REFUSED:
             self._close()
         elif self.stream is not None:
-            self.stream.send_fin()
-            self._one_direction_ended()
-        elif self._phase is _Phase.PEEKING:
-            self._owner.peeked(self)
+            self._pass_on_end()
+        else:
+            self._peeked()
         return True  # the other direction lives on
 
     def pause_writing(self) -> None:
@@ -309,9 +336,12 @@ class Relay(asyncio.BufferedProtocol):
         owed, self._owed = self._owed, 0
         if owed and self.stream is not None:
             self.stream.take(owed)
+        if self._eof_waiting:
+            # Not now: the standard loop calls this before its own bookkeeping is done.
+            asyncio.get_running_loop().call_soon(self._end_writing)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._phase is not _Phase.CLOSING and self._end is RelayEnd.DONE:
+        if self._end is RelayEnd.DONE and (self._phase is not _Phase.CLOSING or exc is not None):
             self._end = RelayEnd.SOCKET_LOST
         self._phase = _Phase.CLOSED
         self._drop_stream()
@@ -319,6 +349,35 @@ class Relay(asyncio.BufferedProtocol):
         self._owner.ended(self, self._end)
 
     # Its own
+
+    def _keep(self, chunk: memoryview) -> None:
+        """What is read while there is no stream."""
+        if self._phase is _Phase.REFUSED:
+            return
+        self.early += chunk
+        if self._phase is _Phase.WAITING:
+            self._pause_reading()
+        self._peeked()
+
+    def _peeked(self) -> None:
+        if self._phase is _Phase.PEEKING:
+            self._owner.peeked(self)
+
+    def _pass_on_end(self) -> None:
+        """The socket has ended, so the stream's direction does."""
+        assert self.stream is not None  # or there would be nothing to pass it on to
+        self.stream.send_fin()
+        self._one_direction_ended()
+
+    def _end_writing(self) -> None:
+        """Send the socket its end of file, behind what is still buffered."""
+        self._eof_waiting = self._writing_paused
+        if self._eof_waiting or self._transport.is_closing():
+            return
+        try:
+            self._transport.write_eof()
+        except OSError:  # reset by the far end, which the loop has not seen yet
+            asyncio.get_running_loop().call_soon(self._transport.abort)
 
     def _resume_reading(self) -> None:
         """Read, if there is anything to read for."""
@@ -340,7 +399,7 @@ class Relay(asyncio.BufferedProtocol):
 
     def _deadline_passed(self) -> None:
         self._deadline = None
-        if self._phase is _Phase.REFUSED:
+        if self._end is RelayEnd.ABORTED:
             self._reset_socket()
         else:
             self._owner.timed_out(self)
@@ -367,3 +426,12 @@ class Relay(asyncio.BufferedProtocol):
         if connection is not None and connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         self._transport.abort()
+
+
+def _address(name: object) -> tuple[str, int]:
+    """What a socket calls an address; a unix socket, or one that is dead already, has none."""
+    match name:
+        case (str() as host, int() as port, *_):
+            return host, port
+        case _:
+            return "?", 0

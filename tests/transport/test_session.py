@@ -1,0 +1,623 @@
+"""Two programs greet each other, say what there is to say, and know why it ended; all of it over real TLS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import anyio
+import pytest
+
+from schemas.messages import (
+    PROTOCOL,
+    ControlMessage,
+    Drain,
+    FailureCode,
+    Hello,
+    Refusal,
+    RefusalCode,
+    Replaced,
+    Services,
+    StreamFailed,
+    Welcome,
+)
+from transport import session as session_module
+from transport.pump.link import Link
+from transport.pump.relay import Relay
+from transport.session import LaterMessage, Session, SessionLostError, SessionRefusedError
+from transport.wire.control import encode_message
+from transport.wire.frames import GoAwayCode
+from transport.wire.mux import MuxStream, StreamSink
+
+from .world import (
+    HELLO,
+    Bell,
+    Listening,
+    RecordingHandler,
+    World,
+    both,
+    loop_turns,
+    make_links,
+    make_sessions,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tls_engine", "quiet")]
+
+
+class Peer:
+    """The other end of a link, which says on the control stream whatever the test wants.
+
+    It is a real mux on a real link, so that only what is said can be wrong.
+    """
+
+    def __init__(self, link: Link, *, dials: bool) -> None:
+        self.heard = bytearray()
+        self.streams: list[MuxStream] = []
+        self.error: Exception | None = None
+        self.is_lost = False
+        self.farewells: list[GoAwayCode] = []
+        self.resets = 0
+        self.bell = Bell()
+        self.link = link
+        link.start(self)
+        if dials:
+            self.streams.append(link.mux.open_stream(self))
+
+    def say(self, *messages: ControlMessage | bytes) -> None:
+        for message in messages:
+            self.streams[0].send(message if isinstance(message, bytes) else encode_message(message))
+
+    async def until_lost(self) -> None:
+        await self.bell.until(lambda: self.is_lost)
+
+    # LinkOwner and StreamSink
+
+    def stream_offered(self, stream: MuxStream) -> StreamSink | None:
+        stream.accept()
+        self.streams.append(stream)
+        self.bell.ring()
+        return self
+
+    def pong(self, value: int) -> None:
+        self.bell.ring()
+
+    def going_away(self, code: GoAwayCode) -> None:
+        self.farewells.append(code)
+
+    def link_lost(self, error: Exception | None) -> None:
+        assert not self.is_lost
+        self.is_lost, self.error = True, error
+        self.bell.ring()
+
+    def data(self, chunk: memoryview) -> None:
+        self.heard += chunk
+        self.bell.ring()
+
+    def fin(self) -> None:
+        self.bell.ring()
+
+    def reset(self) -> None:
+        self.resets += 1
+        self.bell.ring()
+
+    def acknowledged(self) -> None:
+        self.bell.ring()
+
+    def credit(self) -> None:
+        pass
+
+
+async def accept_fails(link: Link) -> str:
+    """Accept on the gateway's side and expect that nothing comes of it; why not."""
+    with pytest.raises(SessionLostError) as caught:
+        await Session.accept(link, RecordingHandler())
+    assert link.is_lost
+    return str(caught.value)
+
+
+async def greet_fails(link: Link) -> str:
+    with pytest.raises(SessionLostError) as caught:
+        await Session.greet(link, HELLO, RecordingHandler())
+    assert link.is_lost
+    return str(caught.value)
+
+
+# The greeting
+
+
+async def test_both_sides_learn_who_the_other_is(listening: Listening) -> None:
+    gateway_link, client_link = await make_links(listening)
+
+    was_open: list[bool] = []
+
+    async def accept() -> tuple[Session, Hello]:
+        session, hello = await Session.accept(gateway_link, RecordingHandler())
+        was_open.append(session.is_open)
+        session.welcome(gateway="gw1", software="tidegate 1")
+        was_open.append(session.is_open)
+        return session, hello
+
+    (gateway, hello), (client, welcome) = await both(
+        accept, lambda: Session.greet(client_link, HELLO, RecordingHandler())
+    )
+
+    assert was_open == [False, True]
+    assert hello == HELLO
+    assert welcome == Welcome(protocol=PROTOCOL, gateway="gw1", software="tidegate 1")
+    assert client.is_open
+    gateway.close("")
+    client.close("")
+
+
+@pytest.mark.parametrize("code", RefusalCode)
+async def test_a_refused_client_learns_why(listening: Listening, code: RefusalCode) -> None:
+    gateway_link, client_link = await make_links(listening)
+
+    async def accept() -> None:
+        session, _ = await Session.accept(gateway_link, RecordingHandler())
+        session.refuse(code, "add the client\nto the file")
+        assert not session.is_open
+
+    async def greet() -> SessionRefusedError:
+        with pytest.raises(SessionRefusedError) as caught:
+            await Session.greet(client_link, HELLO, RecordingHandler())
+        return caught.value
+
+    _, error = await both(accept, greet)
+    assert error.code is code
+    assert str(error) == "add the client\ufffdto the file"
+    assert client_link.is_lost
+
+
+async def test_a_silent_client_is_given_up_on(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "GREETING_TIMEOUT", 0.05)
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=False)
+
+    assert await accept_fails(gateway_link) == "no greeting came within 0.05 s"
+    await peer.until_lost()
+
+
+async def test_a_silent_gateway_is_given_up_on(listening: Listening, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "GREETING_TIMEOUT", 0.05)
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(gateway_link, dials=False)
+
+    assert await greet_fails(client_link) == "no greeting came within 0.05 s"
+    await peer.until_lost()
+
+
+@pytest.mark.parametrize("side", ["gateway", "client"])
+async def test_a_peer_that_leaves_during_the_greeting_ends_it_at_once(
+    listening: Listening, side: str
+) -> None:
+    links = await make_links(listening)
+    peer = Peer(links[1 if side == "gateway" else 0], dials=False)
+    peer.link.close()
+
+    wait = accept_fails(links[0]) if side == "gateway" else greet_fails(links[1])
+    assert await wait in {"the peer closed the connection", "SSL shutdown timed out"}
+
+
+async def test_a_peer_that_left_before_the_greeting_ends_it_at_once(listening: Listening) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=False)
+    peer.link.close()
+    await loop_turns()
+
+    assert await accept_fails(gateway_link)
+
+
+async def test_a_cancelled_greeting_closes_the_link(listening: Listening) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=True)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Session.accept, gateway_link, RecordingHandler())
+        await loop_turns()
+        tasks.cancel_scope.cancel()
+
+    assert gateway_link.is_lost
+    await peer.until_lost()
+
+
+async def test_a_client_of_another_version_is_told_which_side_to_upgrade(listening: Listening) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=True)
+    peer.say(HELLO.model_copy(update={"protocol": PROTOCOL + 1}))
+
+    why = "the gateway speaks protocol 1 and the client protocol 2: upgrade the gateway"
+    assert await accept_fails(gateway_link) == why
+    await peer.until_lost()
+    assert bytes(peer.heard) == encode_message(Refusal(code=RefusalCode.WRONG_PROTOCOL, message=why))
+
+
+async def test_a_gateway_of_another_version_is_left(listening: Listening) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(gateway_link, dials=False)
+
+    async def answer() -> None:
+        await peer.bell.until(lambda: peer.heard)
+        peer.say(Welcome(protocol=0, gateway="gw1", software=""))
+
+    why, _ = await both(lambda: greet_fails(client_link), answer)
+    assert why == "the gateway speaks protocol 0 and the client protocol 1: upgrade the gateway"
+    await peer.until_lost()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        Drain(),
+        Welcome(protocol=PROTOCOL, gateway="", software=""),
+        StreamFailed(stream=1, code=FailureCode.MALFORMED, message=""),
+    ],
+)
+async def test_a_client_that_does_not_begin_with_a_hello_is_told_so(
+    listening: Listening, first: ControlMessage
+) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=True)
+    peer.say(first)
+
+    assert await accept_fails(gateway_link) == f"the client began with {first.type} instead of a hello"
+    await peer.until_lost()
+    assert b'"code":"malformed"' in peer.heard
+
+
+@pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\n", b"\n", b'{"type":"hello"}\n', b"x" * 200_000])
+async def test_a_client_that_says_no_message_is_told_so(listening: Listening, noise: bytes) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=True)
+    peer.say(noise)
+
+    assert "control message" in await accept_fails(gateway_link)
+    await peer.until_lost()
+    assert b'"code":"malformed"' in peer.heard
+    assert peer.farewells == [GoAwayCode.PROTOCOL_ERROR]
+
+
+async def test_a_message_of_the_future_before_the_hello_is_passed_over(listening: Listening) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=True)
+    peer.say(b'{"type":"weather","is":"fine"}\n', HELLO)
+    session, hello = await Session.accept(gateway_link, RecordingHandler())
+
+    assert hello == HELLO
+    session.close("")
+
+
+async def test_a_gateway_that_answers_something_else_is_left(listening: Listening) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(gateway_link, dials=False)
+
+    async def answer() -> None:
+        await peer.bell.until(lambda: peer.heard)
+        peer.say(Drain())
+
+    why, _ = await both(lambda: greet_fails(client_link), answer)
+    assert why == "the gateway answered the hello with drain"
+
+
+async def test_a_client_that_speaks_before_the_welcome_is_cut_off(listening: Listening) -> None:
+    """What it says would reach whoever has not even decided whether to take it on."""
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=True)
+    peer.say(HELLO, Services(services=("web",)))
+    handler = RecordingHandler()
+    with suppress(SessionLostError):
+        await Session.accept(gateway_link, handler)
+    await peer.until_lost()
+
+    assert handler.messages == []
+    assert gateway_link.is_lost
+
+
+async def test_only_the_first_stream_of_the_client_is_the_control_stream(listening: Listening) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=True)
+    late = peer.link.mux.open_stream(peer, encode_message(HELLO))
+    peer.say(HELLO)
+    session, _ = await Session.accept(gateway_link, RecordingHandler())
+    await peer.bell.until(lambda: late.is_closed)
+
+    assert not peer.streams[0].is_closed
+    session.close("")
+
+
+async def test_a_gateway_cannot_open_streams_before_it_has_welcomed_the_client(listening: Listening) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(gateway_link, dials=False)
+    early = gateway_link.mux.open_stream(peer, b"anything")
+
+    async def answer() -> None:
+        await peer.bell.until(lambda: early.is_closed)
+        peer.say(Welcome(protocol=PROTOCOL, gateway="", software=""))
+
+    (session, _), _ = await both(lambda: Session.greet(client_link, HELLO, RecordingHandler()), answer)
+    session.close("")
+
+
+# Later messages
+
+
+async def test_messages_reach_the_handler_in_order(listening: Listening) -> None:
+    gateway_handler, client_handler = RecordingHandler(), RecordingHandler()
+    gateway, client = await make_sessions(listening, gateway_handler, client_handler)
+    said = [Services(services=(f"s{number}",)) for number in range(100)]
+    for message in said:
+        client.tell(message)
+    client.tell(Drain())
+    gateway.tell(Drain())
+    await gateway_handler.bell.until(lambda: len(gateway_handler.messages) == 101)
+    await client_handler.bell.until(lambda: client_handler.messages)
+
+    assert gateway_handler.messages == [*said, Drain()]
+    assert client_handler.messages == [Drain()]
+    gateway.close("")
+    client.close("")
+
+
+async def test_a_second_hello_ends_the_session(listening: Listening) -> None:
+    handler = RecordingHandler()
+    gateway, client = await make_sessions(listening, handler, RecordingHandler())
+    client.tell(HELLO)
+    reason = await gateway.run(ping_interval=60, ping_timeout=60)
+
+    assert reason == "the peer said hello after the greeting"
+    assert not gateway.is_open
+    assert (
+        await client.run(ping_interval=60, ping_timeout=60) == "the peer ended the session (protocol error)"
+    )
+
+
+async def test_a_handler_that_ends_the_session_hears_no_more_of_it(listening: Listening) -> None:
+    gateway_handler = RecordingHandler()
+    gateway, client = await make_sessions(listening, gateway_handler, RecordingHandler())
+    hear = gateway_handler.message_received
+
+    def hear_and_close(message: object) -> None:
+        hear(Drain())
+        gateway.close("enough")
+
+    gateway_handler.message_received = hear_and_close  # type: ignore[method-assign]  # one test's handler
+    client.tell(Drain())
+    client.tell(Drain())
+    await client.run(ping_interval=60, ping_timeout=60)
+
+    assert gateway_handler.messages == [Drain()]
+
+
+async def test_a_peer_that_does_not_read_its_messages_loses_the_session(listening: Listening) -> None:
+    """Its mux reads them, so to speak, and its program gives no credit back."""
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=True)
+    peer.say(HELLO)
+    session, _ = await Session.accept(gateway_link, RecordingHandler())
+    session.welcome(gateway="gw1", software="")
+    for _ in range(300):
+        session.tell(StreamFailed(stream=1, code=FailureCode.OTHER, message="x" * 999))
+
+    assert session.end_reason == "the peer does not read its messages"
+    await peer.until_lost()
+
+
+async def test_nothing_is_said_on_a_session_that_has_ended(listening: Listening) -> None:
+    gateway, client = await make_sessions(listening, RecordingHandler(), RecordingHandler())
+    gateway.close("first reason")
+    gateway.tell(Replaced())
+    gateway.close("second reason")
+    gateway.refuse(RefusalCode.OTHER, "third reason")
+
+    assert gateway.end_reason == "first reason"
+    assert await gateway.run(ping_interval=60, ping_timeout=60) == "first reason"
+    await client.run(ping_interval=60, ping_timeout=60)
+
+
+# The end
+
+
+async def test_a_session_that_is_replaced_hears_it_before_it_ends(listening: Listening) -> None:
+    handler = RecordingHandler()
+    old, old_client = await make_sessions(listening, RecordingHandler(), handler)
+    new, new_client = await make_sessions(listening, RecordingHandler(), RecordingHandler())
+    old.tell(Replaced())
+    old.close("replaced by a newer session of the same client")
+
+    assert await old_client.run(ping_interval=60, ping_timeout=60)
+    assert handler.messages == [Replaced()]
+    assert not old.is_open
+    assert new.is_open
+    assert new_client.is_open
+    new.close("")
+    new_client.close("")
+
+
+async def test_closing_tells_the_other_side(listening: Listening) -> None:
+    gateway, client = await make_sessions(listening, RecordingHandler(), RecordingHandler())
+    reasons = await both(
+        lambda: gateway.run(ping_interval=60, ping_timeout=60), lambda: _close_and_run(client, "stopping")
+    )
+
+    assert reasons == ("the peer closed the connection", "stopping")
+
+
+async def _close_and_run(session: Session, reason: str) -> str:
+    session.close(reason)
+    return await session.run(ping_interval=60, ping_timeout=60)
+
+
+@pytest.mark.parametrize("end", [MuxStream.send_fin, MuxStream.reset])
+async def test_a_peer_that_ends_the_control_stream_ends_the_session(
+    listening: Listening, end: Callable[[MuxStream], None]
+) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=True)
+    peer.say(HELLO)
+    session, _ = await Session.accept(gateway_link, RecordingHandler())
+    session.welcome(gateway="gw1", software="")
+    end(peer.streams[0])
+
+    assert await session.run(ping_interval=60, ping_timeout=60) == "the peer ended the session"
+    await peer.until_lost()
+
+
+async def test_a_peer_that_says_an_error_code_and_stays_is_left(listening: Listening) -> None:
+    gateway, client = await make_sessions(listening, RecordingHandler(), RecordingHandler())
+    client.link.mux.go_away(GoAwayCode.INTERNAL_ERROR)
+
+    assert (
+        await gateway.run(ping_interval=60, ping_timeout=60) == "the peer ended the session (internal error)"
+    )
+    assert gateway.link.is_lost
+    client.close("")
+
+
+async def test_a_peer_that_takes_no_more_streams_keeps_its_session(site: World) -> None:
+    visitor, service = await site.meet()
+    site.client.link.mux.go_away(GoAwayCode.NORMAL)
+    await visitor.send(b"still")
+    assert await service.receive_exactly(5) == b"still"
+
+    assert not site.gateway.is_open
+    visitor.close()
+    service.close()
+
+
+async def test_a_broken_protocol_is_the_reason_given(listening: Listening) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=True)
+    peer.say(HELLO)
+    session, _ = await Session.accept(gateway_link, RecordingHandler())
+    session.welcome(gateway="gw1", software="")
+    peer.link._transport.write(b"GET / HTTP/1.1\r\n\r\n")
+    reason = await session.run(ping_interval=60, ping_timeout=60)
+    await peer.until_lost()
+
+    assert reason == "the peer broke the protocol: frame version 71; this is no yamux peer"
+    assert peer.farewells == [GoAwayCode.PROTOCOL_ERROR]
+
+
+# Keepalive
+
+
+async def test_pings_measure_the_round_trip(listening: Listening) -> None:
+    gateway, client = await make_sessions(listening, RecordingHandler(), RecordingHandler())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: gateway.run(ping_interval=0.01, ping_timeout=20))
+        with anyio.fail_after(20):
+            while gateway.round_trip is None:
+                await loop_turns(1)
+        gateway.close("")
+
+    assert isinstance(gateway.round_trip, float)
+    assert 0 < gateway.round_trip < 20
+    client.close("")
+
+
+async def test_a_peer_that_falls_silent_is_dropped_without_a_word(listening: Listening) -> None:
+    gateway_link, client_link = await make_links(listening)
+    peer = Peer(client_link, dials=True)
+    peer.say(HELLO)
+    session, _ = await Session.accept(gateway_link, RecordingHandler())
+    session.welcome(gateway="gw1", software="")
+    peer.link._transport.pause_reading()  # so it answers nothing, like a host that is gone
+    reason = await session.run(ping_interval=0.01, ping_timeout=0.05)
+
+    assert reason == "nothing was heard for 0.05 s after a ping"
+    assert not session.is_open
+    with anyio.fail_after(20):
+        while not session.link.is_lost:
+            await loop_turns(1)
+    peer.link._transport.resume_reading()
+    await peer.until_lost()
+
+
+async def test_what_waits_in_the_socket_is_heard_before_the_peer_is_called_dead(listening: Listening) -> None:
+    """After this process was stopped for a while, both the deadline and an answer are overdue."""
+    handler = RecordingHandler()
+    gateway, client = await make_sessions(listening, handler, RecordingHandler())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: gateway.run(ping_interval=0.01, ping_timeout=0.05))
+        with anyio.fail_after(20):
+            while gateway._keepalive is None or gateway._keepalive._asked_at is None:
+                await loop_turns(1)
+        client.link._transport.pause_reading()  # no pong, then
+        gateway._keepalive._sent_at = None
+        client.tell(Drain())
+        client.link._flush()
+        started = time.monotonic()
+        while time.monotonic() < started + 0.1:
+            pass  # stopped
+        await handler.bell.until(lambda: handler.messages)
+
+        assert gateway.is_open
+        client.link._transport.resume_reading()
+        gateway.close("")
+    client.close("")
+
+
+# Streams
+
+
+async def test_a_stream_that_failed_says_why_before_it_is_reset(site: World) -> None:
+    site.client_handler.on_offered = lambda session, offer: session.fail_stream(
+        offer.stream, FailureCode.SERVICE_DOWN, "nothing listens there"
+    )
+    told_when_reset: list[LaterMessage] = []
+
+    def refused(relay: Relay) -> None:
+        told_when_reset.extend(site.gateway_handler.messages)
+        relay.abort()
+
+    site.door.on_refused = refused
+    visitor = await site.visit()
+    assert await visitor.is_reset()
+
+    assert told_when_reset == [
+        StreamFailed(stream=2, code=FailureCode.SERVICE_DOWN, message="nothing listens there")
+    ]
+    visitor.close()
+
+
+async def test_a_stream_without_a_header_is_refused_and_the_session_lives(site: World) -> None:
+    class Sink(Peer):
+        def __init__(self) -> None:
+            self.bell = Bell()
+            self.resets = 0
+
+    for first, ends in ((b"\xff\xff", False), (b"\x00", True), (b"\x00\x02[]", False)):
+        sink = Sink()
+        stream = site.gateway.link.mux.open_stream(sink, first)
+        if ends:
+            stream.send_fin()
+        await sink.bell.until(lambda sink=sink: sink.resets)  # type: ignore[misc]  # mypy knows no such lambda
+    assert [
+        message.code for message in site.gateway_handler.messages if isinstance(message, StreamFailed)
+    ] == [FailureCode.MALFORMED] * 3
+    assert site.client_handler.offers == []
+
+    visitor, service = await site.meet()
+    await visitor.send(b"hello")
+    assert await service.receive_exactly(5) == b"hello"
+    visitor.close()
+    service.close()
+
+
+async def test_a_header_in_pieces_is_put_together(site: World) -> None:
+    """Any peer may cut its frames as it likes."""
+    mux = site.gateway.link.mux
+    send = mux.open_stream
+
+    def open_in_pieces(sink: StreamSink, first: bytes | bytearray = b"") -> MuxStream:
+        stream = send(sink, first[:1])
+        for start in range(1, len(first), 3):
+            stream.send(first[start : start + 3])
+        return stream
+
+    mux.open_stream = open_in_pieces  # type: ignore[method-assign]  # a peer that cuts its frames small
+    visitor, service = await site.meet()
+    await visitor.send(b"hello")
+    assert await service.receive_exactly(5) == b"hello"
+    visitor.close()
+    service.close()
