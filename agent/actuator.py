@@ -25,6 +25,10 @@ Failed: TypeAlias = Callable[[ActionError], None]
 class Resource(Protocol):
     """Something that has been opened."""
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still does its work, as far as can be seen at once. Asked at every look."""
+
     async def update(self, spec: Any) -> None:
         """Make it match another specification of the same key, in place.
 
@@ -32,7 +36,7 @@ class Resource(Protocol):
         """
 
     async def close(self) -> None:
-        """Give it up. When this returns, what it held is free. Does not fail.
+        """Give it up, or what is left of it. When this returns, what it held is free. Does not fail.
 
         Called again if it was cancelled the first time.
         """
@@ -44,7 +48,7 @@ class Opener(Protocol):
     async def __call__(self, spec: Any, failed: Failed) -> Resource:
         """Open one.
 
-        :param failed: to be called if the resource dies by itself later; nothing is left of it then.
+        :param failed: to be called if the resource dies by itself; what is left of it is closed later.
         :raises ActionError: if it cannot be opened; nothing is left of it then.
         """
 
@@ -53,9 +57,14 @@ class _Life:
     """One resource from its opening to its end. Another one of the same key is another life."""
 
     def __init__(self) -> None:
-        self.resource: Resource | None = None
-        self.death: ActionError | None = None
-        self.is_closing = False
+        self.resource: Resource | None = None  # None while it is being opened
+        self.death: ActionError | None = None  # it ended by itself
+        self.is_ending = False  # somebody has begun to close it
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all that can be done with it is to close it."""
+        return self.is_ending or self.death is not None
 
 
 class ResourceActuator:
@@ -72,6 +81,9 @@ class ResourceActuator:
         self._lives: dict[Key, _Life] = {}
 
     def observe(self) -> ObservedState:
+        for key, life in self._lives.items():
+            if life.resource is not None and not life.resource.is_alive:
+                self._died(key, life, ActionError("it ended by itself", reason="Failed"))
         return MappingProxyType(dict(self._observed))
 
     async def perform(self, action: Action) -> None:
@@ -91,7 +103,7 @@ class ResourceActuator:
         life = self._lives.get(key)
         self._observed[key] = Observed(spec=spec, phase=Phase.OPENING)
         try:
-            if life is not None and life.is_closing:
+            if life is not None and life.is_over:
                 await self._end(key, life)
                 life = None
             if life is None:
@@ -119,14 +131,14 @@ class ResourceActuator:
         self._observed.pop(key, None)
 
     async def _end(self, key: Key, life: _Life) -> None:
-        life.is_closing = True
+        life.is_ending = True
         if life.resource is not None:
             await life.resource.close()
         del self._lives[key]
 
     def _died(self, key: Key, life: _Life, error: ActionError) -> None:
-        if self._lives.get(key) is not life or life.is_closing:
-            return  # nobody asks for it any more
+        if self._lives.get(key) is not life or life.is_over:
+            return  # nobody asks for it any more, or it is known
         life.death = error
         observed = self._observed[key]
         if observed.phase not in IN_FLIGHT:  # else whoever is at it finds out
@@ -135,7 +147,7 @@ class ResourceActuator:
 
     def _fail(self, key: Key, spec: Spec, error: ActionError) -> None:
         life = self._lives.get(key)
-        if life is not None and (life.resource is None or life.death is not None):
+        if life is not None and life.resource is None:
             del self._lives[key]
         self._observed[key] = Observed(spec=spec, phase=Phase.FAILED, message=str(error), reason=error.reason)
 

@@ -11,6 +11,8 @@ from .sessions import Sessions
 class Admission:
     """The rules in force."""
 
+    is_alive = True  # nothing can happen to it
+
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 

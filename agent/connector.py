@@ -46,6 +46,8 @@ _log: Any = structlog.get_logger("links")
 class GatewayLink:
     """A session to one gateway, kept until closed."""
 
+    is_alive = True  # a death is told
+
     def __init__(
         self, spec: LinkSpec, services: Services, spawn: Spawn, clock: Callable[[], datetime]
     ) -> None:

@@ -29,6 +29,7 @@ from .accepting import accept, peer_name
 from .actuator import Failed
 from .bind import bind
 from .credentials import gateway_context
+from .running import Running
 from .sessions import Sessions
 from .spawn import Spawn
 
@@ -43,32 +44,34 @@ _log: Any = structlog.get_logger("control")
 class ControlPort:
     """One open control port. Sessions that came through it survive it."""
 
-    def __init__(self, spec: ControlSpec, context: ssl.SSLContext, sessions: Sessions, spawn: Spawn) -> None:
+    is_alive = True  # a death is told
+
+    def __init__(
+        self, spec: ControlSpec, context: ssl.SSLContext, sessions: Sessions, spawn: Spawn, failed: Failed
+    ) -> None:
         self._spec = spec
         self._context = context
         self._sessions = sessions
         self._spawn = spawn
-        self._scope = anyio.CancelScope()
-        self._stopped = anyio.Event()
+        self._accepting = Running(failed)
         self._handshakes = 0
         self._is_full = False
+
+    def start(self, listening: socket.socket) -> None:
+        """Accept until closed."""
+        self._spawn(self._accepting.run, self._accept, listening)
 
     async def update(self, spec: ControlSpec) -> None:
         self._context = await make_context(spec.tls)
         self._spec = spec
 
     async def close(self) -> None:
-        self._scope.cancel()
-        await self._stopped.wait()
+        await self._accepting.stop()
 
-    async def run(self, listening: socket.socket) -> None:
-        """Accept until closed."""
-        try:
-            with self._scope, listening:
-                while True:
-                    self._take(await accept(listening))
-        finally:
-            self._stopped.set()
+    async def _accept(self, listening: socket.socket) -> None:
+        with listening:
+            while True:
+                self._take(await accept(listening))
 
     def _take(self, connection: socket.socket) -> None:
         if self._handshakes < _MAX_HANDSHAKES:
@@ -126,16 +129,9 @@ class ControlPorts:
 
     async def __call__(self, spec: ControlSpec, failed: Failed) -> ControlPort:
         context = await make_context(spec.tls)
-        port = ControlPort(spec, context, self._sessions, self._spawn)
-        self._spawn(self._run, port, bind(spec.address), failed)
+        port = ControlPort(spec, context, self._sessions, self._spawn, failed)
+        port.start(bind(spec.address))
         return port
-
-    async def _run(self, port: ControlPort, listening: socket.socket, failed: Failed) -> None:
-        try:
-            await port.run(listening)
-        except Exception as error:
-            failed(ActionError(f"the control port stopped accepting: {error}", reason="Failed"))
-            raise
 
 
 async def make_context(tls: TlsGateway, *, alpn: Sequence[str] = (ALPN,)) -> ssl.SSLContext:

@@ -6,6 +6,8 @@ What it routes may change at any time; the socket does not.
 
 from __future__ import annotations
 
+import socket
+
 from reconcile.desired import ListenerSpec
 from transport.pump.relay import Relay
 from transport.pump.sockets import Server, serve
@@ -20,9 +22,18 @@ from .traffic import TrafficBook
 class PublicListener:
     """One open public port."""
 
-    def __init__(self, server: Server, door: FrontDoor) -> None:
+    def __init__(self, listening: socket.socket, server: Server, door: FrontDoor) -> None:
+        self._listening = listening
         self._server = server
         self._door = door
+
+    @property
+    def is_alive(self) -> bool:
+        """An event loop gives a socket up when accept() fails in a way it does not know, and tells nobody."""
+        try:
+            return bool(self._listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        except OSError:
+            return False
 
     async def update(self, spec: ListenerSpec) -> None:
         self._door.update(spec)
@@ -48,7 +59,7 @@ class PublicListeners:
         door = FrontDoor(spec, self._sessions, self._tunnels, self._visitors)
         listening = bind(spec.address)
         try:
-            return PublicListener(await serve(listening, door), door)
+            return PublicListener(listening, await serve(listening, door), door)
         except BaseException:
             listening.close()
             raise

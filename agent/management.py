@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import socket
 import ssl
+from functools import partial
 from typing import Final
 
-import anyio
 from starlette.applications import Starlette
 
-from reconcile.actuator import ActionError
 from reconcile.desired import ManagementSpec
 
 from .actuator import Failed
@@ -21,6 +20,7 @@ from .api.identity import ByCertificate
 from .api.server import serve_api
 from .bind import bind
 from .control_port import make_context
+from .running import Running
 from .sessions import Sessions
 from .spawn import Spawn
 
@@ -30,25 +30,26 @@ _ALPN: Final = ("http/1.1",)
 class ManagementPort:
     """One open management port. A renewed certificate holds from the next connection on."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    is_alive = True  # a death is told
+
+    def __init__(self, context: ssl.SSLContext, failed: Failed) -> None:
         self._context = context
-        self._scope = anyio.CancelScope()
+        self._serving = Running(failed)
+
+    def start(self, app: Starlette, listening: socket.socket, sessions: Sessions, spawn: Spawn) -> None:
+        """Serve until closed."""
+        serve = partial(
+            serve_api,
+            context=lambda: self._context,
+            identify=ByCertificate(lambda: sessions.admission),
+        )
+        spawn(self._serving.run, serve, app, listening)
 
     async def update(self, spec: ManagementSpec) -> None:
         self._context = await make_context(spec.tls, alpn=_ALPN)
 
     async def close(self) -> None:
-        self._scope.cancel()
-
-    async def serve(self, app: Starlette, listening: socket.socket, sessions: Sessions) -> None:
-        """Serve until closed."""
-        with self._scope:
-            await serve_api(
-                app,
-                listening,
-                context=lambda: self._context,
-                identify=ByCertificate(lambda: sessions.admission),
-            )
+        await self._serving.stop()
 
 
 class ManagementPorts:
@@ -63,12 +64,6 @@ class ManagementPorts:
         self._spawn = spawn
 
     async def __call__(self, spec: ManagementSpec, failed: Failed) -> ManagementPort:
-        port = ManagementPort(await make_context(spec.tls, alpn=_ALPN))
-        self._spawn(self._serve, port, bind(spec.address), failed)
+        port = ManagementPort(await make_context(spec.tls, alpn=_ALPN), failed)
+        port.start(self._app, bind(spec.address), self._sessions, self._spawn)
         return port
-
-    async def _serve(self, port: ManagementPort, listening: socket.socket, failed: Failed) -> None:
-        try:
-            await port.serve(self._app, listening, self._sessions)
-        except OSError as error:
-            failed(ActionError(f"the management port stopped accepting: {error}", reason="Failed"))

@@ -36,6 +36,8 @@ _log: Any = structlog.get_logger("services")
 class Services:
     """Everything this client offers. ``on_change`` is called when that has changed."""
 
+    is_alive = True  # nothing can happen to it
+
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = _nobody
         self.traffic = TrafficBook(service_side)

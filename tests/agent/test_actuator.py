@@ -39,6 +39,7 @@ class World:
         self.trouble: dict[str, BaseException] = {}
         self.held: dict[str, anyio.Event] = {}
         self.reached = anyio.Event()
+        self.entry: _Entry
         self.actuator = ResourceActuator({Kind.LISTENER: self._open}, self._ring)
 
     def phase(self, key: Key = KEY) -> Phase | None:
@@ -85,11 +86,13 @@ class World:
         self.failed.append(failed)
         await self.step("open")
         self.running.append(spec)
-        return _Entry(self, spec)
+        self.entry = _Entry(self, spec)
+        return self.entry
 
 
 class _Entry:
     def __init__(self, world: World, spec: Spec) -> None:
+        self.is_alive = True
         self._world = world
         self._spec = spec
 
@@ -313,14 +316,48 @@ async def test_a_resource_that_dies_by_itself_is_shown_as_failed_and_rings() -> 
     assert world.rings == 1
 
 
-async def test_what_died_by_itself_is_opened_anew() -> None:
+async def test_a_resource_that_is_seen_to_be_dead_is_shown_as_failed_and_rings() -> None:
+    world = World()
+    await world.open(OLD)
+
+    world.entry.is_alive = False
+
+    assert world.actuator.observe() == {
+        KEY: Observed(spec=OLD, phase=Phase.FAILED, message="it ended by itself", reason="Failed")
+    }
+    assert world.rings == 1
+
+
+async def test_a_death_is_told_once() -> None:
+    world = World()
+    await world.open(OLD)
+
+    world.failed[0](BROKEN)
+    world.failed[0](BROKEN)
+    world.entry.is_alive = False
+
+    assert world.actuator.observe()[KEY].message == str(BROKEN)
+    assert world.rings == 1
+
+
+async def test_what_died_by_itself_is_closed_before_it_is_opened_anew() -> None:
     world = World()
     await world.open(OLD)
     world.failed[0](BROKEN)
 
-    await world.open(OLD)
+    await world.open(NEW)
 
-    assert (world.phase(), len(world.failed)) == (Phase.OPEN, 2)
+    assert (world.phase(), world.running, world.closed) == (Phase.OPEN, [NEW], [KEY])
+
+
+async def test_what_died_by_itself_and_is_not_wanted_any_more_is_closed_and_forgotten() -> None:
+    world = World()
+    await world.open(OLD)
+    world.failed[0](BROKEN)
+
+    await world.close()
+
+    assert (world.actuator.observe(), world.running, world.closed) == ({}, [], [KEY])
 
 
 async def test_a_resource_that_dies_while_it_is_being_opened_is_not_taken_for_open() -> None:
@@ -331,6 +368,8 @@ async def test_a_resource_that_dies_while_it_is_being_opened_is_not_taken_for_op
             world.failed[0](BROKEN)
 
     assert world.phase() is Phase.FAILED
+    await world.close()
+    assert world.running == []
 
 
 async def test_a_resource_that_dies_while_it_is_being_changed_is_opened_anew() -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from schemas.names import ListenAddress
 
@@ -28,6 +29,13 @@ _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 def free_listen() -> ListenAddress:
     """An address and port that nobody else uses now."""
     return ListenAddress(own_address(), next(_ports))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what shows itself in no line and no byte, letting everybody else go on."""
+    with anyio.fail_after(PATIENCE):
+        while not condition():
+            await anyio.lowlevel.checkpoint()
 
 
 class Peer:

@@ -1,0 +1,138 @@
+"""Public ports: the port belongs to the specification, and its visitors outlive both."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from reconcile.actuator import ActionError
+from reconcile.desired import key_of
+from reconcile.observed import Phase
+from tests.support.descriptors import break_listening, listening_inode, open_sockets
+from tests.support.gateway_parts import gateway_parts, hand_driven, listener, route
+from tests.support.journal import Journal
+from tests.support.peers import free_listen, until, visit
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_changed_route_keeps_the_socket_and_leads_new_visitors_elsewhere() -> None:
+    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
+        address = await parts.listen(route("blog", service="web"))
+        inode = listening_inode(address)
+
+        await parts.put(listener(address, route("wiki", service="web")))
+
+        assert listening_inode(address) == inode
+        async with visit(address):
+            offer = await homelab.next_offer()
+            assert offer.header is not None
+            assert offer.header.tunnel == "wiki"
+
+
+async def test_a_visitor_keeps_the_client_it_was_led_to_when_the_route_changes(journal: Journal) -> None:
+    async with gateway_parts() as parts:
+        address = await parts.listen(route("blog", clients=["homelab"]))
+        async with hand_driven(parts.control) as homelab, hand_driven(parts.control, "office"):
+            async with visit(address) as visitor:
+                offer = await homelab.next_offer()
+                offer.stream.accept()
+
+                await parts.put(listener(address, route("blog", clients=["office"])))
+
+                offer.stream.send(b"still here")
+                assert await visitor.receive() == b"still here"
+                offer.stream.send_fin()
+                visitor.end()
+            line = await journal.wait_for("visitor_left")
+            assert (line["client"], line["end"]) == ("homelab", "done")
+
+
+async def test_visitors_of_a_closed_port_may_finish_and_new_ones_are_not_let_in(journal: Journal) -> None:
+    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
+        address = await parts.listen(route())
+        async with visit(address) as visitor:
+            offer = await homelab.next_offer()
+            offer.stream.accept()
+
+            await parts.drop(key_of(listener(address)))
+
+            with pytest.raises(ConnectionRefusedError):
+                async with visit(address):
+                    pass
+            await visitor.send(b"go on")
+            offer.stream.send(b"still here")
+            assert await visitor.receive() == b"still here"
+            offer.stream.send_fin()
+            visitor.end()
+        line = await journal.wait_for("visitor_left")
+        assert (line["end"], line["bytes_in"], line["bytes_out"]) == ("done", 5, 10)
+
+
+async def test_a_port_is_free_for_another_listener_as_soon_as_it_is_closed() -> None:
+    async with gateway_parts() as parts:
+        address = await parts.listen(route())
+
+        for _ in range(3):
+            await parts.drop(key_of(listener(address)))
+            await parts.put(listener(address, route()))
+
+        assert parts.actuator.observe()[key_of(listener(address))].phase is Phase.OPEN
+
+
+async def test_a_port_that_is_taken_fails_and_is_opened_when_it_is_free() -> None:
+    address = free_listen()
+    async with gateway_parts() as parts, gateway_parts() as others:
+        await others.put(listener(address, route()))
+        with pytest.raises(ActionError, match="is taken by another program"):
+            await parts.put(listener(address, route()))
+
+        await others.drop(key_of(listener(address)))
+        await parts.put(listener(address, route()))
+
+        assert parts.actuator.observe()[key_of(listener(address))].phase is Phase.OPEN
+
+
+async def test_a_port_that_cannot_be_opened_leaves_no_socket_behind() -> None:
+    async with gateway_parts() as parts:
+        address = await parts.listen(route())
+        before = open_sockets()
+
+        async with gateway_parts() as others:
+            with pytest.raises(ActionError):
+                await others.put(listener(address, route()))
+
+        await anyio.wait_all_tasks_blocked()
+        assert open_sockets() == before
+
+
+async def test_a_port_whose_socket_dies_is_seen_to_have_failed_and_opened_anew() -> None:
+    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
+        address = await parts.listen(route())
+        key = key_of(listener(address))
+        break_listening(address)
+
+        assert parts.actuator.observe()[key].phase is Phase.FAILED
+        assert parts.rings == 1
+
+        await parts.put(listener(address, route()))
+        assert parts.actuator.observe()[key].phase is Phase.OPEN
+        async with visit(address):
+            await homelab.next_offer()
+
+
+async def test_everyone_is_turned_away_at_the_end(journal: Journal) -> None:
+    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
+        raw = await parts.listen(route())
+        peeking = await parts.listen(route("site", "a.example"))
+        async with visit(raw) as joined, visit(raw) as opening, visit(peeking) as silent:
+            (await homelab.next_offer()).stream.accept()
+            await homelab.next_offer()
+            await silent.send(b"G")
+            await until(lambda: len(parts.listeners._visitors) == 3)
+
+            parts.listeners.turn_everyone_away()
+
+            for visitor in (joined, opening, silent):
+                assert await visitor.wait_reset() == b""
+        await journal.wait_for("visitor_left", count=3)
