@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -177,17 +179,25 @@ async def test_the_second_request_of_a_connection_may_be_no_slower(
 async def test_a_request_that_is_being_answered_has_all_the_time_it_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HEAD_PATIENCE", 0.02)
+    made: list[connection.Connection] = []
+    really_make = connection.Connection.connection_made
 
-    async def slow(request: Request) -> Response:
-        await anyio.sleep(0.1)  # five times what a peer that says nothing has
-        return PlainTextResponse("at last")
+    def make(self: connection.Connection, transport: Any) -> None:
+        really_make(self, transport)
+        made.append(self)
 
-    async with on_unix(app_of(slow), tmp_path / "s"), dialing(tmp_path / "s") as stream:
+    monkeypatch.setattr(connection.Connection, "connection_made", make)
+    deadlines: list[float] = []
+
+    async def endpoint(request: Request) -> Response:
+        deadlines.append(made[0]._waiting.deadline)
+        return PlainTextResponse("")
+
+    async with on_unix(app_of(endpoint), tmp_path / "s"), dialing(tmp_path / "s") as stream:
         await stream.send(PING.replace(b"/ping", b"/"))
-        answer = await read_answer(stream)
+        await read_answer(stream)
 
-    assert answer.body == b"at last"
+    assert deadlines == [math.inf]
 
 
 async def test_a_body_that_stops_in_the_middle_is_not_waited_for(
