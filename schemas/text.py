@@ -17,7 +17,7 @@ from typing import Final
 from .errors import Place, Problem, StateError
 from .json_text import json_positions, read_json
 from .positions import MAX_DEPTH, TOO_DEEP, Path, Position, place, walk
-from .quoting import describe
+from .quoting import kind
 from .toml_text import read_toml, toml_positions
 from .yaml_text import read_yaml
 
@@ -107,7 +107,7 @@ def read_document(data: bytes, *, name: str, directory: str, syntax: Syntax, own
         )
         raise StateError([Problem(Place(name, 1, 1), message)])
     if not isinstance(value, dict):
-        message = f"a state file is a mapping of keys such as gateway, and {describe(value)} stands here"
+        message = f"a state file is a mapping of keys such as gateway, and {kind(value)} stands here"
         raise StateError([Problem(place(name, positions().find(())), message)])
     document = Document(value, name=name, directory=directory, owned=owned, positions=positions)
     if syntax is not Syntax.YAML:  # its reader limits the depth itself
