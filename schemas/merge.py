@@ -184,7 +184,21 @@ class Merge:
             return model.model_validate(value, context=Reading(directory=document.directory))
         except ValidationError as error:
             self.problems.extend(problems_in(error, model, value, document=document, path=path))
+            return self._without_unknown_keys(model, document, value, error)
+
+    def _without_unknown_keys(
+        self, model: type[_Model], document: Document, value: object, error: ValidationError
+    ) -> _Model | None:
+        """What is left if the only mistakes are keys that do not exist: the rules can still look at it."""
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        if not isinstance(value, dict) or any(fault["type"] != "extra_forbidden" for fault in faults):
             return None
+        unknown = {fault["loc"][0] for fault in faults if len(fault["loc"]) == 1}
+        known = {key: part for key, part in value.items() if key not in unknown}
+        try:
+            return model.model_validate(known, context=Reading(directory=document.directory))
+        except ValidationError:
+            return None  # one of them stands deeper
 
     def _where(self, path: Path) -> Place:
         """The place of a path in the merged state."""
