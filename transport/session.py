@@ -7,6 +7,7 @@ its :class:`SessionHandler` does.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable
 from enum import Enum, auto
@@ -32,6 +33,7 @@ from schemas.messages import (
 from .offer import Offer
 from .pump.link import Link
 from .pump.relay import Relay
+from .tls_errors import explain_tls_error
 from .wire.control import ControlDecoder, encode_message
 from .wire.errors import RemoteProtocolError
 from .wire.frames import GoAwayCode
@@ -44,6 +46,13 @@ GREETING_TIMEOUT: Final = (
 )
 
 CONTROL_STREAM: Final = 1  # the client's first stream
+
+# In TLS 1.3 a client is done before the gateway has looked at its certificate. OpenSSL makes an alert that
+# says what is wrong with it, but asyncio, uvloop and aiofastnet close without sending it: only the end comes.
+_TURNED_AWAY: Final = (
+    "the gateway closed the connection without a word: it may not accept this client's certificate "
+    "(of another CA, expired, or for another purpose); its log says why"
+)
 
 LaterMessage: TypeAlias = Services | StreamFailed | Replaced | Drain
 
@@ -229,6 +238,14 @@ class Session:
             self.close(f"the peer ended the session ({code.name.lower().replace('_', ' ')})")
 
     def link_lost(self, error: Exception | None) -> None:
+        if self._role is Role.CLIENT and self._state is _State.GREETING:
+            match error:
+                case ssl.SSLError():
+                    self._end(explain_tls_error(error))
+                    return
+                case None | OSError():
+                    self._end(_TURNED_AWAY)
+                    return
         self._end(str(error) if error is not None and str(error) else "the peer closed the connection")
 
     # Its own

@@ -22,16 +22,20 @@ from schemas.messages import (
     StreamFailed,
     Welcome,
 )
+from tests.support import pki
 from transport import session as session_module
 from transport.pump.link import Link
 from transport.pump.relay import Relay
+from transport.pump.sockets import accept_link, dial_link
 from transport.session import LaterMessage, Session, SessionLostError, SessionRefusedError
+from transport.tls import client_context
 from transport.wire.control import encode_message
 from transport.wire.frames import GoAwayCode
 from transport.wire.mux import MuxStream, StreamSink
 
 from .world import (
     HELLO,
+    PATIENCE,
     Bell,
     Listening,
     RecordingHandler,
@@ -40,6 +44,7 @@ from .world import (
     loop_turns,
     make_links,
     make_sessions,
+    server_tls,
 )
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tls_engine", "quiet")]
@@ -196,8 +201,26 @@ async def test_a_peer_that_leaves_during_the_greeting_ends_it_at_once(
     peer = Peer(links[1 if side == "gateway" else 0], dials=False)
     peer.link.close()
 
-    wait = accept_fails(links[0]) if side == "gateway" else greet_fails(links[1])
-    assert await wait in {"the peer closed the connection", "SSL shutdown timed out"}
+    if side == "gateway":
+        assert await accept_fails(links[0]) in {"the peer closed the connection", "SSL shutdown timed out"}
+    else:
+        assert "closed the connection without a word" in await greet_fails(links[1])
+
+
+async def test_a_client_whose_certificate_is_refused_learns_where_to_look(listening: Listening) -> None:
+    """In TLS 1.3 its handshake is over before the gateway has looked at the certificate."""
+    stranger = pki.client(signed_by=pki.authority("Other CA"))
+    context = client_context(cert=stranger.certificate, key=stranger.key, ca=pki.authority().certificate)
+
+    async def accept() -> None:
+        with pytest.raises(OSError, match=r"(?i)verif"):
+            await accept_link(await listening.accept_socket(), server_tls(), handshake_timeout=PATIENCE)
+
+    async def dial() -> str:
+        return await greet_fails(await dial_link(*listening.address, context, handshake_timeout=PATIENCE))
+
+    _, reason = await both(accept, dial)
+    assert "it may not accept this client's certificate" in reason
 
 
 async def test_a_peer_that_left_before_the_greeting_ends_it_at_once(listening: Listening) -> None:
