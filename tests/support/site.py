@@ -180,7 +180,10 @@ class Site:
         }
         return self.put("gateway.yaml", {"tidegate": 1, "gateway": gateway, **top, "tunnels": tunnels})
 
-    def client_file(self, services: Mapping[str, str], *, id: str = "homelab", **settings: Any) -> Path:
+    def client_file(
+        self, services: Mapping[str, str], *, id: str = "homelab", name: str | None = None, **settings: Any
+    ) -> Path:
+        """Write ``<id>.yaml``, or ``<name>.yaml``, and make the client's certificate if there is none."""
         self.issue(id)
         client = {
             "id": id,
@@ -188,7 +191,7 @@ class Site:
             "tls": {"cert": f"pki/{id}.crt", "key": f"pki/{id}.key", "ca": "pki/ca.crt"},
             **settings,
         }
-        return self.put(f"{id}.yaml", {"tidegate": 1, "client": client, "services": dict(services)})
+        return self.put(f"{name or id}.yaml", {"tidegate": 1, "client": client, "services": dict(services)})
 
     def put(self, name: str, state: Mapping[str, Any]) -> Path:
         path = self.directory / name

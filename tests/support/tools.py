@@ -12,7 +12,7 @@ from tests.support.site import PATIENCE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What curl got. ``visitor`` is the address and port from which it asked."""
+    """What curl got. ``visitor`` is the address and port from which it asked, if it has any."""
 
     status: int
     body: str
@@ -44,8 +44,8 @@ class Curl:
         if done.returncode:
             raise CurlError(done.stderr.strip())
         body, _, numbers = done.stdout.rpartition("\n")
-        status, host, port = numbers.split()
-        return Answer(status=int(status), body=body, visitor=f"{host} {port}")
+        status, _, visitor = numbers.partition(" ")
+        return Answer(status=int(status), body=body, visitor=visitor)
 
 
 def s_client(program: str, connect: str, *options: str, send: bytes = b"") -> str:
