@@ -1,0 +1,51 @@
+"""What README.md says is so, and what it says can be typed is typed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from .support.markdown import blocks, free_replacements, replace_ports, run_commands
+from .support.source import ROOT
+
+README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLE: Final = README.partition("## A real example")[2].partition("\n## ")[0]
+
+
+def test_the_two_commands_stand_in_blocks_of_their_own() -> None:
+    assert blocks(README, "sh")[:2] == ["make demo\n", "make test\n"]
+
+
+def test_the_state_files_are_those_of_the_minimal_example() -> None:
+    files = [ROOT / "examples" / "minimal" / name for name in ("gateway.yaml", "client.yaml")]
+
+    assert blocks(EXAMPLE, "yaml") == [file.read_text(encoding="utf-8") for file in files]
+
+
+@pytest.mark.real_software("curl", "bash", "python3")
+def test_the_example_does_what_it_says(tmp_path: Path) -> None:
+    ports = free_replacements(9056, 8080, 8081, 8082, 8000)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for file in (tmp_path / "examples" / "minimal").glob("*.yaml"):
+        file.write_text(replace_ports(file.read_text(), ports))
+
+    printed = run_commands(
+        [replace_ports(block, ports) for block in blocks(EXAMPLE, "sh")], directory=tmp_path
+    )
+
+    assert printed.count("Hello from home") == 3
+    assert "gateway.yaml: valid: 1 tunnel on 1 listener, 1 client\n" in printed
+    assert re.search(r"^site +0\.0\.0\.0:\d+ .* Ready ", printed, re.MULTILINE)
+    assert re.search(r"^second +127\.0\.0\.1:\d+ .* Ready ", printed, re.MULTILINE)
+
+
+def test_every_file_it_points_to_exists() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    tour = re.findall(r"`([a-z]+/[\w/.]+)`", README)
+
+    assert links
+    assert [path for path in (*links, *tour) if not (ROOT / path).exists()] == []
