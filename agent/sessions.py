@@ -17,7 +17,7 @@ import structlog
 from reconcile.desired import AdmissionSpec, Timing
 from schemas.errors import TidegateError
 from schemas.messages import Drain, Hello, RefusalCode, Replaced, Services, StreamFailed
-from schemas.names import ClientId, ServiceName
+from schemas.names import ClientId, HostPort, ServiceName
 from transport.pump.link import Link
 from transport.pump.relay import Relay
 from transport.session import LaterMessage, Session, SessionLostError
@@ -40,7 +40,7 @@ class ConnectedClient:
 
     def __init__(self, link: Link, timing: Timing, since: datetime, changed: Callable[[], None]) -> None:
         self.id = ClientId("")
-        self.address = "{}:{}".format(*link.peer_address)
+        self.address = str(HostPort(*link.peer_address))
         self.since = since
         self.software = ""
         self.services: frozenset[ServiceName] = frozenset()
@@ -116,31 +116,36 @@ class Sessions:
         self.admission = admission
         for client in list(self._connected.values()):
             try:
-                self._check_declared(client.id)
+                self._admit(client.session.link)
             except _NotAdmittedError as error:
                 client.session.close(str(error))
 
-    def _identify(self, link: Link, hello: Hello) -> ClientId:
+    def _admit(self, link: Link) -> ClientId:
+        """Which client the peer's certificate makes it.
+
+        :raises _NotAdmittedError: if it may not connect.
+        """
         try:
             client_id = client_id_from(peer_identity(link.peer_certificate), self.admission.domain)
         except IdentityError as error:
             raise _NotAdmittedError(RefusalCode.WRONG_IDENTITY, str(error)) from error
-        if hello.id != client_id:
-            raise _NotAdmittedError(
-                RefusalCode.WRONG_IDENTITY,
-                f"the client calls itself {hello.id!r}, but its certificate is for {client_id!r}: "
-                f"set client.id to {client_id} or use the certificate of {hello.id}",
-            )
-        self._check_declared(client_id)
-        return client_id
-
-    def _check_declared(self, client_id: ClientId) -> None:
         clients = self.admission.clients
         if clients is not None and client_id not in clients:
             raise _NotAdmittedError(
                 RefusalCode.NOT_DECLARED,
                 f"the gateway does not list the client {client_id!r}: add it under clients in its file",
             )
+        return client_id
+
+    def _identify(self, link: Link, hello: Hello) -> ClientId:
+        client_id = self._admit(link)
+        if hello.id != client_id:
+            raise _NotAdmittedError(
+                RefusalCode.WRONG_IDENTITY,
+                f"the client calls itself {hello.id!r}, but its certificate is for {client_id!r}: "
+                f"set client.id to {client_id} or use the certificate of {hello.id}",
+            )
+        return client_id
 
     # Who is connected
 
@@ -200,12 +205,13 @@ class Sessions:
         self._take_on(client)
         log = _log.bind(client=client_id, address=client.address)
         log.info("client_connected", software=client.software, services=sorted(client.services))
+        reason = "the gateway is stopping"
         try:
             reason = await client.run()
         finally:
-            session.close("the gateway is stopping")
+            session.close(reason)
             self._forget(client)
-        log.info("client_disconnected", reason=reason)
+            log.info("client_disconnected", reason=reason)
 
     def _take_on(self, client: ConnectedClient) -> None:
         """Make this the client's session. An older one is ended, also if its peer is long gone."""

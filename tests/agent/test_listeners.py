@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import anyio
 import pytest
 
+from agent.bind import bind
 from reconcile.actuator import ActionError
 from reconcile.desired import key_of
 from reconcile.observed import Phase
@@ -82,28 +82,23 @@ async def test_a_port_is_free_for_another_listener_as_soon_as_it_is_closed() -> 
 
 async def test_a_port_that_is_taken_fails_and_is_opened_when_it_is_free() -> None:
     address = free_listen()
-    async with gateway_parts() as parts, gateway_parts() as others:
-        await others.put(listener(address, route()))
-        with pytest.raises(ActionError, match="is taken by another program"):
+    async with gateway_parts() as parts:
+        with bind(address), pytest.raises(ActionError, match="is taken by another program"):
             await parts.put(listener(address, route()))
 
-        await others.drop(key_of(listener(address)))
         await parts.put(listener(address, route()))
 
         assert parts.actuator.observe()[key_of(listener(address))].phase is Phase.OPEN
 
 
 async def test_a_port_that_cannot_be_opened_leaves_no_socket_behind() -> None:
+    address = free_listen()
     async with gateway_parts() as parts:
-        address = await parts.listen(route())
-        before = open_sockets()
-
-        async with gateway_parts() as others:
+        with bind(address):
+            before = open_sockets()
             with pytest.raises(ActionError):
-                await others.put(listener(address, route()))
-
-        await anyio.wait_all_tasks_blocked()
-        assert open_sockets() == before
+                await parts.put(listener(address, route()))
+            assert open_sockets() == before
 
 
 async def test_a_port_whose_socket_dies_is_seen_to_have_failed_and_opened_anew() -> None:
