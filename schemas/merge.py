@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from .errors import Place, Problem
 from .fields import Fault, Reading, parse_services
+from .messages import MAX_SERVICES
 from .names import ServiceName, Target, parse_listen
 from .positions import Path
 from .quoting import describe, quote
@@ -158,6 +159,12 @@ class Merge:
                 there = before.locate(here, key=True)
                 self.problems.append(Problem(document.locate(here, key=True), message, see=there))
             self.services[name] = target
+        if len(self.services) > MAX_SERVICES:
+            message = (
+                f"the client has {len(self.services):,} services and may have {MAX_SERVICES:,}; "
+                "let a second client offer the others"
+            )
+            self.problems.append(Problem(document.locate(("services",), key=True), message))
 
     def _entries(
         self, model: type[_Model], document: Document, section: str, value: object, offset: int

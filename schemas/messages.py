@@ -26,6 +26,7 @@ from .names import check_name
 
 PROTOCOL: Final = 1
 MAX_TEXT: Final = 1_000  # characters of a text for a person
+MAX_SERVICES: Final = 1_000  # of one client; their names fit into one message
 
 
 def _one_line(value: object) -> object:
@@ -43,7 +44,7 @@ def _one_line(value: object) -> object:
 # A peer is not trusted with our memory or our terminal: nothing it says is long.
 _Name = Annotated[str, AfterValidator(check_name)]
 _Text = Annotated[str, BeforeValidator(_one_line)]
-_Names = Annotated[tuple[_Name, ...], Field(max_length=1_000)]
+_Names = Annotated[tuple[_Name, ...], Field(max_length=MAX_SERVICES)]
 _StreamId = Annotated[int, Field(ge=1, lt=2**32)]
 
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from schemas.errors import Problem
 from schemas.merge import Merge
+from schemas.messages import MAX_SERVICES
 from schemas.roles import Role
 
-from .reading import GATEWAY, document, gateway_of, problems_of
+from .reading import GATEWAY, client_of, document, gateway_of, problems_of
 
 
 def test_a_part_that_cannot_be_read_is_left_out_and_the_rest_is_taken() -> None:
@@ -86,3 +87,13 @@ def test_allow_empty_stands_beside_the_main_section() -> None:
     assert gateway_of(GATEWAY + "allow_empty: true\n").allow_empty
     (said,) = problems_of(document(GATEWAY), document("tidegate: 1\nallow_empty: true\n", name="b.yaml"))
     assert said == "b.yaml:2:1: allow_empty belongs in the file with the section gateway; move it there"
+
+
+def test_a_client_has_no_more_services_than_one_message_can_tell() -> None:
+    """The list goes to the gateway whole; one service too many is said at its section."""
+    head = 'tidegate: 1\nclient: {id: c, gateways: ["g:1"], tls: {cert: c, key: k, ca: a}}\nservices:\n'
+    many = "".join(f'  s{number}: "127.0.0.1:80"\n' for number in range(MAX_SERVICES))
+    assert len(client_of(head + many).services) == MAX_SERVICES
+    assert problems_of(head + many + '  more: "127.0.0.1:80"\n') == [
+        "a.yaml:3:1: the client has 1,001 services and may have 1,000; let a second client offer the others"
+    ]

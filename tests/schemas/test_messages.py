@@ -1,0 +1,68 @@
+"""What makes a JSON object a message, and what a peer cannot make us keep."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.messages import (
+    MAX_SERVICES,
+    MAX_TEXT,
+    FailureCode,
+    Hello,
+    Refusal,
+    RefusalCode,
+    StreamFailed,
+    read_message,
+)
+
+
+def said(**message: object) -> bytes:
+    return json.dumps(message).encode()
+
+
+def test_keys_that_are_not_known_are_ignored() -> None:
+    """A newer peer may say more."""
+    assert read_message(said(type="drain", deadline=3)) is not None
+
+
+def test_a_type_that_is_not_known_is_no_message_and_no_error() -> None:
+    assert read_message(said(type="greetings", from_="2031")) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "hello", "protocol": 1, "id": "a", "software": "s"},  # no services
+        {"type": "hello", "protocol": "1", "id": "a", "software": "s", "services": []},  # a text for a number
+        {"type": "hello", "protocol": 1, "id": "a b", "software": "s", "services": []},
+        {"type": "hello", "protocol": 1, "id": "a", "software": "s", "services": ["x"] * (MAX_SERVICES + 1)},
+        {"type": "stream_failed", "stream": 0, "code": "service_down", "message": "m"},
+        {"protocol": 1},
+        [],
+    ],
+)
+def test_what_is_no_message_is_refused_in_words(message: object) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        read_message(json.dumps(message).encode())
+
+
+def test_a_reason_of_a_newer_peer_is_taken_as_it_is() -> None:
+    """Its code is other; its words are what a person reads."""
+    message = read_message(said(type="stream_failed", stream=2, code="on_fire", message="the service burns"))
+    assert message == StreamFailed(stream=2, code=FailureCode.OTHER, message="the service burns")
+
+
+def test_a_text_is_short_and_printable_whoever_says_it() -> None:
+    """It is shortened and mended, not refused: the reason of an error must arrive."""
+    refusal = Refusal(code=RefusalCode.MALFORMED, message="\x1b[2J" + "x" * 2 * MAX_TEXT)
+    assert len(refusal.message) == MAX_TEXT
+    assert refusal.message.isprintable()
+
+
+def test_a_message_does_not_change() -> None:
+    hello = Hello(protocol=1, id="a", software="s", services=("web",))
+    with pytest.raises(ValidationError):
+        hello.id = "b"
