@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 from pathlib import Path
@@ -51,9 +50,7 @@ def test_whoever_plays_with_its_state_file_sees_what_comes_of_it(tmp_path: Path)
         [*TIDEGATE, "demo"], directory=tmp_path, environment=environment(TMPDIR=str(tmp_path))
     ) as terminal:
         terminal.read_until("Ctrl-C ends the demo")
-        found = re.search(r"Edit (\S+gateway\.yaml)", terminal.written)
-        assert found is not None
-        state = Path(found[1])
+        (state,) = tmp_path.glob("tidegate-demo-*/gateway.yaml")
         state.write_text(state.read_text().replace("service: wiki", "service: nothing"))
         terminal.read_until("Service unknown")
         terminal.type(CTRL_C)

@@ -53,7 +53,10 @@ class Terminal:
     def is_clean(self) -> bool:
         """Whether the program left the screen and the cursor as it found them."""
         pairs = ((ENTER_SCREEN, LEAVE_SCREEN), (HIDE_CURSOR, SHOW_CURSOR))
-        return all(self.written.rfind(begun) < self.written.rfind(ended) for begun, ended in pairs)
+        return all(
+            begun not in self.written or self.written.rindex(begun) < self.written.rfind(ended)
+            for begun, ended in pairs
+        )
 
     def _read(self) -> bool:
         try:
