@@ -244,9 +244,13 @@ def _route(tunnel: TunnelStatus) -> Cell:
 
 
 def _fitted_route(names: Sequence[str], service: str, width: int) -> str:
+    for arrow in (" → ", "→"):
+        whole = f"{', '.join(names)}{arrow}{service}"
+        if cell_len(whole) <= width:
+            return whole
     room = width - 3
     if room < 2:
-        return elide(" → ".join((*names[:1], service)), width)
+        return elide("→".join((*names[:1], service)), width)
     # Whichever of the two is short leaves its room to the other.
     left = fold(names, max(room - cell_len(service), room // 2))
     return f"{left} → {elide(service, room - cell_len(left))}"
