@@ -11,7 +11,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -364,24 +363,23 @@ def _need_command(context: typer.Context) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. Whatever goes wrong is told in one line."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows "?" rather than a traceback
+    _mend_streams()
     command = typer.main.get_command(app)
     try:
         status = command.main(args=arguments, prog_name=_PROGRAM, standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        status = _reader_has_gone()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort: no traceback for users
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 - the last resort
         from .complaint import complain
 
         status = complain(error)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _reader_has_gone() -> int:
-    """``tidegate status | head`` is no mistake of anybody's, but what is left to write has nowhere to go."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+def _mend_streams() -> None:
+    """Make sure that printing is harmless, however the program was started."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us: tidegate check STATE >&-
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - like a stream
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows "?" and no traceback

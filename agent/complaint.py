@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 import typer
@@ -56,12 +57,21 @@ def _explained(error: BaseException) -> tuple[list[str], int]:
             return [error_line(_usage(error))], code
         case KeyboardInterrupt():
             return [], INTERRUPTED
+        case BrokenPipeError() | SystemExit():  # Rich turns the one into the other
+            _forget_stdout()
+            return [], FAILED
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return [error_line(f"{where}{error.strerror or error}")], FAILED
         case _:
             what = " ".join(f"{type(error).__name__}: {error}".split())
             return [error_line(f"this is a bug in Tidegate, please report it: {what}; {_advice()}")], FAILED
+
+
+def _forget_stdout() -> None:
+    """``tidegate status | head`` is nobody's mistake; what is still in a buffer has nowhere to go."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -195,12 +195,15 @@ def test_keys_that_are_there_are_not_replaced_unless_asked(tmp_path: Path) -> No
     assert forced.returncode == 0
 
 
-def test_a_reader_that_has_gone_is_no_reason_for_a_traceback(tmp_path: Path) -> None:
-    path = write_gateway(tmp_path)
-    command = " ".join([*TIDEGATE, "check", "--no-files", path.name])
+@pytest.mark.parametrize("output", ["| true", ">&-", "2>&-", ">/dev/full", ">/dev/full 2>&1"])
+@pytest.mark.parametrize("command", ["check --no-files gateway.yaml", "demo", "--help"])
+def test_an_output_that_cannot_be_written_to_is_no_reason_for_a_traceback(
+    command: str, output: str, tmp_path: Path
+) -> None:
+    write_gateway(tmp_path)
 
     result = subprocess.run(
-        ["sh", "-c", f"{command} | true; {command} >&-"],
+        ["bash", "-c", f"{' '.join(TIDEGATE)} {command} {output}"],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
@@ -209,6 +212,8 @@ def test_a_reader_that_has_gone_is_no_reason_for_a_traceback(tmp_path: Path) -> 
     )
 
     assert "Traceback" not in result.stderr
+    assert "bug" not in result.stderr
+    assert result.stderr.count("\n") <= 1
 
 
 def test_a_bug_is_one_line_and_no_traceback(
