@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from reconcile.desired import ListenerSpec, RouteSpec
+from schemas.names import HostPort
 from transport.pump.relay import Relay, RelayEnd
 from transport.wire.errors import LocalProtocolError
 from transport.wire.open_header import OpenHeader
@@ -90,9 +91,14 @@ class FrontDoor:
 
     def acknowledged(self, relay: Relay) -> None:
         relay.clear_deadline()
+        relay.note.failure = None  # whatever the client may have said
 
     def refused(self, relay: Relay) -> None:
-        self._refuse(relay, Reason.SERVICE_FAILED, relay.note.failure or "the client closed the stream")
+        visitor: Visitor = relay.note
+        if visitor.client is not None and visitor.client.session.link.is_lost:
+            self._refuse(relay, Reason.CLIENT_AWAY, "the client went away before it answered")
+        else:
+            self._refuse(relay, Reason.SERVICE_FAILED, visitor.failure or "the client closed the stream")
 
     def half_closed(self, relay: Relay) -> None:
         relay.note.client.lingering.add(relay)
@@ -153,11 +159,10 @@ class FrontDoor:
 
     def _report(self, relay: Relay, visitor: Visitor, end: RelayEnd) -> None:
         """One line for each visitor, at its end, with all its numbers."""
-        host, port = visitor.source
         _log.info(
             "visitor_left" if visitor.failure is None else "visitor_refused",
             listen=str(self._spec.address),
-            visitor=f"{host}:{port}",
+            visitor=str(HostPort(*visitor.source)),
             tunnel=visitor.route.tunnel if visitor.route is not None else None,
             client=visitor.client.id if visitor.client is not None else None,
             service=visitor.route.service if visitor.route is not None else None,

@@ -16,7 +16,7 @@ import structlog
 
 from reconcile.desired import ServicesSpec
 from schemas.messages import FailureCode
-from schemas.names import ProxyProtocol, ServiceName, Target, TcpTarget, UnixTarget
+from schemas.names import HostPort, ProxyProtocol, ServiceName, Target, TcpTarget, UnixTarget
 from schemas.status import ServiceStatus
 from transport.offer import Offer
 from transport.pump.relay import Relay, RelayEnd
@@ -128,7 +128,7 @@ class ServiceConnection:
             tunnel=self._header.tunnel,
             service=self._header.service,
             target=str(self._target),
-            visitor=f"{self._header.source.host}:{self._header.source.port}",
+            visitor=str(HostPort(self._header.source.host, self._header.source.port)),
             end=end.value,
             bytes_in=relay.bytes_written,
             bytes_out=relay.bytes_read,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from tests.support.gateway_parts import (
     route,
 )
 from tests.support.journal import Journal
-from tests.support.peers import Peer, free_listen, unconnected, visit
+from tests.support.peers import free_listen, unconnected, visit
 from tests.support.tls_peers import client_hello, context_with, context_without_certificate, knock
 from transport import session
 
@@ -38,11 +37,6 @@ pytestmark = pytest.mark.anyio
 
 def control(address: ListenAddress, tls: TlsGateway | None = None) -> ControlSpec:
     return ControlSpec(address=address, tls=tls or gateway_tls(pki.gateway(address.host)), timing=QUIET)
-
-
-async def until_turned_away(stranger: Peer) -> None:
-    with suppress(ConnectionResetError):
-        await stranger.receive_all()
 
 
 # Strangers. Each does something wrong and waits for its end.
@@ -54,7 +48,7 @@ def sending(data: bytes) -> Stranger:
     async def stranger(address: ListenAddress) -> None:
         async with visit(address) as peer:
             await peer.send(data)
-            await until_turned_away(peer)
+            await peer.receive_until_gone()
 
     return stranger
 
@@ -279,7 +273,7 @@ async def test_stopping_in_the_middle_of_a_handshake_leaves_no_socket_behind() -
         await silent.receive_exactly(1)
         await parts.drop(key_of(control(parts.control)))
         parts.stop()
-        await until_turned_away(silent)
+        await silent.receive_until_gone()
     await anyio.wait_all_tasks_blocked()
 
     assert open_sockets() == before

@@ -13,8 +13,7 @@ from schemas.names import ClientId, ServiceName
 from tests.support import pki
 from tests.support.gateway_parts import GatewayParts, HandDriven, admission, gateway_parts, hand_driven, route
 from tests.support.journal import Journal
-from tests.support.peers import Peer, until, visit
-from transport.offer import Offer
+from tests.support.peers import until, visit
 from transport.session import SessionRefusedError
 
 pytestmark = pytest.mark.anyio
@@ -26,15 +25,6 @@ HOMELAB, OFFICE = ClientId("homelab"), ClientId("office")
 def serving(parts: GatewayParts, *clients: str) -> str | None:
     client = parts.sessions.serving([ClientId(client) for client in clients], WEB)
     return None if client is None else client.id
-
-
-async def join(client: HandDriven, visitor: Peer) -> Offer:
-    """Let the client take the visitor on, and wait until the gateway knows."""
-    offer = await client.next_offer()
-    offer.stream.accept()
-    offer.stream.send(b"welcome")
-    assert await visitor.receive_exactly(7) == b"welcome"
-    return offer
 
 
 # Who may connect
@@ -104,7 +94,7 @@ async def test_a_client_that_may_no_longer_connect_loses_its_session_and_its_vis
     async with gateway_parts(admitted=admission("homelab", "office")) as parts:
         address = await parts.listen(route())
         async with hand_driven(parts.control) as homelab, visit(address) as visitor:
-            await join(homelab, visitor)
+            await homelab.join(visitor)
 
             await parts.put(changed)
 
@@ -119,7 +109,7 @@ async def test_a_client_that_still_may_connect_keeps_its_session() -> None:
     async with gateway_parts(admitted=admission("homelab", "office")) as parts:
         address = await parts.listen(route())
         async with hand_driven(parts.control) as homelab, visit(address) as visitor:
-            offer = await join(homelab, visitor)
+            offer = await homelab.join(visitor)
 
             await parts.put(admission("homelab"))
             await parts.put(admission())
@@ -166,7 +156,7 @@ async def test_a_client_that_drains_gets_no_more_visitors_and_keeps_those_it_has
             hand_driven(parts.control, "office") as office,
             visit(address) as visitor,
         ):
-            offer = await join(homelab, visitor)
+            offer = await homelab.join(visitor)
 
             homelab.session.tell(Drain())
             await until(lambda: serving(parts, "homelab") is None)
@@ -191,7 +181,7 @@ async def test_a_newer_session_takes_the_place_of_the_old_one_which_is_told(jour
     async with gateway_parts() as parts, hand_driven(parts.control) as old:
         address = await parts.listen(route())
         async with visit(address) as visitor:
-            await join(old, visitor)
+            await old.join(visitor)
 
             async with hand_driven(parts.control) as new:
                 assert await old.next_message() == Replaced()
@@ -212,7 +202,7 @@ async def test_an_old_session_whose_peer_has_vanished_is_replaced_at_once_with_i
     async with gateway_parts() as parts, hand_driven(parts.control) as old:
         address = await parts.listen(route())
         async with visit(address) as visitor:
-            await join(old, visitor)
+            await old.join(visitor)
             vanish(old)
             link = parts.sessions.connected()[HOMELAB].session.link
             await visitor.send(bytes(200_000))
@@ -300,7 +290,7 @@ async def test_a_failure_of_a_stream_that_is_not_being_opened_changes_nothing() 
     async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
         address = await parts.listen(route())
         async with visit(address) as visitor:
-            offer = await join(homelab, visitor)
+            offer = await homelab.join(visitor)
             for stream in (1, offer.stream.id, 4_711):
                 homelab.session.tell(StreamFailed(stream=stream, code=FailureCode.OTHER, message="boo"))
 

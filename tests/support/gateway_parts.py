@@ -45,7 +45,7 @@ from transport.tls import client_context
 from . import pki
 from .descriptors import open_sockets
 from .journal import PATIENCE
-from .peers import free_listen, until
+from .peers import Peer, free_listen, until
 
 # So long that no test ever sees a ping, or a half-closed connection dropped, that it did not ask for.
 QUIET: Final = Timing(ping_interval=600.0, ping_timeout=600.0, half_close_timeout=600.0)
@@ -185,6 +185,14 @@ class HandDriven:
 
     async def next_offer(self) -> Offer:
         return await self._next(self.offers)
+
+    async def join(self, visitor: Peer) -> Offer:
+        """Take the next visitor on, and wait until the gateway knows."""
+        offer = await self.next_offer()
+        offer.stream.accept()
+        offer.stream.send(b"welcome")
+        assert await visitor.receive_exactly(7) == b"welcome"
+        return offer
 
     async def next_message(self) -> LaterMessage:
         return await self._next(self.messages)

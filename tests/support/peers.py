@@ -6,11 +6,14 @@ ever: what does not come fails the test.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import socket
 import struct
+import sys
+import termios
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +53,11 @@ class Peer:
         """Our own address as a log line writes it."""
         host, port = self.socket.getsockname()[:2]
         return f"{host}:{port}"
+
+    @property
+    def unread(self) -> int:
+        """How much of what was sent the other machine has not yet received."""
+        return int.from_bytes(fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     async def connect(self, address: ListenAddress) -> None:
         try:
@@ -94,6 +102,14 @@ class Peer:
         data = bytearray()
         while chunk := await self.receive():
             data += chunk
+        return bytes(data)
+
+    async def receive_until_gone(self) -> bytes:
+        """Everything until the other end has closed or reset the connection."""
+        data = bytearray()
+        with suppress(ConnectionResetError):
+            while chunk := await self.receive():
+                data += chunk
         return bytes(data)
 
     async def wait_reset(self) -> bytes:
