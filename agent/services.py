@@ -42,7 +42,7 @@ class Services:
         self.on_change: Callable[[], None] = _nobody
         self.traffic = TrafficBook(service_side)
         self._targets: dict[ServiceName, Target] = {}
-        self._last_error: dict[str, str] = {}
+        self._last_error: dict[ServiceName, str] = {}
 
     @property
     def names(self) -> tuple[ServiceName, ...]:
@@ -70,30 +70,38 @@ class Services:
         """Dial the service that an offered stream asks for, and join the two."""
         header = offer.header
         assert header is not None  # an offer is passed on when its header is there
-        name = header.service
-        target = self._targets.get(ServiceName(name))
+        log = _log.bind(tunnel=header.tunnel, service=header.service)
+        name = ServiceName(header.service)
+        target = self._targets.get(name)
         if target is None:
             message = f"the client offers no service {name!r}; add it under services in the client's file"
             session.fail_stream(offer.stream, FailureCode.UNKNOWN_SERVICE, message)
-            _log.warning("stream_failed", tunnel=header.tunnel, service=name, reason=message)
+            log.warning("stream_failed", reason=message)
             return
         connection = ServiceConnection(header, target, self.traffic, lingering)
         try:
-            with anyio.fail_after(DIAL_TIMEOUT):
-                relay = await _dial(target, connection)
-        except (OSError, TimeoutError) as error:
+            prologue = _prologue(header)
+            relay = await _dial_for(offer, target, connection)
+        except OSError as error:  # TimeoutError is one
             connection.abandon()
             message = f"{target}: {_explain(error)}"
             self._last_error[name] = message
             session.fail_stream(offer.stream, FailureCode.SERVICE_DOWN, f"service {name} does not answer")
-            _log.warning("stream_failed", tunnel=header.tunnel, service=name, reason=message)
+            log.warning("stream_failed", reason=message)
             return
         except BaseException:
             connection.abandon()
+            session.fail_stream(
+                offer.stream, FailureCode.OTHER, "the client failed inside; look into its log"
+            )
             raise
+        if relay is None:
+            connection.abandon()
+            log.info("stream_abandoned", reason="the visitor left before the service answered")
+            return
         self._last_error.pop(name, None)
         self.traffic[name].opened(relay)
-        offer.join(relay, session.link, _prologue(header))
+        offer.join(relay, session.link, prologue)
 
 
 class ServiceConnection:
@@ -121,6 +129,8 @@ class ServiceConnection:
         self._lingering.add(relay)
 
     def ended(self, relay: Relay, end: RelayEnd) -> None:
+        if relay.stream is None:
+            return  # it was abandoned, and who did that has said so
         self._lingering.discard(relay)
         self._traffic[self._header.service].closed(relay)
         _log.info(
@@ -150,6 +160,20 @@ class ServiceConnection:
 
 def _nobody() -> None:
     """Nobody listens yet."""
+
+
+async def _dial_for(offer: Offer, target: Target, connection: ServiceConnection) -> Relay | None:
+    """Dial for as long as the visitor waits; None if it has left.
+
+    :raises OSError: if nobody answers.
+    """
+    relay: Relay | None = None
+    if not offer.stream.is_closed:
+        with anyio.CancelScope() as dialing:
+            offer.on_reset = dialing.cancel
+            with anyio.fail_after(DIAL_TIMEOUT):
+                relay = await _dial(target, connection)
+    return None if offer.stream.is_closed else relay
 
 
 async def _dial(target: Target, connection: ServiceConnection) -> Relay:

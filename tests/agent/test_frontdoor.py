@@ -13,7 +13,7 @@ from agent.refusal import Reason, TrafficKind, refusal_bytes
 from reconcile.desired import Timing
 from schemas.messages import FailureCode, StreamFailed
 from schemas.names import ClientId, ProxyProtocol
-from tests.support.gateway_parts import HandDriven, gateway_parts, hand_driven, listener, route
+from tests.support.gateway_parts import gateway_parts, hand_driven, listener, route
 from tests.support.hellos import python_hello
 from tests.support.journal import Journal
 from tests.support.peers import Peer, until, visit

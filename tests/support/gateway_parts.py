@@ -43,9 +43,8 @@ from transport.session import LaterMessage, Session
 from transport.tls import client_context
 
 from . import pki
-from .descriptors import open_sockets
 from .journal import PATIENCE
-from .peers import Peer, free_listen, until
+from .peers import Peer, free_listen, program_sockets, until
 
 # So long that no test ever sees a ping, or a half-closed connection dropped, that it did not ask for.
 QUIET: Final = Timing(ping_interval=600.0, ping_timeout=600.0, half_close_timeout=600.0)
@@ -139,9 +138,9 @@ async def gateway_parts(
 ) -> AsyncIterator[GatewayParts]:
     """A gateway that takes everybody with a certificate, until the block ends.
 
-    Afterwards nothing is left open of all that was opened in the block.
+    Afterwards nothing is left open of all that the program opened in the block.
     """
-    before = open_sockets()
+    before = program_sockets()
     async with anyio.create_task_group() as tasks:
         parts = GatewayParts(IsolatedTasks(tasks), tasks.cancel_scope.cancel)
         own = pki.gateway(parts.control.host)
@@ -154,7 +153,7 @@ async def gateway_parts(
                 await parts.actuator.close_all()
                 parts.listeners.turn_everyone_away()
             tasks.cancel_scope.cancel()
-    await until(lambda: open_sockets() <= before)
+    await until(lambda: program_sockets() <= before)
 
 
 class HandDriven:

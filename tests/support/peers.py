@@ -8,30 +8,41 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import os
 import socket
 import struct
 import sys
 import termios
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 import anyio
 import anyio.lowlevel
 
 from schemas.names import ListenAddress
 
+from .descriptors import open_sockets
 from .journal import PATIENCE
 from .site import own_address
 
 _ports: Final = itertools.count(20_000)
+_test_sockets: Final[WeakSet[socket.socket]] = WeakSet()
+_SYN_SENT: Final = 2  # tcp_states.h
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 
 
 def free_listen() -> ListenAddress:
     """An address and port that nobody else uses now."""
     return ListenAddress(own_address(), next(_ports))
+
+
+def program_sockets() -> frozenset[tuple[int, int]]:
+    """Every socket of this process but those of peers: what the code under test holds."""
+    peers = {connection.fileno() for connection in _test_sockets}
+    return frozenset(found for found in open_sockets() if found[0] not in peers)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -47,6 +58,7 @@ class Peer:
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         self.socket = connection
+        _test_sockets.add(connection)
 
     @property
     def address(self) -> str:
@@ -158,6 +170,7 @@ class Service:
         listening.listen()
         self.target = target
         self._listening = listening
+        _test_sockets.add(listening)
         self._accepted: list[Peer] = []
 
     async def accept(self) -> Peer:
@@ -212,3 +225,39 @@ def unix_service(path: Path) -> Iterator[Service]:
             yield opened
         finally:
             opened.close()
+
+
+class Blackhole:
+    """An address whose machine answers nobody, on Linux: the queue of its listening socket is full."""
+
+    def __init__(self, address: ListenAddress, fillers: int) -> None:
+        self.address = address
+        self.target = str(address)
+        self._fillers = fillers
+
+    def has_caller(self) -> bool:
+        """Whether this process knocks there in vain."""
+        return _knocking() > self._fillers
+
+
+@contextmanager
+def blackhole() -> Iterator[Blackhole]:
+    address, before = free_listen(), _knocking()
+    with ExitStack() as fillers, socket.socket() as listening:
+        listening.bind((address.host, address.port))
+        listening.listen(0)
+        while _knocking() == before:
+            filler = fillers.enter_context(unconnected(address))
+            filler.socket.connect_ex((address.host, address.port))
+        yield Blackhole(address, _knocking())
+
+
+def _knocking() -> int:
+    """How many sockets of this process have asked to be connected and have no answer."""
+    knocking = 0
+    for descriptor, _ in open_sockets():
+        with socket.socket(fileno=os.dup(descriptor)) as candidate:
+            if candidate.family != socket.AF_UNIX and candidate.type == socket.SOCK_STREAM:
+                state = candidate.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+                knocking += state == _SYN_SENT
+    return knocking
