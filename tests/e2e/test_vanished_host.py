@@ -93,7 +93,8 @@ def test_a_half_open_session_is_replaced_by_the_next_one_at_once(
     run = Vanishing(place, *machines, ping_interval="1h")  # the gateway will not notice by itself
     run.home.pull()
     run.client.wait_for("link_down")
-    run.client.kill()  # its goodbye is lost
+    run.client.kill()
+    run.home.move("192.0.2.3")  # or its kernel would still deliver the goodbye
     run.home.plug_in()
     mark = run.gateway.mark
     run.start_client("again.yaml")

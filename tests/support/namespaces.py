@@ -35,6 +35,11 @@ class Machine:
     def plug_in(self) -> None:
         _ip("-n", self.name, "link", "set", self.interface, "up")
 
+    def move(self, address: str) -> None:
+        """Give it another address: what it still had to say from the old one is never said."""
+        _ip("-n", self.name, "addr", "flush", "dev", self.interface)
+        _ip("-n", self.name, "addr", "add", f"{address}/24", "dev", self.interface)
+
 
 @contextmanager
 def two_machines() -> Iterator[tuple[Machine, Machine]]:
