@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ import pytest
 
 from tests.support.daemons import haproxy, nginx
 from tests.support.real_software import Programs, require
-from tests.support.site import own_address, site
+from tests.support.services import accept, listening, read_until, target
+from tests.support.site import connect, own_address, site
 from tests.support.tools import Curl
 
 pytestmark = pytest.mark.real_software("nginx", "haproxy", "curl")
@@ -39,14 +41,22 @@ def ipv4() -> str:
 
 
 @pytest.fixture(scope="module")
+def by_hand() -> Iterator[socket.socket]:
+    """A service that the test plays itself."""
+    with listening() as listener:
+        yield listener
+
+
+@pytest.fixture(scope="module")
 def doors(
-    tmp_path_factory: pytest.TempPathFactory, loop: Sequence[str], ipv4: str
+    tmp_path_factory: pytest.TempPathFactory, loop: Sequence[str], ipv4: str, by_hand: socket.socket
 ) -> Iterator[dict[Door, str]]:
     """Where each tunnel listens: a gateway with one for every service, version and family."""
     directory = tmp_path_factory.mktemp("proxy")
     programs = require("nginx", "haproxy")
     with ExitStack() as running:
         services = {
+            "by-hand": target(by_hand),
             "nginx": running.enter_context(
                 nginx(programs["nginx"], directory, NGINX, listen="proxy_protocol")
             ),
@@ -61,7 +71,7 @@ def doors(
         found = {
             Door(service=service, version=version, host=host): place.listen(host)
             for service in services
-            for version in ("v1", "v2")
+            for version in ("off", "v1", "v2")
             for host in (ipv4, "::1")
         }
         tunnels = [
@@ -99,3 +109,16 @@ def test_a_service_sees_the_address_of_an_ipv6_visitor(
     host, _, port = listen.rpartition(":")
     assert answer.visitor.startswith("::1 ")
     assert answer.body == f"{answer.visitor} {host.strip('[]')} {port}"
+
+
+@pytest.mark.parametrize(
+    ("version", "start"), [("off", b"ahoy"), ("v1", b"PROXY TCP4 "), ("v2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11")]
+)
+def test_the_version_is_the_one_that_the_file_says(
+    doors: dict[Door, str], ipv4: str, by_hand: socket.socket, version: str, start: bytes
+) -> None:
+    """nginx and HAProxy take either, so this looks at the bytes; the visitor's own come right behind."""
+    with connect(doors[Door(service="by-hand", version=version, host=ipv4)]) as visitor:
+        visitor.sendall(b"ahoy")
+        with accept(by_hand) as connection:
+            assert read_until(connection, b"ahoy").startswith(start)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.listening import listening_inodes
 from tests.support.real_software import require
-from tests.support.services import service
+from tests.support.services import read_until, service
 from tests.support.site import PATIENCE, Agent, connect, free_ports, own_address, read_all, tidegate
 from tests.support.tools import Answer, Curl
 
@@ -116,10 +117,7 @@ def example(tmp_path_factory: pytest.TempPathFactory, loop: Sequence[str]) -> It
     heard: queue.Queue[bytes] = queue.Queue()
 
     def hello(connection: socket.socket) -> None:
-        said = b""
-        while not said.endswith(b"Hello") and (chunk := connection.recv(1024)):
-            said += chunk
-        heard.put(said)
+        heard.put(read_until(connection, b"Hello"))
         connection.sendall(b"asd")
 
     with service(hello) as target:
@@ -177,6 +175,7 @@ def test_a_declaration_that_cannot_be_in_force_changes_nothing(example: Example)
     first = [example.tunnel(), example.tunnel()]
     assert example.put(first).status == 200
     on_disk = example.fragment.read_bytes()
+    sockets = listening_inodes(example.address)
     free, taken = example.tunnel(), example.tunnel()
     with socket.create_server((example.address, taken["ListenPort"])):
         answer = example.put([free, taken])
@@ -186,6 +185,7 @@ def test_a_declaration_that_cannot_be_in_force_changes_nothing(example: Example)
     assert problem["pointer"] == "/1"
     assert example.fragment.read_bytes() == on_disk
     example.assert_closed(free)
+    assert listening_inodes(example.address) == sockets  # the same ones, not like ones
     assert example.ask("/tunnels").json() == first
     for tunnel in first:
         example.assert_served(tunnel)

@@ -13,7 +13,7 @@ import trustme
 from tests.support import hellos
 from tests.support.daemons import nginx
 from tests.support.real_software import Programs, require
-from tests.support.services import accept, listening, nobody_listening, target
+from tests.support.services import accept, listening, nobody_listening, read_until, target
 from tests.support.site import Site, connect, site
 from tests.support.tools import Curl, CurlError, s_client
 
@@ -189,7 +189,4 @@ def test_a_hello_reaches_its_service_unchanged_whatever_its_size(
         for start in range(0, len(sent), 1_000):
             visitor.sendall(sent[start : start + 1_000])
         with accept(watched) as connection:
-            received = b""
-            while len(received) < len(sent):
-                received += connection.recv(1 << 16)
-            assert received == sent
+            assert read_until(connection, b"and what came with it") == sent

@@ -53,6 +53,16 @@ def accept(listener: socket.socket) -> socket.socket:
     return connection
 
 
+def read_until(connection: socket.socket, ending: bytes) -> bytes:
+    """Everything until those bytes came last. That it ends before is a failure."""
+    data = bytearray()
+    while not data.endswith(ending):
+        chunk = connection.recv(1 << 16)
+        assert chunk, f"the end came after {bytes(data[-100:])!r}"
+        data += chunk
+    return bytes(data)
+
+
 def reset(connection: socket.socket) -> None:
     """Close with RST, as a program that crashes does."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
