@@ -84,7 +84,11 @@ class Plain:
         connection = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         if receive_buffer is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.connect(address)
+        try:
+            connection.connect(address)
+        except OSError:
+            connection.close()
+            raise
         return cls(connection)
 
     @property
@@ -169,6 +173,7 @@ class Listening:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.bind(("127.0.0.1", 0))
         self.socket.listen(1_000)
+        self._accepted: list[Plain] = []
 
     @property
     def address(self) -> tuple[str, int]:
@@ -184,9 +189,13 @@ class Listening:
                     await anyio.wait_readable(self.socket)
 
     async def accept(self) -> Plain:
-        return Plain(await self.accept_socket())
+        self._accepted.append(Plain(await self.accept_socket()))
+        return self._accepted[-1]
 
     def close(self) -> None:
+        """Also what was accepted."""
+        for plain in self._accepted:
+            plain.close()
         self.socket.close()
 
 
@@ -331,7 +340,7 @@ class World:
     def __init__(self, tasks: anyio.abc.TaskGroup, listening: Listening, service: Listening) -> None:
         self.listening = listening
         self.service = service
-        self.door = RecordingOwner(on_connected=self._lead)
+        self.door = RecordingOwner(on_connected=self.lead)
         self.back = RecordingOwner()
         self.gateway_handler = RecordingHandler()
         self.client_handler = RecordingHandler(on_offered=self._offered)
@@ -339,10 +348,15 @@ class World:
         self.gateway: Session
         self.client: Session
         self._tasks = tasks
+        self._visitors: list[Plain] = []
         self._server: Server
         self.public: tuple[str, int]
 
-    async def start(self) -> None:
+    def start(self, function: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+        """Start a task that lives as long as the world."""
+        self._tasks.start_soon(function, *args)
+
+    async def build(self) -> None:
         self.gateway, self.client = await make_sessions(
             self.listening, self.gateway_handler, self.client_handler
         )
@@ -352,7 +366,8 @@ class World:
         self._server = await serve(public, self.door)
 
     async def visit(self, *, receive_buffer: int | None = None) -> Plain:
-        return await Plain.connect(self.public, receive_buffer=receive_buffer)
+        self._visitors.append(await Plain.connect(self.public, receive_buffer=receive_buffer))
+        return self._visitors[-1]
 
     async def meet(self, *, receive_buffer: int | None = None) -> tuple[Plain, Plain]:
         """A visitor and the service it was led to."""
@@ -364,6 +379,8 @@ class World:
     async def stop(self) -> None:
         """Close everything, and wait until all have been told."""
         self._server.close()
+        for visitor in self._visitors:
+            visitor.close()
         self.gateway.close("the test is over")
         self.client.close("the test is over")
         for owner in (self.door, self.back):
@@ -373,7 +390,7 @@ class World:
         self.listening.close()
         self.service.close()
 
-    def _lead(self, relay: Relay) -> None:
+    def lead(self, relay: Relay) -> None:
         header = OpenHeader(
             tunnel="blog",
             service="web",
@@ -384,7 +401,7 @@ class World:
         self.gateway.open(relay, header)
 
     def _offered(self, session: Session, offer: Offer) -> None:
-        self._tasks.start_soon(self._dial, session, offer)
+        self.start(self._dial, session, offer)
 
     async def _dial(self, session: Session, offer: Offer) -> None:
         relay = await dial_tcp(*self.service.address, self.back)
@@ -395,7 +412,7 @@ class World:
 async def world(*, service_receive_buffer: int | None = None) -> AsyncIterator[World]:
     async with anyio.create_task_group() as tasks:
         made = World(tasks, Listening(), Listening(receive_buffer=service_receive_buffer))
-        await made.start()
+        await made.build()
         try:
             yield made
         finally:

@@ -66,6 +66,7 @@ class RelayOwner(Protocol):
 
 
 class _Phase(Enum):
+    NEW = auto()  # not connected; nobody has been told of it
     WAITING = auto()  # connected; nothing is read
     PEEKING = auto()  # what is read is kept in ``early``
     OPENING = auto()  # joined to a stream that we opened and the far side has not accepted
@@ -122,7 +123,7 @@ class Relay(asyncio.BufferedProtocol):
         self.bytes_written = 0
         self.note: Any = None
         self._owner = owner
-        self._phase = _Phase.WAITING
+        self._phase = _Phase.NEW
         self._end = RelayEnd.DONE
         self._reading = False
         self._writing_paused = False
@@ -243,6 +244,11 @@ class Relay(asyncio.BufferedProtocol):
         self._drop_stream()
         self._reset_socket()
 
+    def forget(self) -> None:
+        """Say that the socket is closed, in place of a loop that closed it without a word."""
+        if self._phase is not _Phase.NEW:
+            self.connection_lost(None)
+
     # StreamSink: what the mux calls
 
     def data(self, chunk: memoryview) -> None:
@@ -283,6 +289,7 @@ class Relay(asyncio.BufferedProtocol):
     # asyncio.BufferedProtocol: what the socket calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._phase = _Phase.WAITING
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
         # uvloop begins to read after this callback, whatever was asked for in it: what then
@@ -341,6 +348,8 @@ class Relay(asyncio.BufferedProtocol):
             asyncio.get_running_loop().call_soon(self._end_writing)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._phase is _Phase.CLOSED:
+            return
         if self._end is RelayEnd.DONE and (self._phase is not _Phase.CLOSING or exc is not None):
             self._end = RelayEnd.SOCKET_LOST
         self._phase = _Phase.CLOSED

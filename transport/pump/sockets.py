@@ -27,6 +27,30 @@ def _fast_tls() -> Any:
     return aiofastnet
 
 
+class _HandshakeFilter:
+    """Drops what aiofastnet tells the loop of a peer that leaves during the handshake.
+
+    Who waits for the handshake is told of it as for any other failure. To the loop aiofastnet says it
+    a second time, as an error nobody expected, and any stranger could fill the log with that.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._otherwise = loop.get_exception_handler()
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if context.get("exception") is ConnectionResetError:  # the class: that is their mistake
+            return
+        if self._otherwise is not None:
+            self._otherwise(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    @classmethod
+    def install(cls, loop: asyncio.AbstractEventLoop) -> None:
+        if not isinstance(loop.get_exception_handler(), cls):
+            loop.set_exception_handler(cls(loop))
+
+
 _AIOFASTNET: Final = _fast_tls()
 _BACKLOG: Final = 1_024
 _GOODBYE: Final = 5.0  # seconds that the TLS goodbye of a link may take
@@ -45,6 +69,8 @@ class Server:
 
 async def serve(listening: socket.socket, owner: RelayOwner) -> Server:
     """Make a relay of every connection to a bound socket, which this takes over."""
+    # Inherited by what is accepted. The standard loop sees to it only if the socket names its protocol.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     loop = asyncio.get_running_loop()
     return Server(await loop.create_server(partial(Relay, owner), sock=listening, backlog=_BACKLOG))
 
@@ -54,7 +80,12 @@ async def dial_tcp(host: str, port: int, owner: RelayOwner) -> Relay:
 
     :raises OSError: if nothing answers there.
     """
-    _, relay = await asyncio.get_running_loop().create_connection(partial(Relay, owner), host, port)
+    relay = Relay(owner)
+    try:
+        await asyncio.get_running_loop().create_connection(lambda: relay, host, port)
+    except BaseException:
+        relay.forget()
+        raise
     return relay
 
 
@@ -63,7 +94,12 @@ async def dial_unix(path: str, owner: RelayOwner) -> Relay:
 
     :raises OSError: if nothing answers there.
     """
-    _, relay = await asyncio.get_running_loop().create_unix_connection(partial(Relay, owner), path)
+    relay = Relay(owner)
+    try:
+        await asyncio.get_running_loop().create_unix_connection(lambda: relay, path)
+    except BaseException:
+        relay.forget()
+        raise
     return relay
 
 
@@ -80,6 +116,7 @@ async def accept_link(
     loop = asyncio.get_running_loop()
     accept: Any = loop.connect_accepted_socket
     if _AIOFASTNET is not None:
+        _HandshakeFilter.install(loop)
         accept = partial(_AIOFASTNET.connect_accepted_socket, loop)
     link = Link(Role.SERVER)
     await accept(  # uvloop's own returns its TLS protocol where others return ours
@@ -101,6 +138,7 @@ async def dial_link(host: str, port: int, context: ssl.SSLContext, *, handshake_
     loop = asyncio.get_running_loop()
     connect: Any = loop.create_connection
     if _AIOFASTNET is not None:
+        _HandshakeFilter.install(loop)
         connect = partial(_AIOFASTNET.create_connection, loop)
     link = Link(Role.CLIENT)
     await connect(

@@ -1,0 +1,327 @@
+"""Listening, accepting and dialing end with a relay or a link, or with an OSError and nothing left open."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.support import pki
+from tests.transport.world import (
+    PATIENCE,
+    Listening,
+    Plain,
+    RecordingOwner,
+    World,
+    both,
+    client_tls,
+    loop_turns,
+    make_links,
+    server_tls,
+)
+from transport.pump import sockets
+from transport.pump.link import Link
+from transport.pump.relay import Relay, RelayEnd
+from transport.pump.sockets import Server, accept_link, dial_link, dial_tcp, dial_unix, serve
+from transport.tls import client_context
+from transport.wire.mux import Role
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quiet")]
+
+OS_ERROR = (OSError,)  # which one, and whether it says anything, depends on the loop and the TLS engine
+
+
+def has_no_delay(shell: Relay | Link) -> bool:
+    connection = shell._transport.get_extra_info("socket")
+    return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+
+# Listening
+
+
+async def listen(owner: RecordingOwner) -> tuple[Server, tuple[str, int]]:
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    address: tuple[str, int] = bound.getsockname()
+    return await serve(bound, owner), address
+
+
+async def test_every_connection_to_a_port_becomes_a_relay() -> None:
+    owner = RecordingOwner()
+    server, address = await listen(owner)
+    visitors = [await Plain.connect(address) for _ in range(5)]
+    await owner.until("connected", 5)
+
+    assert {relay.source for relay in owner.relays()} == {visitor.address for visitor in visitors}
+    assert {relay.destination for relay in owner.relays()} == {address}
+    server.close()
+    for relay in owner.relays():
+        relay.abort()
+    await owner.until_all_ended()
+    for visitor in visitors:
+        visitor.close()
+
+
+async def test_a_port_that_is_closed_accepts_no_more_and_ends_nobody() -> None:
+    owner = RecordingOwner(on_connected=Relay.peek, on_peeked=lambda relay: relay.refuse(bytes(relay.early)))
+    server, address = await listen(owner)
+    visitor = await Plain.connect(address)
+    await owner.until("connected")
+    server.close()
+    server.close()
+    await loop_turns(3)
+    with pytest.raises(ConnectionRefusedError):
+        await Plain.connect(address)
+    await visitor.send(b"still here")
+
+    assert await visitor.receive_all() == b"still here"
+    visitor.close()
+    await owner.until_all_ended()
+
+
+async def test_a_port_that_is_closed_can_be_bound_again_at_once() -> None:
+    server, address = await listen(RecordingOwner())
+    server.close()
+    await loop_turns(3)
+    again = socket.socket()
+    again.bind(address)
+    again.close()
+
+
+async def test_a_visitor_that_has_reset_before_it_was_accepted_is_met_and_ends() -> None:
+    owner = RecordingOwner(on_connected=Relay.peek)
+    server, address = await listen(owner)
+    for _ in range(10):
+        (await Plain.connect(address)).reset()
+    honest = await Plain.connect(address)
+    await owner.bell.until(lambda: any(relay.source == honest.address for relay in owner.relays()))
+    honest.reset()
+    await owner.until_all_ended()
+    server.close()
+
+
+# Dialing
+
+
+async def test_a_tcp_service_is_dialed_by_address_and_by_name(listening: Listening) -> None:
+    for host in ("127.0.0.1", "localhost"):
+        owner = RecordingOwner()
+        relay = await dial_tcp(host, listening.address[1], owner)
+        service = await listening.accept()
+
+        assert owner.names(relay) == ["connected"]
+        assert relay.source == listening.address
+        assert has_no_delay(relay)
+        relay.abort()
+        assert await service.is_reset()
+        await owner.until_all_ended()
+
+
+async def test_a_unix_service_is_dialed_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "service.sock"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        bound.listen()
+        owner = RecordingOwner()
+        relay = await dial_unix(str(path), owner)
+        with bound.accept()[0] as accepted:
+            service = Plain(accepted)
+            assert (relay.source, relay.destination) == (("?", 0), ("?", 0))
+            relay.refuse(b"a word")
+            assert await service.receive_all() == b"a word"
+        await owner.until_all_ended()
+
+
+async def test_a_unix_service_is_let_go_without_options_that_only_tcp_has(tmp_path: Path) -> None:
+    path = tmp_path / "service.sock"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        bound.listen()
+        owner = RecordingOwner()
+        relay = await dial_unix(str(path), owner)
+        relay.abort()
+        await owner.until_all_ended()
+
+    assert owner.ends[relay] is RelayEnd.ABORTED
+
+
+async def test_nothing_that_answers_is_an_os_error(tmp_path: Path) -> None:
+    nobody = Listening()
+    host, port = nobody.address
+    nobody.close()
+    owner = RecordingOwner()
+    with pytest.raises(ConnectionRefusedError):
+        await dial_tcp(host, port, owner)
+    with pytest.raises(OS_ERROR):
+        await dial_tcp("no-such-host.invalid", port, owner)
+    with pytest.raises(FileNotFoundError):
+        await dial_unix(str(tmp_path / "none.sock"), owner)
+    with pytest.raises(ConnectionRefusedError):
+        await dial_link(host, port, client_tls(), handshake_timeout=PATIENCE)
+
+    assert owner.told == []
+
+
+async def test_a_cancelled_dial_leaves_nothing_open(listening: Listening) -> None:
+    owner = RecordingOwner()
+    for turns in range(6):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(dial_tcp, *listening.address, owner)
+            await loop_turns(turns)
+            tasks.cancel_scope.cancel()
+    for relay in owner.relays():
+        relay.abort()  # of a dial that was over before it was cancelled
+    await owner.until_all_ended()
+
+
+# Links
+
+
+@pytest.mark.usefixtures("tls_engine")
+class TestLinks:
+    """TLS over loopback, with either engine."""
+
+    async def test_small_words_do_not_wait_for_more_on_any_socket(self, site: World) -> None:
+        await site.meet()
+
+        assert has_no_delay(site.gateway.link)
+        assert has_no_delay(site.client.link)
+        assert has_no_delay(site.door.relays()[0])
+        assert has_no_delay(site.back.relays()[0])
+
+    async def test_the_two_ends_of_a_link_know_their_roles(self, listening: Listening) -> None:
+        gateway, client = await make_links(listening)
+
+        assert (gateway.mux._role, client.mux._role) == (Role.SERVER, Role.CLIENT)
+        gateway.abort()
+        client.abort()
+        await loop_turns()
+
+    @pytest.mark.parametrize("says", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"x" * 100, b""])
+    async def test_a_peer_that_speaks_no_tls_is_an_os_error(self, listening: Listening, says: bytes) -> None:
+        stranger = await Plain.connect(listening.address)
+        await stranger.send(says)
+        stranger.end()
+        with pytest.raises(OS_ERROR):
+            await accept_link(await listening.accept_socket(), server_tls(), handshake_timeout=PATIENCE)
+
+        await _until_gone(stranger)
+
+    async def test_a_peer_that_says_nothing_is_given_up_on(self, listening: Listening) -> None:
+        stranger = await Plain.connect(listening.address)
+        with pytest.raises(OS_ERROR):
+            await accept_link(await listening.accept_socket(), server_tls(), handshake_timeout=0.05)
+
+        await _until_gone(stranger)
+
+    async def test_a_gateway_that_says_nothing_is_given_up_on(self, listening: Listening) -> None:
+        with pytest.raises(OS_ERROR):
+            await dial_link(*listening.address, client_tls(), handshake_timeout=0.05)
+
+        await _until_gone(await listening.accept())
+
+    async def test_a_peer_that_leaves_during_the_handshake_is_an_os_error(self, listening: Listening) -> None:
+        async def leave() -> None:
+            stranger = await listening.accept()
+            await stranger.receive()
+            stranger.reset()
+
+        async def dial() -> None:
+            with pytest.raises(OS_ERROR):
+                await dial_link(*listening.address, client_tls(), handshake_timeout=PATIENCE)
+
+        await both(leave, dial)
+
+    async def test_a_gateway_of_another_authority_is_an_os_error(self, listening: Listening) -> None:
+        mine = pki.client()
+        stranger = pki.authority("Somebody else")
+        context = client_context(cert=mine.certificate, key=mine.key, ca=stranger.certificate)
+
+        async def accept() -> None:
+            with pytest.raises(OS_ERROR):
+                await accept_link(await listening.accept_socket(), server_tls(), handshake_timeout=PATIENCE)
+
+        async def dial() -> None:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await dial_link(*listening.address, context, handshake_timeout=PATIENCE)
+
+        await both(accept, dial)
+
+    async def test_a_gateway_that_goes_by_another_name_is_an_os_error(self, listening: Listening) -> None:
+        context = client_tls()
+
+        async def accept() -> None:
+            with pytest.raises(OS_ERROR):
+                await accept_link(await listening.accept_socket(), server_tls(), handshake_timeout=PATIENCE)
+
+        async def dial() -> None:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await dial_link("127.0.0.2", listening.address[1], context, handshake_timeout=PATIENCE)
+
+        listening.close()
+        listening.socket = socket.create_server(("0.0.0.0", 0))
+        listening.socket.setblocking(False)
+        await both(accept, dial)
+
+    async def test_a_cancelled_handshake_leaves_nothing_open(self, listening: Listening) -> None:
+        stranger = await Plain.connect(listening.address)
+        connection = await listening.accept_socket()
+        with anyio.move_on_after(0.02):
+            await accept_link(connection, server_tls(), handshake_timeout=PATIENCE)
+        await _until_gone(stranger)
+
+        with anyio.move_on_after(0.02):
+            await dial_link(*listening.address, client_tls(), handshake_timeout=PATIENCE)
+        await _until_gone(await listening.accept())
+
+
+async def _until_gone(plain: Plain) -> None:
+    """Wait until the far end has closed, in whatever way."""
+    await plain.is_reset()
+    plain.close()
+
+
+def test_where_there_is_no_wheel_of_aiofastnet_the_loop_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sockets._fast_tls() is not None
+    monkeypatch.setitem(sys.modules, "aiofastnet", None)
+    assert sockets._fast_tls() is None
+
+
+async def test_only_what_aiofastnet_says_twice_is_kept_from_the_loop() -> None:
+    """Errors that nobody else is told of still reach whoever handled them before."""
+    handled: list[dict[str, object]] = []
+
+    class Loop:
+        """As much of a loop as the filter asks for."""
+
+        handler = None
+
+        def get_exception_handler(self) -> object:
+            return self.handler
+
+        def set_exception_handler(self, handler: object) -> None:
+            self.handler = handler  # type: ignore[assignment]  # any handler
+
+        def default_exception_handler(self, context: dict[str, object]) -> None:
+            handled.append(context)
+
+    loop: Any = Loop()
+    sockets._HandshakeFilter.install(loop)
+    installed = loop.handler
+    sockets._HandshakeFilter.install(loop)
+    assert loop.handler is installed
+    installed(loop, {"message": "SSL handshake failed", "exception": ConnectionResetError})
+    assert handled == []
+    installed(loop, {"message": "x", "exception": ConnectionResetError()})
+    installed(loop, {"message": "y"})
+    assert [context["message"] for context in handled] == ["x", "y"]
+
+    loop.handler = lambda loop, context: handled.append({"message": "mine"})
+    sockets._HandshakeFilter.install(loop)
+    loop.handler(loop, {"message": "z"})
+    assert handled[-1] == {"message": "mine"}
