@@ -305,7 +305,7 @@ async def test_only_what_aiofastnet_says_twice_is_kept_from_the_loop() -> None:
             return self.handler
 
         def set_exception_handler(self, handler: object) -> None:
-            self.handler = handler  # type: ignore[assignment]  # any handler
+            self.handler = handler
 
         def default_exception_handler(self, context: dict[str, object]) -> None:
             handled.append(context)
