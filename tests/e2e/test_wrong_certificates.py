@@ -12,7 +12,9 @@ from agent.certificates import Credentials, sign_client, sign_gateway
 from tests.support import pki
 from tests.support.bystanders import MEGABYTES, Bystanders, bystanders
 from tests.support.downloads import download_server
+from tests.support.real_software import Programs
 from tests.support.site import Agent, Site, site
+from tests.support.tools import Answer, Curl, CurlError
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=2_000)
 TURNED_AWAY = "it may not accept this client's certificate"
@@ -23,10 +25,13 @@ class Guarded:
 
     def __init__(self, place: Site, downloads: str) -> None:
         self.place = place
-        self.tunnel = place.listen()
+        self.tunnel, self.management = place.listen(), place.listen()
         tunnel = {"name": "t", "listen": self.tunnel, "client": "homelab", "service": "download"}
         self.gateway, self.client = place.start_both(
-            [tunnel], {"download": downloads}, clients=[{"id": "homelab"}, {"id": "office"}]
+            [tunnel],
+            {"download": downloads},
+            clients=[{"id": "homelab"}, {"id": "office"}],
+            management=self.management,
         )
 
 
@@ -56,11 +61,17 @@ def authority_of(place: Site) -> Credentials:
     )
 
 
-def start_client(place: Site, name: str, credentials: Credentials, *, id: str = "office") -> Agent:
-    """A client with a certificate of its own. It cannot connect, and says why."""
+def keep(place: Site, name: str, credentials: Credentials) -> tuple[Path, Path]:
+    """The files of a certificate and its key."""
     certificate, key = place.pki / f"{name}.crt", place.pki / f"{name}.key"
     certificate.write_bytes(credentials.certificate)
     key.write_bytes(credentials.key)
+    return certificate, key
+
+
+def start_client(place: Site, name: str, credentials: Credentials, *, id: str = "office") -> Agent:
+    """A client with a certificate of its own. It cannot connect, and says why."""
+    certificate, key = keep(place, name, credentials)
     tls = {"cert": str(certificate), "key": str(key), "ca": "pki/ca.crt"}
     state = place.client_file({"download": "127.0.0.1:1"}, id=id, name=name, tls=tls)
     return place.start("client", state)
@@ -141,6 +152,36 @@ def test_a_name_that_is_not_the_clients_is_refused_with_what_to_do(
     assert guarded.gateway.wait_for("client_refused", after=mark)["reason"] == words
 
 
+def ask(guarded: Guarded, curl: str, credentials: Credentials) -> Answer:
+    """Ask the management port for its clients."""
+    certificate, key = keep(guarded.place, "caller", credentials)
+    options = ("--cacert", str(guarded.place.pki / "ca.crt"), "--cert", str(certificate), "--key", str(key))
+    return Curl(curl, *options)(f"https://{guarded.management}/clients")
+
+
+@pytest.mark.real_software("curl")
+def test_the_management_port_takes_no_certificate_of_another_authority(
+    guarded: Guarded, programs: Programs
+) -> None:
+    mark = guarded.gateway.mark
+    with pytest.raises(CurlError):
+        ask(guarded, programs["curl"], sign_client(pki.authority("Other CA"), client_id="office"))
+    line = guarded.gateway.wait_for("api_handshake_failed", after=mark)
+    assert "not signed by the authority this side trusts" in line["reason"]
+
+
+@pytest.mark.real_software("curl")
+def test_the_management_port_tells_nobody_anything_who_is_not_listed(
+    guarded: Guarded, programs: Programs
+) -> None:
+    """403 with what to do; who is listed gets the answer."""
+    authority = authority_of(guarded.place)
+    refused = ask(guarded, programs["curl"], sign_client(authority, client_id="stranger"))
+    assert refused.status == 403
+    assert 'does not list "stranger": add it to clients' in refused.json()["detail"]
+    assert "homelab" in ask(guarded, programs["curl"], sign_client(authority, client_id="office")).json()
+
+
 def test_a_gateway_with_a_domain_wants_it_in_every_certificate(tmp_path: Path) -> None:
     words = (
         'the certificate names "office" and the gateway wants <id>@example.com: '
@@ -185,9 +226,7 @@ def test_a_gateway_that_cannot_prove_who_it_is_is_left_with_one_sentence(
     """The client says what to do, the gateway refers to it, and all is well when that is done."""
     with site(tmp_path) as place:
         good = {name: (place.pki / name).read_bytes() for name in ("gateway.crt", "gateway.key")}
-        wrong = make(authority_of(place), place.address)
-        (place.pki / "gateway.crt").write_bytes(wrong.certificate)
-        (place.pki / "gateway.key").write_bytes(wrong.key)
+        keep(place, "gateway", make(authority_of(place), place.address))
         gateway = place.start("gateway", place.gateway_file([]))
         client = place.start("client", place.client_file({"download": "127.0.0.1:1"}))
         assert words in client.wait_for("link_down")["reason"]
