@@ -102,15 +102,18 @@ class Plain:
             while rest:
                 rest = rest[await self._send_some(rest) :]
 
-    async def send_all_that_fits(self, data: bytes) -> int:
-        """Send until the system takes no more; how much it took."""
+    async def send_until(self, is_stuck: Callable[[], bool], data: bytes) -> int:
+        """Send until the system takes no more and it is stuck for that reason; how much was sent."""
         sent = 0
-        for _ in range(200):  # the far side has to get its turns
-            try:
-                sent += self.socket.send(data[sent : sent + 65_536])
-            except BlockingIOError:
-                await loop_turns(2)
-        return sent
+        with anyio.fail_after(PATIENCE):
+            while sent < len(data):
+                try:
+                    sent += self.socket.send(data[sent : sent + 65_536])
+                except BlockingIOError:
+                    if is_stuck():
+                        return sent
+                    await loop_turns(1)
+        raise AssertionError(f"all of {len(data)} bytes could be sent")
 
     async def _send_some(self, data: memoryview) -> int:
         while True:
