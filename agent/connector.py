@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -23,6 +24,7 @@ from schemas.messages import PROTOCOL, Hello, Replaced
 from schemas.messages import Services as ServicesMessage
 from schemas.status import LinkPhase, LinkStatus
 from transport.offer import Offer
+from transport.pump.link import Link
 from transport.pump.sockets import dial_link
 from transport.session import LaterMessage, Session, SessionLostError, SessionRefusedError
 from transport.tls import TlsError, check_alpn
@@ -31,6 +33,7 @@ from transport.tls_errors import explain_tls_error
 from .actuator import Failed
 from .credentials import link_context
 from .lingering import Lingering
+from .running import Running
 from .services import Services
 from .spawn import Spawn
 from .version import SOFTWARE
@@ -49,13 +52,19 @@ class GatewayLink:
     is_alive = True  # a death is told
 
     def __init__(
-        self, spec: LinkSpec, services: Services, spawn: Spawn, clock: Callable[[], datetime]
+        self,
+        spec: LinkSpec,
+        services: Services,
+        spawn: Spawn,
+        clock: Callable[[], datetime],
+        failed: Failed,
     ) -> None:
         self._spec = spec
         self._services = services
         self._spawn = spawn
         self._clock = clock
-        self._scope = anyio.CancelScope()
+        self._keeping = Running(failed)
+        self._news = anyio.Event()  # set when waiting any longer would be wrong
         self._session: Session | None = None
         self._lingering = Lingering(spec.timing.half_close_timeout)
         self._log = _log.bind(gateway=str(spec.gateway))
@@ -66,16 +75,24 @@ class GatewayLink:
     def is_connected(self) -> bool:
         return self._phase is LinkPhase.CONNECTED
 
+    def start(self, ended: Callable[[], None]) -> None:
+        """Connect again and again, until closed; then call ``ended``."""
+        self._spawn(self._keeping.run, self._keep, ended)
+
     async def update(self, spec: LinkSpec) -> None:
-        """Use the new settings from the next session on, which is now if the identity changed."""
+        """Use the new settings from the next session on, which is now if there is none or the id changed."""
         old, self._spec = self._spec, spec
-        if old.client_id != spec.client_id and self._session is not None:
+        self._attempts = 0
+        if self._session is None:
+            self._news.set()
+        elif old.client_id != spec.client_id:
+            self._news.set()
             self._session.close("the client's id changed")
 
     async def close(self) -> None:
-        self._scope.cancel()
         if self._session is not None:
             self._session.close("the client no longer uses this gateway")
+        await self._keeping.stop()
 
     def status(self) -> LinkStatus:
         return LinkStatus(
@@ -92,27 +109,36 @@ class GatewayLink:
         if self._session is not None:
             self._session.tell(ServicesMessage(services=self._services.names))
 
-    async def run(self) -> None:
-        """Connect again and again, until closed."""
-        with self._scope:
+    async def _keep(self, ended: Callable[[], None]) -> None:
+        try:
             while True:
+                self._news = anyio.Event()
                 self._set(LinkPhase.CONNECTING, "")
-                started = anyio.current_time()
-                try:
-                    reason = await self._one_session()
-                except SessionRefusedError as error:
-                    phase, reason = LinkPhase.REFUSED, f"refused: {error}"
-                except TidegateError as error:
-                    phase, reason = LinkPhase.WAITING, str(error)
-                else:
-                    phase = LinkPhase.WAITING
-                    if anyio.current_time() - started >= _GOOD_SESSION:
-                        self._attempts = 0
+                phase, reason = await self._attempt()
                 delay = backoff(self._attempts, random.random())  # noqa: S311 - jitter is no secret
                 self._attempts += 1
                 self._log.warning("link_down", reason=reason, retry_in=round(delay, 1))
                 self._set(phase, reason, self._clock() + timedelta(seconds=delay))
-                await anyio.sleep(delay)
+                with anyio.move_on_after(delay):
+                    await self._news.wait()
+        finally:
+            ended()
+
+    async def _attempt(self) -> tuple[LinkPhase, str]:
+        """Connect, and stay as long as it lasts; what to show until the next attempt, and why."""
+        started = anyio.current_time()
+        try:
+            reason = await self._one_session()
+        except SessionRefusedError as error:
+            return LinkPhase.REFUSED, f"refused: {error}"
+        except TidegateError as error:
+            return LinkPhase.WAITING, str(error)
+        except Exception as error:  # noqa: BLE001 - a link is kept, also by a program with a defect
+            self._log.error("link_failed", exc_info=error)
+            return LinkPhase.WAITING, f"a defect in Tidegate: {type(error).__name__}; please report it"
+        if anyio.current_time() - started >= _GOOD_SESSION:
+            self._attempts = 0
+        return LinkPhase.WAITING, reason
 
     async def _one_session(self) -> str:
         """Connect, and stay until the session ends; the reason why it ended.
@@ -120,23 +146,15 @@ class GatewayLink:
         :raises TidegateError: if it never began.
         """
         spec = self._spec
-        # Read anew for every session, so that renewed certificates need no restart.
-        context = await anyio.to_thread.run_sync(link_context, spec.tls)
-        try:
-            with anyio.fail_after(_CONNECT_TIMEOUT):
-                link = await dial_link(
-                    spec.gateway.host, spec.gateway.port, context, handshake_timeout=_CONNECT_TIMEOUT
-                )
-        except (OSError, TimeoutError) as error:
-            raise SessionLostError(explain_tls_error(error)) from error
-        try:
-            check_alpn(link.alpn)
-        except TlsError:
-            link.abort()
-            raise
+        link = await _dial(spec)
+        self._lingering = Lingering(spec.timing.half_close_timeout)
         hello = Hello(protocol=PROTOCOL, id=spec.client_id, software=SOFTWARE, services=self._services.names)
         session, welcome = await Session.greet(link, hello, self)
         self._session = session
+        if self._spec.client_id == spec.client_id:
+            self._news = anyio.Event()  # what else is new holds from the next session on
+        else:
+            session.close("the client's id changed")
         if self._services.names != hello.services:
             self.services_changed()
         self._set(LinkPhase.CONNECTED, "")
@@ -185,8 +203,9 @@ class GatewayLinks:
         self._links: dict[str, GatewayLink] = {}
 
     async def __call__(self, spec: LinkSpec, failed: Failed) -> GatewayLink:
-        link = GatewayLink(spec, self._services, self._spawn, self._clock)
-        self._spawn(self._keep, str(spec.gateway), link)
+        name = str(spec.gateway)
+        link = self._links[name] = GatewayLink(spec, self._services, self._spawn, self._clock, failed)
+        link.start(ended=partial(self._forget, name, link))
         return link
 
     def services_changed(self) -> None:
@@ -201,10 +220,28 @@ class GatewayLinks:
         """Whether every link has a session."""
         return all(link.is_connected for link in self._links.values())
 
-    async def _keep(self, name: str, link: GatewayLink) -> None:
-        self._links[name] = link
-        try:
-            await link.run()
-        finally:
-            if self._links.get(name) is link:
-                del self._links[name]
+    def _forget(self, name: str, link: GatewayLink) -> None:
+        if self._links.get(name) is link:
+            del self._links[name]
+
+
+async def _dial(spec: LinkSpec) -> Link:
+    """Connect to the gateway and do the TLS handshake.
+
+    :raises TidegateError: if that fails; says what to do.
+    """
+    # Read anew for every session, so that renewed certificates need no restart.
+    context = await anyio.to_thread.run_sync(link_context, spec.tls)
+    try:
+        with anyio.fail_after(_CONNECT_TIMEOUT):
+            link = await dial_link(
+                spec.gateway.host, spec.gateway.port, context, handshake_timeout=_CONNECT_TIMEOUT
+            )
+    except (OSError, TimeoutError) as error:
+        raise SessionLostError(explain_tls_error(error)) from error
+    try:
+        check_alpn(link.alpn)
+    except TlsError:
+        link.abort()
+        raise
+    return link

@@ -32,7 +32,7 @@ from tests.support.peers import free_listen, unconnected, visit
 from tests.support.tls_peers import client_hello, context_with, context_without_certificate, knock
 from transport import session
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
 
 def control(address: ListenAddress, tls: TlsGateway | None = None) -> ControlSpec:

@@ -21,7 +21,7 @@ from transport.offer import Offer
 from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import Endpoint
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
 HOMELAB: Final = ClientId("homelab")
 BLOG, MAIL = route("blog", "blog.example"), route("mail")

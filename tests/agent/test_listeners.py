@@ -13,7 +13,7 @@ from tests.support.gateway_parts import gateway_parts, hand_driven, listener, ro
 from tests.support.journal import Journal
 from tests.support.peers import free_listen, until, visit
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
 
 async def test_a_changed_route_keeps_the_socket_and_leads_new_visitors_elsewhere() -> None:

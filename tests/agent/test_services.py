@@ -27,7 +27,7 @@ from tests.support.peers import blackhole, free_listen, service, unix_service, u
 from transport.offer import Offer
 from transport.session import Session
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
 
 def offering(**targets: str) -> ServicesSpec:
@@ -363,7 +363,7 @@ async def test_nothing_is_kept_of_a_stream_that_has_ended(journal: Journal) -> N
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EHOSTUNREACH, errno.ETIMEDOUT])
-def test_what_the_system_says_of_a_service_is_one_line(code: int) -> None:
+async def test_what_the_system_says_of_a_service_is_one_line(code: int) -> None:
     said = _explain(OSError(code, os.strerror(code)))
 
     assert said

@@ -16,7 +16,7 @@ from tests.support.journal import Journal
 from tests.support.peers import until, visit
 from transport.session import SessionRefusedError
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
 WEB = ServiceName("web")
 HOMELAB, OFFICE = ClientId("homelab"), ClientId("office")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup, TaskStatus
 
 from agent.actuator import ResourceActuator
 from agent.admission import Admissions
@@ -44,7 +45,7 @@ from transport.tls import client_context
 
 from . import pki
 from .journal import PATIENCE
-from .peers import Peer, free_listen, program_sockets, until
+from .peers import Peer, free_listen
 
 # So long that no test ever sees a ping, or a half-closed connection dropped, that it did not ask for.
 QUIET: Final = Timing(ping_interval=600.0, ping_timeout=600.0, half_close_timeout=600.0)
@@ -93,7 +94,7 @@ def admission(*clients: str, domain: str | None = None) -> AdmissionSpec:
 class GatewayParts:
     """Sessions, control port and public ports."""
 
-    def __init__(self, spawn: Spawn, stop: Callable[[], None]) -> None:
+    def __init__(self, spawn: Spawn, stop: Callable[[], None], control: ListenAddress) -> None:
         self.stop = stop  # cancels every task of the gateway
         self.changes = 0
         self.rings = 0
@@ -108,7 +109,7 @@ class GatewayParts:
             },
             self._ring,
         )
-        self.control = free_listen()
+        self.control = control
 
     async def put(self, spec: Spec) -> None:
         """Open it, or change what is open."""
@@ -134,15 +135,16 @@ class GatewayParts:
 
 @asynccontextmanager
 async def gateway_parts(
-    *, admitted: AdmissionSpec | None = None, timing: Timing = QUIET, tls: TlsGateway | None = None
+    *,
+    admitted: AdmissionSpec | None = None,
+    timing: Timing = QUIET,
+    tls: TlsGateway | None = None,
+    control: ListenAddress | None = None,
 ) -> AsyncIterator[GatewayParts]:
-    """A gateway that takes everybody with a certificate, until the block ends.
-
-    Afterwards nothing is left open of all that the program opened in the block.
-    """
-    before = program_sockets()
-    async with anyio.create_task_group() as tasks:
-        parts = GatewayParts(IsolatedTasks(tasks), tasks.cancel_scope.cancel)
+    """A gateway that takes everybody with a certificate, until the block ends."""
+    async with anyio.create_task_group() as outside:
+        tasks: TaskGroup = await outside.start(_hold)
+        parts = GatewayParts(IsolatedTasks(tasks), tasks.cancel_scope.cancel, control or free_listen())
         own = pki.gateway(parts.control.host)
         await parts.put(admitted or admission())
         await parts.put(ControlSpec(address=parts.control, tls=tls or gateway_tls(own), timing=timing))
@@ -152,8 +154,14 @@ async def gateway_parts(
             with anyio.CancelScope(shield=True):
                 await parts.actuator.close_all()
                 parts.listeners.turn_everyone_away()
-            tasks.cancel_scope.cancel()
-    await until(lambda: program_sockets() <= before)
+            parts.stop()
+
+
+async def _hold(*, task_status: TaskStatus[TaskGroup]) -> None:
+    """A task group whose end is not that of the test."""
+    async with anyio.create_task_group() as tasks:
+        task_status.started(tasks)
+        await anyio.sleep_forever()
 
 
 class HandDriven:

@@ -40,9 +40,21 @@ def free_listen() -> ListenAddress:
 
 
 def program_sockets() -> frozenset[tuple[int, int]]:
-    """Every socket of this process but those of peers: what the code under test holds."""
+    """What the code under test holds: all but the peers' and those with which a loop wakes itself."""
     peers = {connection.fileno() for connection in _test_sockets}
-    return frozenset(found for found in open_sockets() if found[0] not in peers)
+    return frozenset(found for found in open_sockets() if found[0] not in peers and not _is_pair(found[0]))
+
+
+def _is_pair(descriptor: int) -> bool:
+    """Whether it is half of a ``socketpair()``. uvloop makes a new one whenever it is started again."""
+    with socket.socket(fileno=os.dup(descriptor)) as candidate:
+        try:
+            return (
+                candidate.family == socket.AF_UNIX
+                and candidate.getsockname() == candidate.getpeername() == ""
+            )
+        except OSError:
+            return False  # not connected
 
 
 async def until(condition: Callable[[], bool]) -> None:
