@@ -1,0 +1,150 @@
+"""A whole gateway: it starts on a valid state only, keeps to its file, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import anyio
+import pytest
+
+from agent.client import Client
+from agent.gateway import Gateway
+from schemas.errors import StateError
+from schemas.status import ConditionType, SessionStatus
+from tests.support.journal import Journal
+from tests.support.peers import free_listen, service, visit
+from tests.support.roles import CLIENT, Files, running
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+async def test_a_visitor_reaches_the_service_and_the_status_tells_of_it(
+    files: Files, journal: Journal
+) -> None:
+    """One walk through everything: file, port, session, service, and the report on it."""
+    listen = free_listen()
+    gateway = Gateway(files.gateway(listen))
+    with service() as web:
+        client = Client(files.client(web.target))
+        async with running(gateway), running(client):
+            await journal.wait_for("client_connected", client=CLIENT)
+            async with visit(listen) as visitor:
+                await visitor.send(b"hello")
+                answering = await web.accept()
+                assert await answering.receive_exactly(5) == b"hello"
+                await answering.send(b"asd")
+                answering.close()
+                assert await visitor.receive_all() == b"asd"
+            await journal.wait_for("visitor_left")
+            status = gateway.status()
+            (tunnel,) = status.tunnels
+            assert tunnel.condition(ConditionType.READY).status
+            assert tunnel.serving_client == CLIENT
+            assert (tunnel.traffic.total, tunnel.traffic.bytes_in, tunnel.traffic.bytes_out) == (1, 5, 3)
+            (connected,) = status.clients
+            assert isinstance(connected, SessionStatus)
+            assert (connected.id, connected.connected, connected.services) == (CLIENT, True, ("web",))
+            assert gateway.client_states() == {CLIENT: ("ClientConnected", "ClientUnknown")}
+            assert status.ready
+    assert journal.find("gateway_stopped", name="gw1")
+
+
+async def test_it_keeps_to_its_file(files: Files, journal: Journal) -> None:
+    """A port that is added opens, one that is removed closes, and nobody restarted anything."""
+    first, second = free_listen(), free_listen()
+    gateway = Gateway(files.gateway(first))
+    async with running(gateway):
+        files.gateway(second)
+        gateway.reload()
+        await journal.wait_for("state_in_force", generation=2)
+        async with visit(second):
+            pass
+        with pytest.raises(OSError, match=r".+"):
+            async with visit(first):
+                pass
+
+
+async def test_it_does_not_start_on_a_state_that_is_not_valid(files: Files) -> None:
+    path = files.gateway(free_listen())
+    path.write_text(path.read_text() + "tunels: []\n")
+    with pytest.raises(StateError, match='unknown key "tunels"'):
+        await Gateway(path).run()
+
+
+async def test_it_does_not_start_when_its_own_fragment_clashes_with_the_file(files: Files) -> None:
+    """The whole state counts, with what was declared through the API; nothing is opened in part."""
+    listen = free_listen()
+    path = files.gateway(listen)
+    (files.directory / "gateway.api.toml").write_text(
+        f'tidegate = 1\n[[tunnels]]\nname = "t9"\nlisten = "{listen}"\nclient = "{CLIENT}"\n'
+        'service = "web"\ndeclared_by = "ops"\n'
+    )
+    with pytest.raises(StateError, match="leads to the tunnel"):
+        await Gateway(path).run()
+    assert not (files.directory / "gateway.sock").exists()
+
+
+async def test_stopping_it_changes_no_file(files: Files) -> None:
+    """What is desired is in the files, and they are as they were."""
+    path = files.gateway(free_listen())
+    before = {file: file.read_bytes() for file in files.directory.iterdir() if file.is_file()}
+    async with running(Gateway(path)):
+        assert (files.directory / "gateway.sock").is_socket()
+    assert {file: file.read_bytes() for file in files.directory.iterdir() if file.is_file()} == before
+
+
+async def test_it_stops_while_visitors_are_at_every_stage(files: Files, journal: Journal) -> None:
+    """One is peeked at, one is joined: both are closed, and no socket stays open."""
+    listen = free_listen()
+    path = files.gateway(listen)
+    named = free_listen()
+    path.write_text(
+        path.read_text().replace(
+            "tunnels:\n",
+            "tunnels:\n"
+            f'  - {{name: named, listen: "{named}", hostname: a.test, client: {CLIENT}, service: web}}\n',
+        )
+    )
+    with service() as web:
+        async with running(Client(files.client(web.target))), running(Gateway(path)):
+            await journal.wait_for("client_connected", client=CLIENT)
+            async with visit(listen) as joined, visit(named) as peeked:
+                await joined.send(b"x")
+                answering = await web.accept()
+                await answering.receive_exactly(1)
+                await peeked.send(b"GET / HTTP/1.1\r\n")
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(joined.receive_until_gone)
+                    tasks.start_soon(peeked.receive_until_gone)
+                    gateway_gone = journal.find("gateway_stopped")
+                    assert not gateway_gone
+                    tasks.cancel_scope.cancel()
+
+
+async def test_a_second_gateway_on_the_same_file_is_refused(files: Files) -> None:
+    """The admin socket belongs to the one that runs."""
+    from agent.api.admin_socket import AdminSocketError
+
+    path = files.gateway(free_listen())
+    async with running(Gateway(path)):
+        with pytest.raises(AdminSocketError, match="another agent serves"):
+            await Gateway(path).run()
+
+
+async def test_a_port_that_is_taken_leaves_the_gateway_running_and_not_ready(
+    files: Files, journal: Journal
+) -> None:
+    taken, free = free_listen(), free_listen()
+    with socket.create_server((taken.host, taken.port)):
+        gateway = Gateway(files.gateway(taken, free))
+        async with running(gateway):
+            await journal.wait_for("resource_failed")
+            assert not gateway.status().ready
+            async with visit(free):
+                pass
