@@ -7,6 +7,7 @@ a client reaches is decided beside the services.
 from __future__ import annotations
 
 import errno
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Final, assert_never
@@ -29,6 +30,8 @@ from .lingering import Lingering
 from .traffic import TrafficBook, service_side
 
 DIAL_TIMEOUT: Final = 10.0
+
+_NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 
 _log: Any = structlog.get_logger("services")
 
@@ -83,20 +86,17 @@ class Services:
             prologue = _prologue(header)
             relay = await _dial_for(offer, target, connection)
         except OSError as error:  # TimeoutError is one
-            connection.abandon()
             message = f"{target}: {_explain(error)}"
             self._last_error[name] = message
             session.fail_stream(offer.stream, FailureCode.SERVICE_DOWN, f"service {name} does not answer")
             log.warning("stream_failed", reason=message)
             return
-        except BaseException:
-            connection.abandon()
+        except Exception:
             session.fail_stream(
                 offer.stream, FailureCode.OTHER, "the client failed inside; look into its log"
             )
             raise
         if relay is None:
-            connection.abandon()
             log.info("stream_abandoned", reason="the visitor left before the service answered")
             return
         self._last_error.pop(name, None)
@@ -115,22 +115,13 @@ class ServiceConnection:
         self._traffic = traffic
         self._lingering = lingering
         self._started = time.monotonic()
-        self._relay: Relay | None = None
-
-    def abandon(self) -> None:
-        """Close the socket of a dial that was given up, if it came to be one."""
-        if self._relay is not None:
-            self._relay.abort()
-
-    def connected(self, relay: Relay) -> None:
-        self._relay = relay
 
     def half_closed(self, relay: Relay) -> None:
         self._lingering.add(relay)
 
     def ended(self, relay: Relay, end: RelayEnd) -> None:
         if relay.stream is None:
-            return  # it was abandoned, and who did that has said so
+            return  # the dial was given up, and who did that has said so
         self._lingering.discard(relay)
         self._traffic[self._header.service].closed(relay)
         _log.info(
@@ -144,6 +135,9 @@ class ServiceConnection:
             bytes_out=relay.bytes_read,
             seconds=round(time.monotonic() - self._started, 3),
         )
+
+    def connected(self, relay: Relay) -> None:
+        """Whoever dials gets the relay."""
 
     def peeked(self, relay: Relay) -> None:
         """A service is never peeked at."""
@@ -173,7 +167,10 @@ async def _dial_for(offer: Offer, target: Target, connection: ServiceConnection)
             offer.on_reset = dialing.cancel
             with anyio.fail_after(DIAL_TIMEOUT):
                 relay = await _dial(target, connection)
-    return None if offer.stream.is_closed else relay
+    if relay is not None and offer.stream.is_closed:
+        relay.abort()
+        return None
+    return relay
 
 
 async def _dial(target: Target, connection: ServiceConnection) -> Relay:
@@ -199,7 +196,9 @@ def _prologue(header: OpenHeader) -> bytes:
 def _explain(error: OSError) -> str:
     if isinstance(error, TimeoutError) and not error.errno:
         return f"no answer within {DIAL_TIMEOUT:g} s; check that the service is up and reachable"
-    match error.errno:
+    # Of a name with several addresses a loop tells all errors in one sentence, and no number but in there.
+    numbers = _NUMBER.findall(str(error))
+    match error.errno or (int(numbers[0]) if numbers else None):
         case errno.ECONNREFUSED:
             return "connection refused; start the service, or correct its address in the client's file"
         case errno.ENOENT:

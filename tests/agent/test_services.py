@@ -370,6 +370,15 @@ async def test_what_the_system_says_of_a_service_is_one_line(code: int) -> None:
     assert len(said.splitlines()) == 1
 
 
+async def test_of_a_name_with_several_addresses_the_first_error_is_told() -> None:
+    tried = OSError(
+        "Multiple exceptions: [Errno 111] Connect call failed ('::1', 80, 0, 0), "
+        "[Errno 111] Connect call failed ('127.0.0.1', 80)"
+    )
+
+    assert _explain(tried).startswith("connection refused; start the service")
+
+
 def _port_of_loopback() -> int:
     """A port of 127.0.0.1 that was free a moment ago."""
     with socket.socket() as probe:
