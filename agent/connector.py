@@ -43,6 +43,8 @@ _CONNECT_TIMEOUT: Final = 10.0
 # delay. Two machines with one certificate would otherwise replace each other without a pause.
 _GOOD_SESSION: Final = 30.0
 
+_REPLACED: Final = "another process connected with this client's certificate; stop one of the two"
+
 _log: Any = structlog.get_logger("links")
 
 
@@ -181,10 +183,9 @@ class GatewayLink:
 
     def message_received(self, message: LaterMessage) -> None:
         if isinstance(message, Replaced):
-            self._log.warning(
-                "session_replaced",
-                reason="another process connected with this client's certificate; stop one of the two",
-            )
+            self._log.warning("session_replaced", reason=_REPLACED)
+            if self._session is not None:
+                self._session.close(_REPLACED)  # so that the status, too, says why
 
     def stream_offered(self, session: Session, offer: Offer) -> None:
         self._spawn(self._services.connect, offer, session, self._lingering)

@@ -28,7 +28,7 @@ _ALPN: Final = ("http/1.1",)
 
 
 class ManagementPort:
-    """One open management port. A renewed certificate holds from the next connection on."""
+    """One open management port. What changes holds from the next connection on."""
 
     is_alive = True  # a death is told
 

@@ -105,3 +105,4 @@ def test_a_new_session_of_the_same_client_replaces_the_old_one_at_once(home: Hom
         with pytest.raises((ConnectionResetError, AssertionError)):
             download.finish()
     home.client.wait_for("session_replaced")
+    assert "stop one of the two" in home.client.wait_for("link_down")["reason"]
