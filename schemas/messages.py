@@ -45,6 +45,7 @@ def _one_line(value: object) -> object:
 _Name = Annotated[str, AfterValidator(check_name)]
 _Text = Annotated[str, BeforeValidator(_one_line)]
 _Names = Annotated[tuple[_Name, ...], Field(max_length=MAX_SERVICES)]
+_Version = Annotated[int, Field(ge=0, lt=2**31)]
 _StreamId = Annotated[int, Field(ge=1, lt=2**32)]
 
 
@@ -56,7 +57,7 @@ class Hello(_Message):
     """The client's first message: who it is and what it offers."""
 
     type: Literal["hello"] = "hello"
-    protocol: int
+    protocol: _Version
     id: _Name
     software: _Text
     services: _Names
@@ -66,7 +67,7 @@ class Welcome(_Message):
     """The gateway takes the client on."""
 
     type: Literal["welcome"] = "welcome"
-    protocol: int
+    protocol: _Version
     gateway: _Text
     software: _Text
 

@@ -69,6 +69,13 @@ async def loop_turns(number: int = 30) -> None:
         await anyio.lowlevel.checkpoint()
 
 
+async def turn_until(is_true: Callable[[], object]) -> None:
+    """Let the loop turn until something is true of which nobody is told."""
+    with anyio.fail_after(PATIENCE):
+        while not is_true():
+            await loop_turns(1)
+
+
 # Sockets of people who know nothing of us
 
 

@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import anyio
 import pytest
 
 from tests.support.mux_pair import RecordingSink, data_frame, frame, frames_in, window_frame
@@ -21,6 +20,7 @@ from tests.transport.world import (
     loop_turns,
     make_links,
     server_tls,
+    turn_until,
 )
 from transport.pump import link as link_module
 from transport.pump.link import Link
@@ -184,9 +184,7 @@ class TestRealLinks:
         await peer.send(tls.outgoing.read())
         sink = owner.streams[0].sink
         assert isinstance(sink, RecordingSink)
-        with anyio.fail_after(PATIENCE):
-            while bytes(sink.received) != b"early and late":
-                await loop_turns(1)
+        await turn_until(lambda: bytes(sink.received) == b"early and late")
         peer.close()
         await owner.until_lost()
 
@@ -211,9 +209,7 @@ class TestRealLinks:
         gateway, client = await make_links(listening)
         client.start(Owner())
         client.close()
-        with anyio.fail_after(PATIENCE):
-            while not gateway.is_lost:
-                await loop_turns(1)
+        await turn_until(lambda: gateway.is_lost)
         owner = Owner()
         gateway.start(owner)
 
@@ -308,9 +304,7 @@ class TestRealLinks:
         await _fill(gateway)
         gateway.close()
         await mine.until_lost()
-        with anyio.fail_after(PATIENCE):
-            while gateway._transport.get_write_buffer_size():
-                await loop_turns(1)
+        await turn_until(lambda: not gateway._transport.get_write_buffer_size())
         client._transport.resume_reading()
         await theirs.until_lost()
 

@@ -14,7 +14,7 @@ import pytest
 
 from schemas.messages import FailureCode
 from tests.support.mux_pair import End, Frame, frames_in, window_frame
-from tests.transport.world import PATIENCE, Plain, RecordingOwner, World, both, loop_turns, world
+from tests.transport.world import PATIENCE, Plain, RecordingOwner, World, both, loop_turns, turn_until, world
 from transport.offer import Offer
 from transport.pump import relay as relay_module
 from transport.pump.link import Link
@@ -655,9 +655,7 @@ async def test_an_end_behind_a_full_window_arrives_once_there_is_room(site: Worl
     visitor.end()
     (door,) = site.door.relays()
     stream = stream_of(door)
-    with anyio.fail_after(PATIENCE):
-        while stream.send_credit:
-            await loop_turns(1)
+    await turn_until(lambda: not stream.send_credit)
     await loop_turns()
     sent = door.bytes_read
     assert INITIAL_WINDOW - 1_000 < sent < INITIAL_WINDOW  # the open header was in the window too
@@ -685,9 +683,7 @@ async def test_a_link_that_is_full_stops_every_visitor_and_goes_on_where_it_stop
     async with anyio.create_task_group() as tasks:
         for (visitor, _), data in zip(meetings, said, strict=True):
             tasks.start_soon(upload, visitor, data)
-        with anyio.fail_after(PATIENCE):
-            while any(door._reading and not door.socket_ended for door in doors):
-                await loop_turns(1)
+        await turn_until(lambda: not any(door._reading and not door.socket_ended for door in doors))
         link = site.gateway.link
         assert link.is_paused
         # What is over the limit is at most a last sip of each.
@@ -739,9 +735,7 @@ async def test_a_visitor_that_resets_behind_the_last_byte_is_lost_and_not_done(s
     door._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     await service.send(bytes(200_000))
     service.close()
-    with anyio.fail_after(PATIENCE):
-        while door.stream is None or not door.stream.is_closed:
-            await loop_turns(1)
+    await turn_until(lambda: stream_of(door).is_closed)
     assert door._transport.get_write_buffer_size() > 0
     visitor.reset()
     await site.door.until("ended")
@@ -991,44 +985,3 @@ async def test_a_lost_socket_resets_its_stream_and_is_told_once(fake: Fake) -> N
 
     assert link.end.written() == [Frame(FrameType.WINDOW_UPDATE, RST, stream.id, 0)]
     assert link.mux.streams == {}
-
-
-# An offer
-
-
-async def test_an_offer_holds_what_comes_until_there_is_a_socket() -> None:
-    """No credit goes back for it, so it holds a window at most."""
-    end = End(Role.CLIENT)
-    ready: list[Offer] = []
-    end.stream_offered = lambda stream: Offer(stream, ready.append)  # type: ignore[method-assign]  # as a session does
-    text = b'{"tunnel":"t","service":"s","source":["192.0.2.1",1],"destination":["192.0.2.2",2]}'
-    wire = len(text).to_bytes(2, "big") + text
-    end.receive(window_frame(2, flags=1))
-    stream = end.mux.streams[2]
-    for byte in wire[:-1]:
-        stream.sink.data(memoryview(bytes([byte])))
-    assert ready == []
-    stream.sink.data(memoryview(wire[-1:] + b"early"))
-    stream.sink.data(memoryview(bytes(INITIAL_WINDOW - len(wire) - 5)))
-    (offer,) = ready
-
-    assert offer.header is not None
-    assert len(offer._early) == INITIAL_WINDOW - len(wire)
-    assert end.written() == []
-
-
-async def test_an_offer_that_makes_no_sense_is_told_once() -> None:
-    end = End(Role.CLIENT)
-    ready: list[Offer] = []
-    end.stream_offered = lambda stream: Offer(stream, ready.append)  # type: ignore[method-assign]  # as a session does
-    end.receive(window_frame(2, flags=1))
-    sink = end.mux.streams[2].sink
-    sink.data(memoryview(b"\xff\xff more"))
-    sink.data(memoryview(b"and more"))
-    sink.fin()
-    sink.reset()
-
-    (offer,) = ready
-    assert offer.header is None
-    assert offer.error is not None
-    assert len(offer._early) <= 10

@@ -110,6 +110,8 @@ def test_a_reason_that_we_do_not_know_still_arrives_with_its_text() -> None:
         b'{"type":"hello"',
         b'{"type":"hello"}',
         b'{"type":"hello","protocol":"1","id":"a","software":"","services":[]}',
+        b'{"type":"hello","protocol":-1,"id":"a","software":"","services":[]}',
+        b'{"type":"hello","protocol":' + b"9" * 4_000 + b',"id":"a","software":"","services":[]}',
         b'{"type":"hello","protocol":true,"id":"a","software":"","services":[]}',
         b'{"type":"hello","protocol":1,"id":"","software":"","services":[]}',
         b'{"type":"hello","protocol":1,"id":"a b","software":"","services":[]}',
