@@ -19,6 +19,22 @@ from schemas.names import HostPort
 # again is what nginx and trio do; giving up would lose the port.
 _SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _PAUSE: Final = 0.1  # seconds
+# accept() also hands on what has happened to the connection already; accept(2) says to treat these as
+# "try again".
+_GONE: Final = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EPROTO,
+        getattr(errno, "ENONET", errno.EPROTO),
+    }
+)
 
 _log: Any = structlog.get_logger("accepting")
 
@@ -32,9 +48,11 @@ async def accept(listening: socket.socket) -> socket.socket:
         await anyio.wait_readable(listening)
         try:
             connection, _ = listening.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            continue  # the peer has gone again
+        except BlockingIOError:
+            continue  # somebody else took it
         except OSError as error:
+            if error.errno in _GONE:
+                continue
             if error.errno not in _SHORTAGE:
                 raise
             _log.error("accept_failed", listen=str(listening.getsockname()), reason=error.strerror)

@@ -128,7 +128,7 @@ def _one_listener(address: ListenAddress, route: RouteSpec, seen: Observed | Non
             message=f"{address} is not open: {why}. It is tried again by itself.",
         )
     if seen is not None and seen.phase is Phase.OPEN:
-        if isinstance(seen.spec, ListenerSpec) and route in seen.spec.routes:
+        if isinstance(seen.spec, ListenerSpec) and seen.spec.carries(route):
             return _Finding(holds=True, reason="Programmed", message="")
         message = f"{address} is open and does not yet lead here; wait a moment."
     else:

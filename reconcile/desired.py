@@ -7,6 +7,7 @@ are values compared by ``==``: whatever is not in a spec cannot cause an action.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -106,6 +107,11 @@ class ListenerSpec:
     address: ListenAddress
     routes: tuple[RouteSpec, ...]
     peek_timeout: float  # seconds
+
+    def carries(self, route: RouteSpec) -> bool:
+        """Whether that is one of its routes. Sorted as they are, thousands of them are asked quickly."""
+        at = bisect_left(self.routes, route.tunnel, key=lambda carried: carried.tunnel)
+        return at < len(self.routes) and self.routes[at] == route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

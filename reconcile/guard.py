@@ -10,6 +10,7 @@ from __future__ import annotations
 from schemas.errors import Place, Problem
 from schemas.state import ClientState, GatewayState, State
 
+_LINE_ENDS = (b"\n", b"\r")
 _HOW = "if that is meant, write allow_empty: true"
 
 
@@ -32,22 +33,34 @@ def guard(previous: State | None, candidate: State) -> Problem | None:
 
 
 def check_truncated(previous: bytes | None, candidate: bytes, *, name: str) -> Problem | None:
-    """Refuse a file that is the beginning of its last accepted text and stops in the middle of a line.
+    """Refuse a file that stops in the middle of a line, as half a copy does.
 
-    Such a file is half a copy. One that stops at the end of a line looks like an
-    edit, and whether it is valid is for the parser to say.
+    It does if its last line has no end although that of the accepted text had one,
+    or if it is the beginning of the accepted text and breaks off within a line. A
+    file that stops at the end of a line looks like an edit, and whether it is valid
+    is for the parser to say.
     """
-    if previous is None or not candidate or len(candidate) >= len(previous):
+    if previous is None or not candidate or previous == candidate:
         return None
-    if not previous.startswith(candidate):
+    if candidate[-1:] in _LINE_ENDS or not (
+        previous[-1:] in _LINE_ENDS or _breaks_off_within_a_line(previous, candidate)
+    ):
         return None
-    if candidate[-1:] in (b"\n", b"\r") or previous[len(candidate) :][:1] in (b"\n", b"\r"):
-        return None
+    if previous.rstrip(b"\r\n") == candidate:
+        return None  # an editor took the last line end away, and nothing else
     line = candidate.count(b"\n") + 1
     tail = candidate[candidate.rfind(b"\n") + 1 :]
-    message = f"the file stops in the middle of a line, as half a copy does; write it whole, or {_HOW}"
+    message = (
+        "the file stops in the middle of a line, as half a copy does; "
+        f"write it whole, with a line end, or {_HOW}"
+    )
     col = len(tail.decode(errors="replace")) + 1
     return Problem(place=Place(file=name, line=line, col=col), message=message)
+
+
+def _breaks_off_within_a_line(previous: bytes, candidate: bytes) -> bool:
+    rest = previous[len(candidate) :]
+    return previous.startswith(candidate) and rest[:1] not in (*_LINE_ENDS, b"")
 
 
 def _written(state: GatewayState) -> int:

@@ -243,5 +243,5 @@ def _leads_to(tunnel: Tunnel, seen: Observed | None) -> bool:
         seen is not None
         and seen.phase is Phase.OPEN
         and isinstance(seen.spec, ListenerSpec)
-        and route_of(tunnel) in seen.spec.routes
+        and seen.spec.carries(route_of(tunnel))
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,8 @@ def test_the_same_file_again_does_nothing(crowd: Crowd) -> None:
     """A turn on a state that is in force plans no action."""
     mark = crowd.gateway.mark
     crowd.place.gateway_file(crowd.tunnels)  # written anew: another inode, the same content
+    crowd.gateway.process.send_signal(signal.SIGHUP)
+    assert crowd.gateway.status()["source"]["generation"] == 1
     crowd.place.gateway_file([*crowd.tunnels[:-1]])
     crowd.gateway.wait_for("state_in_force", after=mark, generation=2)
     events = [line["event"] for line in crowd.gateway.lines[mark:] if line["event"].startswith("resource_")]
@@ -96,11 +99,17 @@ def _half(state: dict[str, Any]) -> str:
     return text[: len(text) // 2]
 
 
+def _half_of_another(state: dict[str, Any]) -> str:
+    """Half of a file that differs near its beginning, so that it is no prefix of the one in force."""
+    state["tunnels"][0]["name"] = "renamed"
+    return _half(state)
+
+
 def _nothing(state: dict[str, Any]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("damage", [_clash, _bad_yaml, _half, _nothing])
+@pytest.mark.parametrize("damage", [_clash, _bad_yaml, _half, _half_of_another, _nothing])
 def test_a_broken_file_changes_nothing_and_is_reported_with_its_line(crowd: Crowd, damage: Any) -> None:
     """The last good state stays in force; the problem names the place; mending the file mends the state."""
     before = crowd.inodes
