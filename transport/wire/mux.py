@@ -38,7 +38,17 @@ from .frames import (
     GoAwayCode,
     encode_header,
 )
-from .stream_state import MAY_RECEIVE, MAY_SEND, TRANSITIONS, UNACKNOWLEDGED, StreamInput, StreamState
+from .stream_sink import NOBODY
+from .stream_sink import StreamSink as StreamSink  # who uses a mux needs it
+from .stream_state import (
+    AWAITING_ACK,
+    MAY_RECEIVE,
+    MAY_SEND,
+    TRANSITIONS,
+    UNACKNOWLEDGED,
+    StreamInput,
+    StreamState,
+)
 from .window import ReceiveWindow, SendWindow
 
 _MAX_STREAM_ID: Final = 2**32 - 1
@@ -68,28 +78,6 @@ class MuxLimits:
     max_unsent: int = 64 * 1024 * 1024
 
 
-class StreamSink(Protocol):
-    """Who receives what arrives on one stream."""
-
-    def data(self, chunk: memoryview) -> None:
-        """Bytes arrived. ``chunk`` is valid only during the call.
-
-        The sink calls :meth:`MuxStream.take` once their destination has them.
-        """
-
-    def fin(self) -> None:
-        """The peer will send no more."""
-
-    def reset(self) -> None:
-        """The stream is gone, in both directions, now."""
-
-    def acknowledged(self) -> None:
-        """The peer accepted the stream that we opened."""
-
-    def credit(self) -> None:
-        """The peer granted credit: there is something to send into."""
-
-
 class MuxOwner(Protocol):
     """Who receives what concerns the session as a whole."""
 
@@ -101,23 +89,6 @@ class MuxOwner(Protocol):
 
     def going_away(self, code: GoAwayCode) -> None:
         """The peer will accept no more streams."""
-
-
-class _Nobody:
-    """The sink of a stream that is still being offered: its owner may close the session meanwhile."""
-
-    def data(self, chunk: memoryview) -> None: ...
-
-    def fin(self) -> None: ...
-
-    def reset(self) -> None: ...
-
-    def acknowledged(self) -> None: ...
-
-    def credit(self) -> None: ...
-
-
-_NOBODY: Final = _Nobody()
 
 
 class MuxStream:
@@ -134,7 +105,7 @@ class MuxStream:
         self._send_window = SendWindow()
         self._receive_window = ReceiveWindow()
         self.id = stream_id
-        self.sink: StreamSink = _NOBODY  # until its owner names one
+        self.sink: StreamSink = NOBODY  # until its owner names one
         self.state = state
         self.may_send = state in MAY_SEND
         self.may_receive = state in MAY_RECEIVE
@@ -384,6 +355,8 @@ class Mux:
         if stream is not None:
             if flags & ACK:
                 self._receive_ack(stream)
+            elif not stream.may_receive and (length or flags & FIN):
+                self._imply_ack(stream)
             if length and not stream.is_closed:
                 if not stream.may_receive:
                     stream._apply(StreamInput.RECV_DATA)  # not a row of the table: raises
@@ -414,6 +387,8 @@ class Mux:
             return
         if flags & ACK:
             self._receive_ack(stream)
+        elif flags & FIN:
+            self._imply_ack(stream)
         if delta and not stream.is_closed:
             stream._apply(StreamInput.RECV_WINDOW)
             stream._send_window.grant(delta)
@@ -434,6 +409,14 @@ class Mux:
     def _receive_ack(self, stream: MuxStream) -> None:
         stream._apply(StreamInput.RECV_ACK)
         stream.sink.acknowledged()
+
+    def _imply_ack(self, stream: MuxStream) -> None:
+        """Take what only one who accepted can say for the acknowledgement, if that has not come.
+
+        hashicorp/yamux leaves it out when our FIN arrives before its program has called Accept.
+        """
+        if stream.state in AWAITING_ACK:
+            self._receive_ack(stream)
 
     def _receive_end(self, stream: MuxStream, flags: int) -> None:
         if flags & RST:

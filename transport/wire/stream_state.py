@@ -6,9 +6,9 @@ received; no other file decides what a stream may do next.
 
 The two ends obey one table. The side that opens a stream starts in ``OPENING``,
 the side it is offered to in ``OFFERED``. Both become ``OPEN`` with the
-acknowledgement. A stream may be ended (FIN) by its sender at any time, also
-before the acknowledgement, hence the two states that are both. A reset ends
-every state at once.
+acknowledgement; the mux knows what stands for one. A stream may be ended (FIN) by
+its sender at any time, also before the acknowledgement, hence the two states that
+are both. A reset ends every state at once.
 """
 
 from __future__ import annotations
@@ -91,4 +91,5 @@ TRANSITIONS: Final[dict[tuple[StreamState, StreamInput], StreamState]] = {
 # lookup of a pair of enums there costs more than all the rest of the header.
 MAY_SEND: Final = frozenset(state for state, given in TRANSITIONS if given is _I.SEND_DATA)
 MAY_RECEIVE: Final = frozenset(state for state, given in TRANSITIONS if given is _I.RECV_DATA)
+AWAITING_ACK: Final = frozenset(state for state, given in TRANSITIONS if given is _I.RECV_ACK)
 UNACKNOWLEDGED: Final = frozenset(state for state, given in TRANSITIONS if given is _I.SEND_ACK)

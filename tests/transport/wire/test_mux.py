@@ -452,12 +452,36 @@ def test_the_error_is_the_same_for_the_streams_of_the_other_role(wire: bytes, co
         End(Role.CLIENT).receive(bytes(told))
 
 
-@pytest.mark.parametrize("flags", [0, FIN])
-def test_an_answer_before_the_acknowledgement_is_the_peers_error(flags: int) -> None:
+@pytest.mark.parametrize("ends_first", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [data_frame(1, b"x"), data_frame(1, b"", FIN), data_frame(1, b"x", FIN), window_frame(1, 0, FIN)],
+)
+def test_an_answer_without_an_acknowledgement_stands_for_one(answer: bytes, ends_first: bool) -> None:
+    """hashicorp/yamux sends none when our FIN arrives before its program has called Accept."""
     client = End(Role.CLIENT)
     stream = client.mux.open_stream(RecordingSink())
+    if ends_first:
+        stream.send_fin()
+    client.receive(answer)
+    sink = sink_of(stream)
+
+    assert sink.acknowledgements == 1
+    assert bytes(sink.received) == frames_in(answer)[0].payload
+    assert sink.is_ended is bool(frames_in(answer)[0].flags & FIN)
+    assert stream.is_closed is (ends_first and sink.is_ended)
     with pytest.raises(RemoteProtocolError):
-        client.receive(data_frame(stream.id, b"" if flags else b"x", flags))
+        client.receive(data_frame(1, b"x", ACK) if not stream.is_closed else b"\x01" * HEADER_SIZE)
+
+
+@pytest.mark.parametrize("answer", [window_frame(1, 5), data_frame(1, b"")])
+def test_what_says_nothing_stands_for_no_acknowledgement(answer: bytes) -> None:
+    client = End(Role.CLIENT)
+    stream = client.mux.open_stream(RecordingSink())
+    client.receive(answer)
+
+    assert stream.state is StreamState.OPENING
+    assert sink_of(stream).acknowledgements == 0
 
 
 def test_two_acknowledgements_are_the_peers_error() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from transport.wire.stream_state import (
+    AWAITING_ACK,
     MAY_RECEIVE,
     MAY_SEND,
     TRANSITIONS,
@@ -92,6 +93,7 @@ def test_the_sets_say_what_the_table_says() -> None:
         assert (state in MAY_SEND) is ((state, StreamInput.SEND_DATA) in TRANSITIONS)
         assert (state in MAY_RECEIVE) is ((state, StreamInput.RECV_DATA) in TRANSITIONS)
         assert (state in UNACKNOWLEDGED) is (FACTS[state].ours is False)
+        assert (state in AWAITING_ACK) is (FACTS[state].ours is True)
 
 
 def test_data_changes_no_state() -> None:
