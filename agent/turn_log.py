@@ -38,7 +38,9 @@ class TurnLog:
             _log.info("state_in_force", generation=turn.generation)
 
     def _log_reading(self, turn: Turn) -> None:
-        if turn.problems and turn.problems != self._problems:
+        if turn.problems and turn.problems != self._problems and turn.fresh:
+            _log.error("tunnels_left_out", problems=[str(problem) for problem in turn.problems])
+        elif turn.problems and turn.problems != self._problems:
             _log.error(
                 "state_refused",
                 problems=[str(problem) for problem in turn.problems],

@@ -26,6 +26,7 @@ from schemas.text import Document, read_document, syntax_for
 
 from .guard import check_truncated, guard
 from .hops import directories_on_the_way
+from .leaving_out import leave_out
 from .reading import Snapshot, StateText, UnreadableError, fragments, take_snapshot
 
 
@@ -35,7 +36,7 @@ class Loaded:
 
     generation: int  # 0: nothing was accepted yet
     state: State | None  # the last accepted one, None if there never was one
-    problems: tuple[Problem, ...]  # of this reading; empty if it was accepted
+    problems: tuple[Problem, ...]  # of this reading; if it was accepted, what was left out of it
     digest: str  # of the accepted content, "" if there is none
     fresh: bool  # whether this reading made the generation
 
@@ -60,6 +61,7 @@ class _Accepted:
     state: State
     digest: str
     texts: Mapping[str, bytes]  # by name, for the guard
+    left_out: tuple[Problem, ...]  # of it, because there is no room for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ class FileSource:
                 return self._loaded(self._verdict.problems, fresh=False)
             self._accepted = candidate
             self._generation += 1
-            return self._loaded((), fresh=True)
+            return self._loaded(self._verdict.problems, fresh=True)
 
     def watch_directories(self) -> set[Path]:
         found = directories_on_the_way(self._path)
@@ -128,8 +130,8 @@ class FileSource:
     def _judge(self, snapshot: Snapshot) -> _Verdict:
         accepted = self._accepted
         if accepted is not None and accepted.digest == snapshot.digest:
-            return _Verdict(digest=snapshot.digest, accepted=accepted, problems=())
-        state, problems = _parse(snapshot.texts, self._role)
+            return _Verdict(digest=snapshot.digest, accepted=accepted, problems=accepted.left_out)
+        state, left_out, problems = _parse(snapshot.texts, self._role)
         if accepted is not None and (state is None or not state.allow_empty):
             problems = (*_damage(accepted, snapshot.texts), *problems)
             refusal = None if state is None else guard(accepted.state, state)
@@ -138,11 +140,14 @@ class FileSource:
         if state is None or problems:
             return _Verdict(digest=snapshot.digest, accepted=None, problems=problems)
         texts = {text.name: text.data for text in snapshot.texts}
-        candidate = _Accepted(state=state, digest=snapshot.digest, texts=texts)
-        return _Verdict(digest=snapshot.digest, accepted=candidate, problems=())
+        candidate = _Accepted(state=state, digest=snapshot.digest, texts=texts, left_out=left_out)
+        return _Verdict(digest=snapshot.digest, accepted=candidate, problems=left_out)
 
 
-def _parse(texts: Sequence[StateText], role: Role) -> tuple[State | None, tuple[Problem, ...]]:
+def _parse(
+    texts: Sequence[StateText], role: Role
+) -> tuple[State | None, tuple[Problem, ...], tuple[Problem, ...]]:
+    """The state if there is one, what was left out of it, and what is wrong if there is none."""
     documents: list[Document] = []
     problems: list[Problem] = []
     for text in texts:
@@ -159,11 +164,19 @@ def _parse(texts: Sequence[StateText], role: Role) -> tuple[State | None, tuple[
         except StateError as error:
             problems.extend(error.problems)
     if problems:
-        return None, tuple(problems)
+        return None, (), tuple(problems)
+    parse = _parser(role)
     try:
-        return _parser(role)(documents), ()
+        return parse(documents), (), ()
     except StateError as error:
-        return None, error.problems
+        rest = leave_out(documents, error.problems)
+        if rest is None:
+            return None, (), error.problems
+        fitting, left_out = rest
+        try:
+            return parse(fitting), left_out, ()
+        except StateError:
+            return None, (), error.problems
 
 
 def _parser(role: Role) -> Callable[[Sequence[Document]], State]:

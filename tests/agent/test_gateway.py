@@ -77,17 +77,52 @@ async def test_it_does_not_start_on_a_state_that_is_not_valid(files: Files) -> N
         await Gateway(path).run()
 
 
-async def test_it_does_not_start_when_its_own_fragment_clashes_with_the_file(files: Files) -> None:
-    """The whole state counts, with what was declared through the API; nothing is opened in part."""
-    listen = free_listen()
+async def test_a_declared_tunnel_that_the_file_leaves_no_room_for_gives_way(
+    files: Files, journal: Journal
+) -> None:
+    """The operator's file wins, also at the start; the tunnel is told of, and the others are in force."""
+    listen, other = free_listen(), free_listen()
     path = files.gateway(listen)
     (files.directory / "gateway.api.toml").write_text(
-        f'tidegate = 1\n[[tunnels]]\nname = "t9"\nlisten = "{listen}"\nclient = "{CLIENT}"\n'
-        'service = "web"\ndeclared_by = "ops"\n'
+        "tidegate = 1\n"
+        + "".join(
+            f'[[tunnels]]\nname = "{name}"\nlisten = "{address}"\nclient = "{CLIENT}"\n'
+            'service = "web"\ndeclared_by = "ops"\n'
+            for name, address in (("clashing", listen), ("fitting", other))
+        )
     )
-    with pytest.raises(StateError, match="leads to the tunnel"):
-        await Gateway(path).run()
-    assert not (files.directory / "gateway.sock").exists()
+    gateway = Gateway(path)
+    async with running(gateway):
+        assert [tunnel.name for tunnel in gateway.status().tunnels] == ["t0", "fitting"]
+        (problem,) = gateway.status().source.problems
+        assert str(problem.file).endswith("gateway.api.toml")
+        assert "is left out" in problem.message
+        assert journal.find("tunnels_left_out")
+        async with visit(other):
+            pass
+        files.gateway(free_listen())  # there is room now
+        gateway.reload()
+        await journal.wait_for("state_mended")
+        assert {"clashing", "fitting"} < {tunnel.name for tunnel in gateway.status().tunnels}
+
+
+async def test_a_client_that_is_no_longer_listed_cannot_hold_the_file_with_its_tunnels(
+    files: Files, journal: Journal
+) -> None:
+    """Revoking a client works whatever it declared."""
+    path = files.gateway(free_listen())
+    (files.directory / "gateway.api.toml").write_text(
+        f'tidegate = 1\n[[tunnels]]\nname = "mine"\nlisten = "{free_listen()}"\nclient = "evil"\n'
+        'service = "web"\ndeclared_by = "evil"\n'
+    )
+    gateway = Gateway(path)
+    async with running(gateway):
+        assert "mine" in {tunnel.name for tunnel in gateway.status().tunnels}
+        path.write_text(path.read_text().replace("tunnels:", f"clients:\n  - id: {CLIENT}\ntunnels:"))
+        gateway.reload()
+        await journal.wait_for("state_in_force", generation=2)
+        assert "mine" not in {tunnel.name for tunnel in gateway.status().tunnels}
+        assert gateway.status().ready
 
 
 async def test_stopping_it_changes_no_file(files: Files) -> None:

@@ -25,6 +25,7 @@ PURE: Final = (
     "reconcile/conditions.py",
     "reconcile/desired.py",
     "reconcile/guard.py",
+    "reconcile/leaving_out.py",
     "reconcile/observed.py",
     "reconcile/plan.py",
     "reconcile/retry.py",
