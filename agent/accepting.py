@@ -62,6 +62,14 @@ async def accept(listening: socket.socket) -> socket.socket:
         return connection
 
 
+def peer_host(connection: socket.socket) -> str:
+    """The address at the other end of an accepted connection, without its port."""
+    try:
+        return str(connection.getpeername()[0])
+    except (OSError, IndexError):
+        return "?"  # it has gone again, or it is no internet socket
+
+
 def peer_name(connection: socket.socket) -> str:
     """Who is at the other end of an accepted connection, as a log line writes it."""
     try:

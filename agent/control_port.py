@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
@@ -25,7 +26,7 @@ from transport.pump.sockets import accept_link
 from transport.tls import ALPN, TlsError, check_alpn
 from transport.tls_errors import explain_tls_error
 
-from .accepting import accept, peer_name
+from .accepting import accept, peer_host, peer_name
 from .actuator import Failed
 from .bind import bind
 from .credentials import gateway_context
@@ -34,8 +35,8 @@ from .sessions import Sessions
 from .spawn import Spawn
 
 _HANDSHAKE_TIMEOUT: Final = 10.0
-# Handshakes cost CPU before a peer has proved anything. Beyond this many at once, who comes
-# next is closed and tries again; sessions that are open are not touched.
+# Handshakes cost CPU before a peer has proved anything. Beyond this many at once, the address with
+# the most of them gives way: silent connections of one stranger keep nobody else out.
 _MAX_HANDSHAKES: Final = 512
 
 _log: Any = structlog.get_logger("control")
@@ -54,7 +55,7 @@ class ControlPort:
         self._sessions = sessions
         self._spawn = spawn
         self._accepting = Running(failed)
-        self._handshakes = 0
+        self._handshakes: dict[anyio.CancelScope, str] = {}  # oldest first, and where each comes from
         self._is_full = False
 
     def start(self, listening: socket.socket) -> None:
@@ -74,30 +75,44 @@ class ControlPort:
                 self._take(await accept(listening))
 
     def _take(self, connection: socket.socket) -> None:
-        if self._handshakes < _MAX_HANDSHAKES:
-            self._is_full = False
-            self._handshakes += 1
-            self._spawn(self._greet, connection)
+        host = peer_host(connection)
+        if len(self._handshakes) >= _MAX_HANDSHAKES and not self._make_room(host):
+            connection.close()
             return
-        connection.close()
+        scope = anyio.CancelScope()
+        self._handshakes[scope] = host
+        self._spawn(self._greet, connection, scope)
+
+    def _make_room(self, host: str) -> bool:
+        """End the oldest handshake of the crowd. Not for one of the crowd itself: it has its share."""
+        counts = Counter(self._handshakes.values())
+        crowd, most = counts.most_common(1)[0]
         if not self._is_full:  # one line, not one for each of a flood
             self._is_full = True
             _log.warning(
                 "handshakes_refused",
                 listen=str(self._spec.address),
-                reason=f"{_MAX_HANDSHAKES} TLS handshakes are under way; others are closed until one is done",
+                most_from=crowd,
+                reason=f"{_MAX_HANDSHAKES} TLS handshakes are under way; the address with the most gives way",
             )
+        if counts[host] >= most:
+            return False
+        next(scope for scope, other in self._handshakes.items() if other == crowd).cancel()
+        return True
 
-    async def _greet(self, connection: socket.socket) -> None:
+    async def _greet(self, connection: socket.socket, scope: anyio.CancelScope) -> None:
         timing, address = self._spec.timing, peer_name(connection)
+        link: Link | None = None
         try:
-            link = await self._shake_hands(connection)
+            with scope:
+                link = await self._shake_hands(connection)
         except (OSError, TlsError) as error:
             _log.warning("handshake_failed", address=address, reason=explain_tls_error(error))
-            return
         finally:
-            self._handshakes -= 1
-        await self._sessions.serve(link, timing)
+            del self._handshakes[scope]
+            self._is_full = self._is_full and len(self._handshakes) > _MAX_HANDSHAKES // 2
+        if link is not None:
+            await self._sessions.serve(link, timing)
 
     async def _shake_hands(self, connection: socket.socket) -> Link:
         """

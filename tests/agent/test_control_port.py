@@ -172,6 +172,23 @@ async def test_beyond_the_limit_of_handshakes_who_comes_is_closed_and_one_line_s
         assert len(journal.find("handshakes_refused")) == 1
 
 
+async def test_silent_connections_of_one_address_keep_nobody_else_out(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest of the crowd gives way, and a client from elsewhere gets its session."""
+    monkeypatch.setattr(control_port, "_MAX_HANDSHAKES", 2)
+    async with gateway_parts() as parts:
+        with unconnected(parts.control) as oldest, unconnected(parts.control) as other:
+            for silent in (oldest, other):
+                silent.socket.bind(("127.9.9.9", 0))
+                await silent.connect(parts.control)
+            async with hand_driven(parts.control) as homelab:
+                assert homelab.session.is_open
+                assert await oldest.receive_until_gone() == b""
+        line = await journal.wait_for("handshakes_refused")
+        assert line["most_from"] == "127.9.9.9"
+
+
 async def test_a_machine_without_descriptors_keeps_the_port_and_its_sessions(journal: Journal) -> None:
     async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
         with unconnected(parts.control) as late:
