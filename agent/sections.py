@@ -51,6 +51,11 @@ def plain_lines(section: Section) -> list[Text]:
     return draw_plain((*section.columns, _MESSAGE), rows)
 
 
+def table_height(section: Section) -> int:
+    """The lines that the table takes where there is room for all of it."""
+    return 1 + len(section.entries)  # without entries it is the one sentence that says so
+
+
 def table_lines(section: Section, *, width: int, room: int | None = None) -> list[Text]:
     """The table in at most ``room`` lines; ``None`` is as many as it takes."""
     if not section.entries:

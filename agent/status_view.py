@@ -21,7 +21,7 @@ from schemas.status import AgentStatus, ClientAgentStatus, GatewayStatus, Source
 
 from .cells import counted, elide_end, printable, wrap
 from .rates import Rate
-from .sections import Section, plain_lines, table_lines, trouble_lines
+from .sections import Section, plain_lines, table_height, table_lines, trouble_lines
 from .status_parts import BAD, clients, failures, headline, links, services, tunnels
 
 _PROBLEMS_SHOWN: Final = 3
@@ -95,18 +95,22 @@ def _whole_page(
 def _fitted_page(
     head: Sequence[Text], sections: Sequence[Section], footer: Sequence[str], width: int, height: int
 ) -> list[Text]:
-    """The head, the foot, and between them what fits: the first section takes what the others leave."""
+    """The head, the foot, and between them what fits.
+
+    Each section may take what the other leaves; where both want more, the first has two thirds.
+    """
     first, second = sections
     foot = _after_a_gap(_foot(footer, width))
     room = height - len(head) - len(foot) - 2
-    lower = table_lines(second, width=width, room=max(3, room // 3))
     notes = _after_a_gap(
         [
             *trouble_lines(first, width=width, room=room // 4),
             *trouble_lines(second, width=width, room=room // 6),
         ]
     )
-    upper = table_lines(first, width=width, room=max(3, room - len(lower) - len(notes)))
+    rest = room - len(notes)
+    lower = table_lines(second, width=width, room=max(3, room // 3, rest - table_height(first)))
+    upper = table_lines(first, width=width, room=max(3, rest - len(lower)))
     page = [*head, Text(), *upper, *notes, Text(), *lower][: height - len(foot)]
     return [*page, *[Text()] * (height - len(page) - len(foot)), *foot]
 

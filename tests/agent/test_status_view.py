@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,16 @@ STATUSES: Final[Mapping[str, Callable[[], AgentStatus]]] = {
     "empty": statuses.gateway,
     "client": statuses.client,
     "client-away": lambda: statuses.client(connected=False),
+    "client-busy": lambda: busy_client(7),
 }
+
+
+def busy_client(count: int) -> ClientAgentStatus:
+    """A client with so many services."""
+    status = statuses.client()
+    web = status.services[-1]
+    services = tuple(web.model_copy(update={"name": f"service-{index:02}"}) for index in range(count))
+    return status.model_copy(update={"services": services})
 
 
 def rates(status: AgentStatus) -> Mapping[str, Rate]:
@@ -72,6 +82,7 @@ def screen(status: AgentStatus, *, width: int | None, height: int | None = None)
         ("client", 120, 24),
         ("client", None, None),
         ("client-away", 80, 24),
+        ("client-busy", 80, 24),
     ],
 )
 def test_a_screen_looks_as_it_was_approved(name: str, width: int | None, height: int | None) -> None:
@@ -162,6 +173,26 @@ def test_a_screen_with_room_keeps_the_order_of_the_state_file() -> None:
     lines = screen(statuses.three(), width=80, height=24).split("\n")
 
     assert [line.split()[0] for line in lines[3:6]] == ["blog", "mail", "ssh"]
+
+
+def names_shown(lines: Sequence[str], names: Sequence[str]) -> list[str]:
+    return [name for line in lines for name in names if line.startswith(f"{name} ")]
+
+
+@pytest.mark.parametrize("count", [7, 12])
+def test_the_services_of_a_client_take_the_room_that_its_gateways_leave(count: int) -> None:
+    names = [f"service-{index:02}" for index in range(count)]
+    lines = screen(busy_client(count), width=80, height=24).split("\n")
+
+    assert names_shown(lines, names) == names
+
+
+@given(st.integers(0, 40), st.integers(14, 60))
+def test_no_row_is_hidden_while_a_line_is_empty_that_it_could_have(count: int, height: int) -> None:
+    lines = screen(busy_client(count), width=80, height=height).split("\n")
+    hides = any(line.startswith("… ") for line in lines)
+
+    assert not (hides and any(not above and not below for above, below in pairwise(lines)))
 
 
 def test_at_most_three_problems_are_shown_and_a_command_for_the_others() -> None:
