@@ -1,9 +1,19 @@
-"""The tunnel: how bytes travel between the two programs.
+"""Carries the bytes of visitors between the two programs.
 
-This room decides what goes over a link and when: the mux and its flow control, the
-greeting, what ends a session, and how a socket is joined to a stream. ``wire`` is
-its pure half and ``SPEC.md`` there its contract; ``pump`` moves the bytes.
+What this room decides: how a session sounds on the wire, which bytes may be sent
+when, when a peer counts as dead, what a link's TLS must be, and how each way of
+ending crosses from one socket to the other.
 
-It may not know what is declared, which port a visitor came to, where a name leads,
-or who may connect: whoever uses it says so, through the handlers it is given.
+What it may not know: which ports should be open, where a visitor is to go, which
+clients may connect, and what a service is. Whoever does know tells it by opening
+a relay, joining one, or refusing it, and learns the outcome through the small
+protocols that it implements: ``RelayOwner``, ``SessionHandler``, ``LinkOwner``.
+It reads no state file, keeps no settings and writes no log.
+
+From the inside out:
+
+- ``wire`` is the protocol without input or output; ``wire/SPEC.md`` says it in words.
+- ``pump`` joins sockets to streams. It alone knows an event loop.
+- ``session`` greets, keeps alive and ends; ``offer`` is a stream that waits for a socket.
+- ``tls`` says what a link's TLS must be and whose certificate it was.
 """

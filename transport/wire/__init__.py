@@ -1,7 +1,15 @@
-"""What is said on the wire, without a wire: bytes in, calls or values out, bytes out.
+"""What is said on the wire, as pure code: bytes in, calls and bytes out.
 
-Everything here is pure: no input or output, no clock, no randomness, no log. A peer
-that breaks the rules raises ``RemoteProtocolError``, a mistake of ours
-``LocalProtocolError``, and nothing else comes out of a parser. ``SPEC.md`` says what
-a second implementation has to know.
+What this package decides: what each byte of a session, of a ClientHello, of an
+HTTP head or of a PROXY header means, and which bytes say a thing. Everything a
+peer may do wrong ends here in a ``RemoteProtocolError``, everything we may do
+wrong in a ``LocalProtocolError``, and nothing else is raised.
+
+What it may not know: sockets, event loops, clocks, randomness, files and logs. Time
+comes in as a number. So all of it is tested without waiting, fed byte by byte, and
+fuzzed. What a header or a name is good for is not its business either.
+
+``SPEC.md`` beside this file is the session in words. The order to read it in:
+``frames``, ``stream_state``, ``window``, ``stream_sink``, ``mux``; then ``control``
+and ``open_header``; then ``keepalive``. The rest reads what visitors send first.
 """

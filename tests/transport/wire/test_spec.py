@@ -1,0 +1,93 @@
+"""SPEC.md says what the code does, as far as names and numbers can be compared."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final, get_args
+
+import pytest
+
+import transport.wire.mux
+from schemas.messages import MAX_SERVICES, MAX_TEXT, PROTOCOL, ControlMessage, FailureCode, RefusalCode
+from schemas.names import ProxyProtocol
+from transport import session
+from transport.tls import ALPN
+from transport.wire.control import MAX_LINE
+from transport.wire.frames import ACK, FIN, RST, SYN, VERSION, FrameType, GoAwayCode
+from transport.wire.mux import MuxLimits
+from transport.wire.open_header import MAX_HEADER, OpenHeader
+from transport.wire.window import INITIAL_WINDOW
+
+SPEC: Final = Path(transport.wire.mux.__file__).with_name("SPEC.md").read_text(encoding="utf-8")
+MESSAGES: Final = get_args(get_args(ControlMessage)[0])
+
+
+def row(first: str) -> str:
+    """The row of a table that begins with that cell."""
+    (found,) = re.findall(rf"^\| {re.escape(first)} \|.*$", SPEC, re.MULTILINE)
+    assert isinstance(found, str)
+    return found
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_each_message_is_a_row_with_all_its_keys(message: type[ControlMessage]) -> None:
+    name = message.model_fields["type"].default
+    keys = re.findall(r"`(\w+)`", row(f"`{name}`").split("|")[3])
+
+    assert keys == [key for key in message.model_fields if key != "type"]
+
+
+def test_there_are_no_other_messages() -> None:
+    section = SPEC.partition("## 4.")[2].partition("Codes of `refusal`")[0]
+
+    assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == {
+        message.model_fields["type"].default for message in MESSAGES
+    }
+
+
+def test_each_code_is_explained() -> None:
+    for code in RefusalCode:
+        assert row(f"`{code.value}`")
+    (failures,) = re.findall(r"^Codes of `stream_failed`:(.*?)\n\n", SPEC, re.MULTILINE | re.DOTALL)
+    assert re.findall(r"`(\w+)`", failures) == [code.value for code in FailureCode]
+
+
+def test_the_open_header_has_its_keys_and_no_others() -> None:
+    section = SPEC.partition("## 5.")[2]
+
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(OpenHeader.__dataclass_fields__)
+    assert all(f'"{version.value}"' in row("`proxy_protocol`") for version in ProxyProtocol)
+
+
+def test_types_and_flags_have_their_numbers() -> None:
+    assert f"| 1 | version | {VERSION} |" in SPEC
+    assert "| 1 | type | 0 data, 1 window update, 2 ping, 3 go away |" in SPEC
+    assert [kind.value for kind in FrameType] == [0, 1, 2, 3]
+    assert "| 2 | flags | 1 SYN, 2 ACK, 4 FIN, 8 RST; all other bits 0 |" in SPEC
+    assert (SYN, ACK, FIN, RST) == (1, 2, 4, 8)
+    assert [code.value for code in GoAwayCode] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"ALPN is `{ALPN}`",
+        f"begins with {INITIAL_WINDOW:,} bytes of credit",
+        f"has at most {MAX_LINE:,} bytes",
+        f"at most {MAX_HEADER:,}",
+        f"an array of up to {MAX_SERVICES:,} of them",
+        f"cuts it at {MAX_TEXT:,} characters",
+        f"now {PROTOCOL},",
+        f"for {session.GREETING_TIMEOUT:g} seconds during the greeting",
+        f"| the greeting | {session.GREETING_TIMEOUT:g} s |",
+        f"| a line of the control stream | {MAX_LINE // 1024} KiB |",
+        f"| an open header | {MAX_HEADER // 1024} KiB |",
+        f"nobody has answered | {MuxLimits().max_offered:,} |",
+        f"| streams of a session | {MuxLimits().max_streams:,} |",
+        f"queued since the last write | {MuxLimits().max_answers:,} |",
+        f"does not read | {MuxLimits().max_unsent // 1024**2} MiB |",
+    ],
+)
+def test_each_number_is_the_one_in_the_code(said: str) -> None:
+    assert said in SPEC
