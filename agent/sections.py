@@ -76,10 +76,13 @@ def trouble_lines(section: Section, *, width: int, room: int | None = None) -> l
         if entry.trouble:
             groups.setdefault(entry.trouble, []).append(entry.name)
     paragraphs = [_paragraph(names, message) for message, names in groups.items()]
+    whole = [line for paragraph in paragraphs for line in wrap(paragraph, width)]
+    if room is None or len(whole) <= room:
+        return [Text(line) for line in whole]
     # Where room is short, two lines suffice to say what the matter is.
-    blocks = [wrap(paragraph, width, most=None if room is None else 2) for paragraph in paragraphs]
+    blocks = [wrap(paragraph, width, most=2) for paragraph in paragraphs]
     lines = [line for block in blocks for line in block]
-    if room is None or len(lines) <= room:
+    if len(lines) <= room:
         return [Text(line) for line in lines]
     told = 0
     lines = []

@@ -25,6 +25,7 @@ from .sections import Section, plain_lines, table_height, table_lines, trouble_l
 from .status_parts import BAD, clients, failures, headline, links, services, tunnels
 
 _PROBLEMS_SHOWN: Final = 3
+_GAPS: Final = 4  # empty lines of a page: before each table, the notes and the foot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +52,12 @@ class StatusView:
         sections = _sections(self.status, self.rates)
         if width is None:
             return _plain_page(self.status, sections)
-        head = _head(self.status, self.alert, width, most=None if height is None else 2)
+        head = _head(self.status, self.alert, width, most=None)
         if height is None:
             return _whole_page(head, sections, self.footer, width)
+        tables = sum(map(table_height, sections))
+        if len(head) + tables + len(self.footer) + _GAPS > height:
+            head = _head(self.status, self.alert, width, most=2)
         return _fitted_page(head, sections, self.footer, width, height)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -102,16 +106,15 @@ def _fitted_page(
     first, second = sections
     foot = _after_a_gap(_foot(footer, width))
     room = height - len(head) - len(foot) - 2
-    notes = _after_a_gap(
-        [
-            *trouble_lines(first, width=width, room=room // 4),
-            *trouble_lines(second, width=width, room=room // 6),
-        ]
-    )
+    spare = room - table_height(first) - table_height(second) - 1
+    above = trouble_lines(first, width=width, room=max(room // 4, spare))
+    below = trouble_lines(second, width=width, room=max(room // 6, spare - len(above)))
+    notes = _after_a_gap([*above, *below])
     rest = room - len(notes)
     lower = table_lines(second, width=width, room=max(3, room // 3, rest - table_height(first)))
     upper = table_lines(first, width=width, room=max(3, rest - len(lower)))
     page = [*head, Text(), *upper, *notes, Text(), *lower][: height - len(foot)]
+    foot = _unfolded(foot, footer, width, room=height - len(page))
     return [*page, *[Text()] * (height - len(page) - len(foot)), *foot]
 
 
@@ -154,6 +157,18 @@ def _problems(source: SourceStatus, *, most: int | None) -> list[str]:
 
 def _foot(footer: Sequence[str], width: int) -> list[Text]:
     return [Text(elide_end(printable(line), width), style="dim") for line in footer]
+
+
+def _unfolded(foot: list[Text], footer: Sequence[str], width: int, *, room: int) -> list[Text]:
+    """The foot with as many of its lines in full as there is room for, the last ones first: they are news."""
+    spare = room - len(foot)
+    lines: list[Text] = []
+    for short, text in zip(reversed(foot), reversed(footer), strict=False):
+        whole = wrap(printable(text), width)
+        fits = len(whole) - 1 <= spare
+        spare -= len(whole) - 1 if fits else 0
+        lines = [*([Text(line, style="dim") for line in whole] if fits else [short]), *lines]
+    return _after_a_gap(lines)
 
 
 def _after_a_gap(lines: list[Text]) -> list[Text]:

@@ -96,6 +96,7 @@ def test_where_room_is_short_a_trouble_takes_two_lines_at_most() -> None:
         "ssh: homelab is not connected:",
         "  start the client, or look a…",
     ]
+    assert troubles(found, width=30, room=3) == troubles(found, width=30)
 
 
 def test_for_programs_the_message_ends_the_line() -> None:

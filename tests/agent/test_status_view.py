@@ -195,6 +195,31 @@ def test_no_row_is_hidden_while_a_line_is_empty_that_it_could_have(count: int, h
     assert not (hides and any(not above and not below for above, below in pairwise(lines)))
 
 
+def test_what_is_wrong_is_told_in_full_where_there_is_room() -> None:
+    message = "gw2.example.com:9056 " + "said something long " * 15 + "and that is the end."
+    status = statuses.client()
+    links = tuple(link.model_copy(update={"message": message}) for link in status.links)
+    text = screen(status.model_copy(update={"links": links}), width=80, height=24)
+
+    assert " ".join(text.split()).count(message) == 1
+
+
+def test_an_alert_and_a_log_line_are_folded_where_there_is_room_and_cut_where_there_is_none() -> None:
+    alert, logged = "old " * 60 + "alert ends.", "logged " * 30 + "log ends."
+
+    def drawn(height: int) -> str:
+        view = StatusView(status=statuses.client(), rates={}, alert=alert, footer=(logged, *FOOTER))
+        lines = view.lines(width=80, height=height)
+        assert len(lines) == height
+        return "\n".join(line.plain for line in lines)
+
+    assert "alert ends." in drawn(24)
+    assert "log ends." in drawn(24)
+    assert "alert ends." not in drawn(14)
+    assert "log ends." not in drawn(14)
+    assert FOOTER[0] in drawn(14)
+
+
 def test_at_most_three_problems_are_shown_and_a_command_for_the_others() -> None:
     status = statuses.gateway(state=statuses.source(path="my gateway.yaml", problems=10))
 
