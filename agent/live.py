@@ -78,14 +78,14 @@ async def show_live(
     get_status: Callable[[], AgentStatus],
     console: Console,
     *,
-    alert: Callable[[], str] = str,
+    silence: Callable[[], str] = str,
     footer: Callable[[], tuple[str, ...]] = tuple,
     whole_screen: bool = True,
     interval: float = REFRESH_INTERVAL,
 ) -> None:
     """Draw the status until cancelled, every ``interval`` seconds and in whatever size the terminal has then.
 
-    :param alert: gives what must not be overlooked, "" if there is nothing.
+    :param silence: gives why the agent does not answer, so that the status is an old one; "" if it does.
     :param footer: gives the lines at the end of the screen.
     :param whole_screen: otherwise it is drawn below what was printed before, and left there.
     :raises OSError: if the terminal has gone.
@@ -97,7 +97,7 @@ async def show_live(
         return StatusView(
             status=status,
             rates=meter.measure(status),
-            alert=alert(),
+            silence=silence(),
             footer=footer(),
             fills_screen=whole_screen,
         )

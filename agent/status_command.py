@@ -72,23 +72,23 @@ async def _print_again_and_again(ask: _Ask, console: Console, *, as_json: bool) 
 
 async def _show(ask: _Ask, console: Console) -> None:
     latest = await ask()
-    trouble = ""
+    silence = ""
 
     async def keep_asking() -> None:
-        nonlocal latest, trouble
+        nonlocal latest, silence
         while True:
             await anyio.sleep(REFRESH_INTERVAL)
             try:
                 latest = await ask()
-                trouble = ""
+                silence = ""
             except AgentUnreachableError as error:
-                trouble = f"What is shown is old: {error}"
+                silence = str(error)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(keep_asking)
         await show_live(
             lambda: latest,
             console,
-            alert=lambda: trouble,
+            silence=lambda: silence,
             footer=lambda: ("Ctrl-C leaves the agent running.",),
         )

@@ -62,11 +62,20 @@ _TOTAL_COLUMNS: Final = (
 )
 
 
-def headline(status: AgentStatus) -> list[Cell]:
-    """Who it is and how it is, the most important first."""
-    return [
+def headline(status: AgentStatus, *, is_old: bool = False) -> list[Cell]:
+    """Who it is and how it is, the most important first.
+
+    :param is_old: whether the agent has stopped answering. Nothing is said then of how it is or how long it
+        is up, for nobody knows.
+    """
+    who = [
         Cell(text=elide(printable(status.name), _NAME_WIDTH), style="bold"),
         Cell(text=status.role),
+    ]
+    if is_old:
+        return [*who, Cell(text="No answer", style=BAD)]
+    return [
+        *who,
         Cell(text="Ready", style=GOOD) if status.ready else Cell(text="Not ready", style=BAD),
         _generation(status.source),
         Cell(text=f"up {span(status.now - status.started_at)}"),

@@ -33,14 +33,14 @@ class StatusView:
     """A status as a Rich renderable.
 
     :param rates: bytes a second by name; None shows totals in their place.
-    :param alert: a line under the headline that must not be overlooked, "" if there is none.
+    :param silence: why the agent does not answer, so that the status is an old one; "" if it does.
     :param footer: lines for the end of the page.
     :param fills_screen: whether it takes exactly the height of the terminal; otherwise what it needs.
     """
 
     status: AgentStatus
     rates: Mapping[str, Rate] | None = None
-    alert: str = ""
+    silence: str = ""
     footer: tuple[str, ...] = ()
     fills_screen: bool = False
 
@@ -51,13 +51,13 @@ class StatusView:
         """
         sections = _sections(self.status, self.rates)
         if width is None:
-            return _plain_page(self.status, sections)
-        head = _head(self.status, self.alert, width, most=None)
+            return _plain_page(self.status, self.silence, sections)
+        head = _head(self.status, self.silence, width, most=None)
         if height is None:
             return _whole_page(head, sections, self.footer, width)
         tables = sum(map(table_height, sections))
         if len(head) + tables + len(self.footer) + _GAPS > height:
-            head = _head(self.status, self.alert, width, most=2)
+            head = _head(self.status, self.silence, width, most=2)
         return _fitted_page(head, sections, self.footer, width, height)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -77,10 +77,11 @@ def _sections(status: AgentStatus, rates: Mapping[str, Rate] | None) -> tuple[Se
     assert_never(status)
 
 
-def _plain_page(status: AgentStatus, sections: Sequence[Section]) -> list[Text]:
-    parts = [cell.text for cell in headline(status)]
+def _plain_page(status: AgentStatus, silence: str, sections: Sequence[Section]) -> list[Text]:
+    parts = [cell.text for cell in headline(status, is_old=bool(silence))]
     lines = [Text(", ".join((*parts, f"state file {printable(status.source.path)}")))]
-    lines += [Text(text) for text in (*_problems(status.source, most=None), *failures(status))]
+    texts = (*_silence(silence), *_problems(status.source, most=None), *failures(status))
+    lines += [Text(text) for text in texts]
     for section in sections:
         lines += [Text(), *plain_lines(section)]
     return lines
@@ -118,19 +119,22 @@ def _fitted_page(
     return [*page, *[Text()] * (height - len(page) - len(foot)), *foot]
 
 
-def _head(status: AgentStatus, alert: str, width: int, *, most: int | None) -> list[Text]:
-    alerts = [printable(alert)] if alert else []
-    texts = (*alerts, *_problems(status.source, most=_PROBLEMS_SHOWN), *failures(status))
+def _silence(silence: str) -> list[str]:
+    return [f"What is shown is old: {printable(silence)}"] if silence else []
+
+
+def _head(status: AgentStatus, silence: str, width: int, *, most: int | None) -> list[Text]:
+    texts = (*_silence(silence), *_problems(status.source, most=_PROBLEMS_SHOWN), *failures(status))
     return [
-        _header(status, width),
+        _header(status, width, is_old=bool(silence)),
         *(Text(line, style=BAD) for text in texts for line in wrap(text, width, most=most)),
     ]
 
 
-def _header(status: AgentStatus, width: int) -> Text:
+def _header(status: AgentStatus, width: int, *, is_old: bool) -> Text:
     """One line of as many parts as fit."""
     header = Text()
-    for cell in headline(status):
+    for cell in headline(status, is_old=is_old):
         gap = " · " if header else ""
         if cell_len(header.plain + gap + cell.text) > width and header:
             break

@@ -99,6 +99,7 @@ def test_a_watcher_sees_the_agent_go_and_come_back(tmp_path: Path) -> None:
             terminal.read_until("Client away")
             gateway.kill()
             gateway.wait()
+            terminal.read_until("No answer")
             terminal.read_until("What is shown is old: no agent runs")
             state.write_text(state.read_text().replace("gw1", "gw2"))
             with running("gateway", state):

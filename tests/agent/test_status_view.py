@@ -204,20 +204,31 @@ def test_what_is_wrong_is_told_in_full_where_there_is_room() -> None:
     assert " ".join(text.split()).count(message) == 1
 
 
-def test_an_alert_and_a_log_line_are_folded_where_there_is_room_and_cut_where_there_is_none() -> None:
-    alert, logged = "old " * 60 + "alert ends.", "logged " * 30 + "log ends."
+def test_a_silence_and_a_log_line_are_folded_where_there_is_room_and_cut_where_there_is_none() -> None:
+    silence, logged = "old " * 60 + "silence ends.", "logged " * 30 + "log ends."
 
     def drawn(height: int) -> str:
-        view = StatusView(status=statuses.client(), rates={}, alert=alert, footer=(logged, *FOOTER))
+        view = StatusView(status=statuses.client(), rates={}, silence=silence, footer=(logged, *FOOTER))
         lines = view.lines(width=80, height=height)
         assert len(lines) == height
         return "\n".join(line.plain for line in lines)
 
-    assert "alert ends." in drawn(24)
+    assert "silence ends." in drawn(24)
     assert "log ends." in drawn(24)
-    assert "alert ends." not in drawn(14)
+    assert "silence ends." not in drawn(14)
     assert "log ends." not in drawn(14)
     assert FOOTER[0] in drawn(14)
+
+
+@pytest.mark.parametrize("width", [None, 80])
+def test_of_an_agent_that_does_not_answer_nobody_says_that_it_is_ready_or_up(width: int | None) -> None:
+    view = StatusView(status=statuses.gateway(), silence="no agent runs at x: start it.")
+    head, reason = [line.plain for line in view.lines(width=width)][:2]
+
+    assert "No answer" in head
+    assert "Ready" not in head
+    assert " up " not in head
+    assert reason == "What is shown is old: no agent runs at x: start it."
 
 
 def test_at_most_three_problems_are_shown_and_a_command_for_the_others() -> None:
