@@ -52,6 +52,7 @@ from .stream_state import (
 from .window import ReceiveWindow, SendWindow
 
 _MAX_STREAM_ID: Final = 2**32 - 1
+_DATA: Final = int(FrameType.DATA)  # looking up a member of an enum costs more than comparing with it
 _GO_AWAY_CODES: Final = {int(code) for code in GoAwayCode}
 
 
@@ -337,7 +338,7 @@ class Mux:
             raise _broken(f"frame version {version}; this is no yamux peer")
         if flags & ~ALL_FLAGS:
             raise _broken(f"unknown flags {flags:#06x}")
-        if kind == FrameType.DATA:
+        if kind == _DATA:
             self._receive_data_header(flags, stream_id, length)
         elif kind == FrameType.WINDOW_UPDATE:
             self._receive_window_update(flags, stream_id, length)
@@ -351,16 +352,19 @@ class Mux:
             self._receive_go_away(length)
 
     def _receive_data_header(self, flags: int, stream_id: int, length: int) -> None:
-        stream = self._find(flags, stream_id)
+        stream = self.streams.get(stream_id)  # before anything else: nearly every frame is of this kind
+        if stream is None or flags & SYN:
+            stream = self._find(flags, stream_id)
         if stream is not None:
             if flags & ACK:
                 self._receive_ack(stream)
             elif not stream.may_receive and (length or flags & FIN):
                 self._imply_ack(stream)
-            if length and not stream.is_closed:
-                if not stream.may_receive:
+            if length:
+                if stream.may_receive:
+                    stream._receive_window.receive(length)
+                elif not stream.is_closed:  # by the sink, just now
                     stream._apply(StreamInput.RECV_DATA)  # not a row of the table: raises
-                stream._receive_window.receive(length)
         self._payload_stream = stream  # None: what crossed our reset on the wire is read and dropped
         self._payload_flags = flags
         self._payload_left = length
