@@ -28,7 +28,7 @@ from schemas.status import (
     TunnelStatus,
 )
 
-from .cells import amount, elide, elide_end, fold, printable, span
+from .cells import amount, counted, elide, elide_end, fold, printable, span
 from .rates import Rate
 from .sections import Entry, Section
 from .table import Cell, Column, Worth
@@ -74,10 +74,13 @@ def headline(status: AgentStatus, *, is_old: bool = False) -> list[Cell]:
     ]
     if is_old:
         return [*who, Cell(text="No answer", style=BAD)]
+    # What falls off a narrow screen is what is as it always is.
+    is_settled = status.source.generation == status.source.observed_generation
+    news = [*_tunnels_ready(status), _generation(status.source)]
     return [
         *who,
         Cell(text="Ready", style=GOOD) if status.ready else Cell(text="Not ready", style=BAD),
-        _generation(status.source),
+        *(news if is_settled else reversed(news)),
         Cell(text=f"up {span(status.now - status.started_at)}"),
         Cell(text=f"tidegate {printable(status.version)}"),
     ]
@@ -161,6 +164,16 @@ def services(status: ClientAgentStatus, rates: Rates) -> Section:
         empty="No services are declared.",
         has_messages=False,
     )
+
+
+def _tunnels_ready(status: AgentStatus) -> list[Cell]:
+    """How many tunnels are ready, unless all are: a gateway is ready without its clients."""
+    if not isinstance(status, GatewayStatus):
+        return []
+    ready = sum(1 for tunnel in status.tunnels if not _state(tunnel)[1])
+    if ready == len(status.tunnels):
+        return []
+    return [Cell(text=f"{ready} of {counted(len(status.tunnels), 'tunnel')} ready", style=SOON)]
 
 
 def _generation(source: SourceStatus) -> Cell:

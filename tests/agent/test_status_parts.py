@@ -136,3 +136,15 @@ def test_the_headline_begins_with_who_it_is_and_how_it_is() -> None:
         "up 5s",
         "tidegate 0.1.0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("troubled", "told"), [([], []), ([0], ["2 of 3 tunnels ready"]), ([0, 1, 2], ["0 of 3 tunnels ready"])]
+)
+def test_the_headline_counts_the_tunnels_that_are_ready_unless_all_are(
+    troubled: list[int], told: list[str]
+) -> None:
+    texts = [cell.text for cell in headline(statuses.many(3, troubled=troubled))]
+
+    assert texts[2] == "Ready"  # what the state declares is in force, whoever is connected
+    assert [text for text in texts if "tunnel" in text] == told
