@@ -68,7 +68,7 @@ def propose(state_path: Path, fragment: Path, caller: Caller, tunnels: Sequence[
     taken = {*_names_in(documents), *(tunnel.name for tunnel in so_far.kept)}
     signed = _signed(tunnels, caller, so_far.replaced)
     asked = keep_apart(signed, previous=so_far.replaced, taken=taken)
-    _check_rules(documents, so_far.kept, asked, fragment)
+    _check_rules(caller, documents, so_far.kept, asked, fragment)
     declared = (*so_far.kept, *asked)
     return Proposal(
         before=None if before is None else before.data,
@@ -189,17 +189,46 @@ def _names_in(documents: Iterable[Document]) -> Iterator[TunnelName]:
 
 
 def _check_rules(
-    documents: Sequence[Document], kept: Sequence[Tunnel], asked: Sequence[Tunnel], fragment: Path
+    caller: Caller,
+    documents: Sequence[Document],
+    kept: Sequence[Tunnel],
+    asked: Sequence[Tunnel],
+    fragment: Path,
 ) -> None:
     others = _Rendered(kept, name=str(fragment))
     ours = _Rendered(asked, name=BODY)
     try:
-        parse_gateway([*documents, others.document, ours.document])
+        state = parse_gateway([*documents, others.document, ours.document])
     except StateError as error:
         alone = _problems_of(documents)
         if alone:
             raise _conflict(_BROKEN_FILE, alone) from error
         raise _refusal(error.problems, others, ours) from error
+    if not caller.is_admin:
+        _check_ports(caller, state.tunnels, asked)
+
+
+def _check_ports(caller: Caller, tunnels: Sequence[Tunnel], asked: Sequence[Tunnel]) -> None:
+    """A client keeps off the ports of others: a hostname beside a raw tunnel would slow that down for all
+    its visitors, and one within another's glob would take visitors away from it."""
+    others = {
+        address: tunnel
+        for tunnel in tunnels
+        if tunnel.client != (caller.client,)
+        for address in tunnel.listen
+    }
+    problems = [
+        RequestProblem(
+            path=(index, "ListenPort"),
+            message=f"{address} is a port of {', '.join(others[address].client)}; choose another one",
+        )
+        for index, tunnel in enumerate(asked)
+        for address in tunnel.listen
+        if address in others
+    ]
+    if problems:
+        message = f"{caller.name} may declare tunnels only on ports of its own; ask an admin of the gateway"
+        raise ApiError(HTTPStatus.FORBIDDEN, message, problems)
 
 
 def _problems_of(documents: Sequence[Document]) -> Sequence[Problem]:

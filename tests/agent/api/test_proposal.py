@@ -112,6 +112,21 @@ def test_a_client_may_declare_only_for_itself_and_hears_of_every_entry(
     ]
 
 
+def test_a_client_keeps_off_the_ports_of_others_and_an_admin_need_not(
+    gateway: FakeGateway, admin: Caller, homelab: Caller, office: Caller
+) -> None:
+    """A hostname beside somebody's raw tunnel would make all its visitors wait to be peeked at."""
+    declare(gateway, homelab, entry("homelab", 25))
+    named = entry("office", 25, ListenHostnameGlob="mail.example.com")
+
+    status, problems = refused(gateway, office, named)
+
+    assert status == HTTPStatus.FORBIDDEN
+    assert len(problems) == 1
+    assert "is a port of homelab" in problems[0]
+    assert proposed(gateway, admin, entry("homelab", 25), named).is_change
+
+
 def test_a_clash_with_a_file_shows_both_places(gateway: FakeGateway, admin: Caller) -> None:
     status, problems = refused(
         gateway, admin, entry("homelab", 443, ListenHostnameGlob="blog.example.com"), entry("homelab", 25)
