@@ -55,6 +55,7 @@ class Gateway:
         self._path = state_path
         self._turn_log = TurnLog()
         self._changed = anyio.Event()
+        self._settings: GatewaySettings
         self._reconciler: Reconciler
         self._reporter: GatewayReporter
         self._sessions: Sessions
@@ -66,7 +67,7 @@ class Gateway:
         :raises StateError: if the state is not valid at the start.
         :raises TidegateError: if the admin socket cannot be opened.
         """
-        settings = (await self._first_state()).gateway
+        settings = self._settings = (await self._first_state()).gateway
         name = settings.name or socket.gethostname()
         with admin_socket(admin_socket_path(self._path, settings)) as listening:
             try:
@@ -168,7 +169,21 @@ class Gateway:
 
     def _report(self, turn: Turn) -> None:
         self._turn_log(turn)
+        if turn.fresh and isinstance(turn.state, GatewayState):
+            self._log_what_needs_a_restart(turn.state.gateway)
         self._note_change()
+
+    def _log_what_needs_a_restart(self, settings: GatewaySettings) -> None:
+        before = self._settings
+        changed = [
+            key for key in ("name", "socket", "data") if getattr(settings, key) != getattr(before, key)
+        ]
+        if changed:
+            _log.warning(
+                "restart_needed",
+                settings=changed,
+                reason="these are in force from the next start on; restart the gateway when it suits you",
+            )
 
     def _note_change(self) -> None:
         self._changed.set()

@@ -11,6 +11,8 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio
 
+from .descriptors import raise_descriptor_limit
+
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
@@ -21,5 +23,6 @@ def run(
     stock_loop: bool = False,
 ) -> T:
     """Run a function on a new event loop until it returns. uvloop is not made for Windows."""
+    raise_descriptor_limit()
     use_uvloop = not stock_loop and sys.platform != "win32"
     return anyio.run(function, *arguments, backend="asyncio", backend_options={"use_uvloop": use_uvloop})

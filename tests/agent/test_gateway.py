@@ -162,6 +162,17 @@ async def test_it_stops_while_visitors_are_at_every_stage(files: Files, journal:
                     tasks.cancel_scope.cancel()
 
 
+async def test_a_setting_that_needs_a_restart_says_so(files: Files, journal: Journal) -> None:
+    """What is decided once, at the start, is not silently called in force."""
+    listen = free_listen()
+    gateway = Gateway(files.gateway(listen))
+    async with running(gateway):
+        files.gateway(listen, more="  socket: other.sock\n")
+        gateway.reload()
+        line = await journal.wait_for("restart_needed")
+        assert line["settings"] == ["socket"]
+
+
 async def test_a_second_gateway_on_the_same_file_is_refused(files: Files) -> None:
     """The admin socket belongs to the one that runs."""
     from agent.api.admin_socket import AdminSocketError
