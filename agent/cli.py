@@ -119,7 +119,7 @@ def gateway(
     """Run the gateway: open the public ports that STATE declares, and keep to it as it changes.
 
     SIGTERM stops it with exit status 0, Ctrl-C with 130; a second one ends it at once. SIGHUP makes it read
-    STATE now, which it also does by itself.
+    STATE now, which it also does by itself; with the live table it stops it, since the terminal has gone.
 
     \b
     Example:
@@ -151,7 +151,7 @@ def client(
 ) -> None:
     """Run the client: keep a session to every gateway in STATE, and serve its visitors.
 
-    Signals are those of tidegate gateway.
+    Signals are those of tidegate gateway: SIGHUP makes it read STATE now, or stops it with the live table.
 
     \b
     Example:

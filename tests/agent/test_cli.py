@@ -68,6 +68,15 @@ def test_every_option_and_argument_is_explained(command: list[str]) -> None:
             assert any(part.strip() for part in explained), line
 
 
+@pytest.mark.parametrize("role", ["gateway", "client"])
+def test_the_help_of_an_agent_says_what_sighup_does_with_and_without_the_live_table(role: str) -> None:
+    result = CliRunner().invoke(app, [role, "--help"], prog_name="tidegate")
+    words = " ".join(result.stdout.split())
+
+    assert "SIGHUP makes it read STATE now" in words
+    assert "with the live table" in words
+
+
 def test_help_loads_nothing_that_it_does_not_need() -> None:
     program = f"import sys, agent.cli; print(*sorted({HEAVY!r} & set(sys.modules)))"
 
