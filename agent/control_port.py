@@ -121,7 +121,7 @@ class ControlPort:
         """
         try:
             link = await accept_link(connection, self._context, handshake_timeout=_HANDSHAKE_TIMEOUT)
-        except BaseException:
+        except Exception:  # when cancelled, the pump closes it: its loop may still be watching it
             connection.close()
             raise
         try:
