@@ -61,7 +61,8 @@ IMPURE_CALLS: Final = {
 # A source file that no test file is named after, and why that is right.
 TESTED_ELSEWHERE: Final[dict[str, str]] = {
     "agent/__main__.py": "calls main; every end-to-end test starts its agents with it",
-    "schemas/status.py": "models without behavior; tests/agent/test_status.py sees them filled in and served",
+    "agent/keeping.py": "how both roles begin and end: tests/agent/test_gateway.py and test_client.py run it",
+    "schemas/status.py": "models without behavior; tests/agent/test_gateway_status.py sees them filled in",
     "reconcile/actuator.py": "a Protocol; whatever implements it is tested under its own name",
 }
 
