@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from agent.bind import bind
 from reconcile.actuator import ActionError
 from reconcile.desired import key_of
 from reconcile.observed import Phase
-from tests.support.descriptors import break_listening, listening_inode, open_sockets
+from tests.support.descriptors import break_listening, listening_inode, no_descriptors_left, open_sockets
 from tests.support.gateway_parts import gateway_parts, hand_driven, listener, route
 from tests.support.journal import Journal
-from tests.support.peers import free_listen, until, visit
+from tests.support.peers import free_listen, unconnected, until, visit
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
@@ -112,6 +114,22 @@ async def test_a_port_whose_socket_dies_is_seen_to_have_failed_and_opened_anew()
 
         await parts.put(listener(address, route()))
         assert parts.actuator.observe()[key].phase is Phase.OPEN
+        async with visit(address):
+            await homelab.next_offer()
+
+
+# Python's own loop keeps the port, too, and says a thousand times that it has no descriptor.
+@pytest.mark.parametrize("anyio_backend", [pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")])
+async def test_a_machine_without_descriptors_keeps_its_public_ports() -> None:
+    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
+        address = await parts.listen(route())
+        with unconnected(address) as unlucky:
+            with no_descriptors_left():
+                await unlucky.connect(address)
+                for _ in range(10):  # the loop looks at its sockets
+                    await anyio.lowlevel.checkpoint()
+
+            assert parts.actuator.observe()[key_of(listener(address))].phase is Phase.OPEN
         async with visit(address):
             await homelab.next_offer()
 

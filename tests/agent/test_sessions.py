@@ -283,6 +283,19 @@ async def test_every_coming_and_going_is_a_change(journal: Journal) -> None:
         assert parts.changes == 2
 
 
+async def test_nothing_is_kept_of_a_session_that_has_ended(journal: Journal) -> None:
+    async with gateway_parts() as parts:
+        tasks = len(anyio.get_running_tasks())
+        for number in range(10):
+            async with hand_driven(parts.control):
+                pass
+            await journal.wait_for("client_disconnected", count=number + 1)
+
+        await until(lambda: len(anyio.get_running_tasks()) == tasks)
+        assert not parts.sessions.connected()
+        assert parts.sessions.known() == {"homelab"}
+
+
 # What a client may say of streams
 
 
