@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-import anyio
 import pytest
 
 from agent.client import Client
@@ -13,7 +12,7 @@ from agent.gateway import Gateway
 from schemas.errors import StateError
 from schemas.status import ConditionType, SessionStatus
 from tests.support.journal import Journal
-from tests.support.peers import free_listen, service, visit
+from tests.support.peers import free_listen, service, unconnected, until, visit
 from tests.support.roles import CLIENT, Files, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
@@ -146,20 +145,24 @@ async def test_it_stops_while_visitors_are_at_every_stage(files: Files, journal:
             f'  - {{name: named, listen: "{named}", hostname: a.test, client: {CLIENT}, service: web}}\n',
         )
     )
-    with service() as web:
-        async with running(Client(files.client(web.target))), running(Gateway(path)):
-            await journal.wait_for("client_connected", client=CLIENT)
-            async with visit(listen) as joined, visit(named) as peeked:
+    with service() as web, unconnected(listen) as joined, unconnected(named) as peeked:
+        async with running(Client(files.client(web.target))):
+            async with running(Gateway(path)):
+                await journal.wait_for("link_up")
+                await joined.connect(listen)
                 await joined.send(b"x")
                 answering = await web.accept()
                 await answering.receive_exactly(1)
+                await answering.send(b"y")
+                assert await joined.receive() == b"y"
+                await peeked.connect(named)
                 await peeked.send(b"GET / HTTP/1.1\r\n")
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(joined.receive_until_gone)
-                    tasks.start_soon(peeked.receive_until_gone)
-                    gateway_gone = journal.find("gateway_stopped")
-                    assert not gateway_gone
-                    tasks.cancel_scope.cancel()
+                await until(lambda: not peeked.unread)
+            for gone in (joined, peeked, answering):
+                await gone.receive_until_gone()
+    left = [line["tunnel"] for line in journal.find("visitor_left")]
+    assert sorted(left, key=str) == [None, "t0"]
+    assert journal.find("gateway_stopped")
 
 
 async def test_a_setting_that_needs_a_restart_says_so(files: Files, journal: Journal) -> None:
