@@ -45,6 +45,14 @@ class Journal:
             return found[count - 1]
         raise AssertionError(f"no {event} {fields} in the log:\n{self}")
 
+    async def wait_for_any(self, *events: str) -> dict[str, Any]:
+        """The first line with one of these events, once it is there."""
+        with anyio.move_on_after(PATIENCE):
+            while not (found := [line for event in events for line in self.find(event)]):
+                await self._grown.wait()
+            return found[0]
+        raise AssertionError(f"none of {events} in the log:\n{self}")
+
     def __str__(self) -> str:
         return "\n".join(str(line) for line in self.lines)
 
