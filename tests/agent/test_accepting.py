@@ -7,12 +7,11 @@ import socket
 import anyio
 import pytest
 
-from agent.accepting import accept, peer_name
+from agent.accepting import accept, peer_host, peer_name
 from agent.bind import bind
-from schemas.names import ListenAddress
 from tests.support.descriptors import no_descriptors_left
 from tests.support.journal import Journal
-from tests.support.peers import free_listen, unconnected, visit
+from tests.support.peers import free_listen, free_port_of, unconnected, visit
 
 pytestmark = pytest.mark.anyio
 
@@ -76,12 +75,11 @@ async def test_a_peer_has_its_address_for_a_name() -> None:
         async with visit(address) as visitor:
             with await accept(listening) as connection:
                 assert peer_name(connection) == visitor.address
+                assert peer_host(connection) == "127.0.0.1"
 
 
 async def test_a_peer_with_an_ipv6_address_is_written_in_brackets() -> None:
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.bind(("::1", 0))
-        address = ListenAddress("::1", probe.getsockname()[1])
+    address = free_port_of("::1")
 
     with bind(address) as listening:
         async with visit(address) as visitor:
@@ -96,7 +94,7 @@ async def test_a_peer_that_has_gone_again_has_no_name() -> None:
         async with visit(address) as visitor:
             visitor.reset()
         with await accept(listening) as connection:
-            assert peer_name(connection) == "?"
+            assert (peer_name(connection), peer_host(connection)) == ("?", "?")
 
 
 async def test_a_peer_on_a_unix_socket_is_called_that() -> None:

@@ -16,7 +16,7 @@ from schemas.names import ClientId, ProxyProtocol
 from tests.support.gateway_parts import gateway_parts, hand_driven, listener, route
 from tests.support.hellos import python_hello
 from tests.support.journal import Journal
-from tests.support.peers import Peer, until, visit
+from tests.support.peers import Peer, free_port_of, until, visit
 from transport.offer import Offer
 from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import Endpoint
@@ -435,6 +435,23 @@ async def test_the_line_about_a_visitor_has_all_its_numbers(journal: Journal) ->
         "bytes_in": len(GET),
         "bytes_out": 5,
     }
+
+
+async def test_a_visitor_with_an_ipv6_address_is_told_to_the_client_and_written_in_brackets(
+    journal: Journal,
+) -> None:
+    address = free_port_of("::1")
+    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
+        await parts.put(listener(address, MAIL))
+        async with visit(address) as visitor:
+            port = visitor.socket.getsockname()[1]
+            offer = await homelab.join(visitor)
+            assert offer.header is not None
+            assert offer.header.source == Endpoint("::1", port)
+            assert offer.header.destination == Endpoint("::1", address.port)
+            visitor.reset()
+        line = await left(journal)
+        assert (line["listen"], line["visitor"]) == (f"[::1]:{address.port}", f"[::1]:{port}")
 
 
 async def test_every_visitor_has_one_line_and_nothing_else_is_kept_of_it(journal: Journal) -> None:

@@ -23,7 +23,7 @@ from schemas.status import Traffic
 from tests.support.descriptors import open_sockets
 from tests.support.gateway_parts import GatewayParts, gateway_parts, hand_driven, route
 from tests.support.journal import Journal
-from tests.support.peers import blackhole, free_listen, service, unix_service, until, visit
+from tests.support.peers import blackhole, free_listen, free_port_of, service, unix_service, until, visit
 from transport.offer import Offer
 from transport.session import Session
 
@@ -135,7 +135,7 @@ async def test_a_service_on_a_unix_socket_is_reached(tmp_path: Path) -> None:
 
 
 async def test_a_service_is_reached_by_name(journal: Journal) -> None:
-    with service(ListenAddress("127.0.0.1", _port_of_loopback())) as web:
+    with service(free_port_of("127.0.0.1")) as web:
         named = web.target.replace("127.0.0.1", "localhost")
         async with place(web=named) as here, visit(here.address):
             await web.accept()
@@ -377,11 +377,3 @@ async def test_of_a_name_with_several_addresses_the_first_error_is_told() -> Non
     )
 
     assert _explain(tried).startswith("connection refused; start the service")
-
-
-def _port_of_loopback() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -39,6 +39,13 @@ def free_listen() -> ListenAddress:
     return ListenAddress(own_address(), next(_ports))
 
 
+def free_port_of(host: str) -> ListenAddress:
+    """A port of that address which was free a moment ago, for tests to which the address matters."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return ListenAddress(host, probe.getsockname()[1])
+
+
 def program_sockets() -> frozenset[tuple[int, int]]:
     """What the code under test holds: all but the peers' and those with which a loop wakes itself."""
     peers = {connection.fileno() for connection in _test_sockets}
