@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from reconcile.reading import StateText, UnreadableError, take_snapshot
+from reconcile.reading import StateText, UnreadableError, read_documents, take_snapshot
 from schemas.errors import Problem, StateError, TidegateError
 from schemas.parse import parse_state
 from schemas.roles import Role
 from schemas.state import ClientState, GatewayState, State
-from schemas.text import Document, Syntax, read_document, syntax_for
+from schemas.text import Document, Syntax, read_document
 
 from .paths import admin_socket_path, declared_path, default_socket_path
 
@@ -136,22 +136,7 @@ def _snapshot(path: Path, *, owned: Path | None) -> tuple[StateText, ...]:
 
 
 def _understand(texts: Iterable[StateText]) -> OfflineState:
-    documents: list[Document] = []
-    problems: list[Problem] = []
-    for text in texts:
-        try:
-            documents.append(
-                read_document(
-                    text.data,
-                    name=text.name,
-                    directory=text.directory,
-                    syntax=syntax_for(text.name),
-                    owned=text.owned,
-                )
-            )
-        except StateError as error:
-            problems.extend(error.problems)
-    return _parse(tuple(documents), tuple(problems))
+    return _parse(*read_documents(texts))
 
 
 def _parse(documents: tuple[Document, ...], problems: tuple[Problem, ...]) -> OfflineState:

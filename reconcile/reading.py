@@ -13,12 +13,13 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from schemas.errors import Place, Problem, StateError, TidegateError
-from schemas.text import MAX_BYTES, syntax_for
+from schemas.text import MAX_BYTES, Document, read_document, syntax_for
 
 FRAGMENT_LIMIT: Final = 1000
 """Files in a directory of fragments."""
@@ -228,3 +229,23 @@ def _kind(mode: int) -> str:
     if stat.S_ISSOCK(mode):
         return "a socket"
     return "a device"
+
+
+def read_documents(texts: Iterable[StateText]) -> tuple[tuple[Document, ...], tuple[Problem, ...]]:
+    """The texts that can be read as what their names say, and every problem of the others."""
+    documents: list[Document] = []
+    problems: list[Problem] = []
+    for text in texts:
+        try:
+            documents.append(
+                read_document(
+                    text.data,
+                    name=text.name,
+                    directory=text.directory,
+                    syntax=syntax_for(text.name),
+                    owned=text.owned,
+                )
+            )
+        except StateError as error:
+            problems.extend(error.problems)
+    return tuple(documents), tuple(problems)

@@ -22,12 +22,12 @@ from schemas.errors import Problem, StateError
 from schemas.parse import parse_client, parse_gateway
 from schemas.roles import Role
 from schemas.state import State
-from schemas.text import Document, read_document, syntax_for
+from schemas.text import Document
 
 from .guard import check_truncated, guard
 from .hops import directories_on_the_way
 from .leaving_out import leave_out
-from .reading import Snapshot, StateText, UnreadableError, fragments, take_snapshot
+from .reading import Snapshot, StateText, UnreadableError, fragments, read_documents, take_snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,23 +148,9 @@ def _parse(
     texts: Sequence[StateText], role: Role
 ) -> tuple[State | None, tuple[Problem, ...], tuple[Problem, ...]]:
     """The state if there is one, what was left out of it, and what is wrong if there is none."""
-    documents: list[Document] = []
-    problems: list[Problem] = []
-    for text in texts:
-        try:
-            documents.append(
-                read_document(
-                    text.data,
-                    name=text.name,
-                    directory=text.directory,
-                    syntax=syntax_for(text.name),
-                    owned=text.owned,
-                )
-            )
-        except StateError as error:
-            problems.extend(error.problems)
+    documents, problems = read_documents(texts)
     if problems:
-        return None, (), tuple(problems)
+        return None, (), problems
     parse = _parser(role)
     try:
         return parse(documents), (), ()

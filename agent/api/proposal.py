@@ -24,7 +24,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from reconcile.reading import Snapshot, StateText, UnreadableError, take_snapshot
+from reconcile.reading import Snapshot, StateText, UnreadableError, read_documents, take_snapshot
 from schemas.errors import Place, Problem, StateError
 from schemas.fields import Reading
 from schemas.fragment import render_fragment
@@ -32,7 +32,7 @@ from schemas.names import TunnelName
 from schemas.parse import parse_gateway
 from schemas.quoting import quote
 from schemas.state import Tunnel
-from schemas.text import Document, Syntax, read_document, syntax_for
+from schemas.text import Document, Syntax, read_document
 
 from .identity import Caller
 from .naming import identity, keep_apart
@@ -163,17 +163,8 @@ def _signed(tunnels: Iterable[Tunnel], caller: Caller, replaced: Iterable[Tunnel
         yield signed
 
 
-def _read_documents(files: Sequence[StateText]) -> list[Document]:
-    documents: list[Document] = []
-    problems: list[Problem] = []
-    for text in files:
-        try:
-            syntax = syntax_for(text.name)
-            documents.append(
-                read_document(text.data, name=text.name, directory=text.directory, syntax=syntax)
-            )
-        except StateError as error:
-            problems.extend(error.problems)
+def _read_documents(files: Sequence[StateText]) -> Sequence[Document]:
+    documents, problems = read_documents(files)
     if problems:
         raise _conflict(_BROKEN_FILE, problems)
     return documents

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from reconcile import reading
-from reconcile.reading import UnreadableError, fragments, read_regular, take_snapshot
+from reconcile.reading import (
+    StateText,
+    UnreadableError,
+    fragments,
+    read_documents,
+    read_regular,
+    take_snapshot,
+)
 
 
 def refusal(path: Path, *, owned: Path | None = None) -> str:
@@ -218,3 +225,14 @@ def test_a_directory_that_never_rests_is_a_problem_and_not_an_endless_loop(
     monkeypatch.setattr(reading, "read_regular", touch)
 
     assert "changes faster than it can be read" in refusal(file)
+
+
+def test_what_can_be_read_is_read_and_every_problem_of_the_rest_is_told() -> None:
+    good = StateText(name="a.yaml", directory=".", data=b"tidegate: 1\n", owned=True)
+    bad = StateText(name="b.yaml", directory=".", data=b"a: [\n")
+    unknown = StateText(name="c.txt", directory=".", data=b"")
+
+    documents, problems = read_documents([good, bad, unknown])
+
+    assert [(document.name, document.owned) for document in documents] == [("a.yaml", True)]
+    assert [str(problem).partition(":")[0] for problem in problems] == ["b.yaml", "c.txt"]
