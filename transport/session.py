@@ -221,7 +221,9 @@ class Session:
 
     def stream_offered(self, stream: MuxStream) -> StreamSink | None:
         if self._role is Role.CLIENT:
-            return Offer(stream, self._offer_ready) if self._state is _State.OPEN else None
+            if self._state is not _State.OPEN:
+                return None
+            return Offer(stream, self.link.held, self)
         if stream.id != CONTROL_STREAM or self._control is not None:
             return None
         stream.accept()
@@ -232,6 +234,8 @@ class Session:
         if self._keepalive is not None:
             self._keepalive.pong(value, time.monotonic())
             self.round_trip = self._keepalive.round_trip
+            if self.round_trip is not None:
+                self.link.mux.growth.round_trip_measured(self.round_trip)
 
     def going_away(self, code: GoAwayCode) -> None:
         if code is not GoAwayCode.NORMAL:
@@ -248,13 +252,15 @@ class Session:
                     return
         self._end(str(error) if error is not None and str(error) else "the peer closed the connection")
 
-    # Its own
+    # OfferOwner
 
-    def _offer_ready(self, offer: Offer) -> None:
-        if offer.error is not None:
-            self.fail_stream(offer.stream, FailureCode.MALFORMED, str(offer.error))
-        elif offer.header is not None:
-            self._handler.stream_offered(self, offer)
+    def offer_ready(self, offer: Offer) -> None:
+        self._handler.stream_offered(self, offer)
+
+    def offer_failed(self, offer: Offer, code: FailureCode, message: str) -> None:
+        self.fail_stream(offer.stream, code, message)
+
+    # Its own
 
     def _control_sink(self) -> StreamSink:
         return _ControlSink(self._control_received, self._control_ended)

@@ -1,7 +1,8 @@
 """When to ask the peer for a sign of life, and when to give up on it.
 
 Rule: arithmetic on times that are passed in, in seconds of any monotonic clock.
-A ping goes out every ``interval``. If nothing at all has arrived ``timeout``
+A ping goes out at once, which measures the path before anything is queued on it,
+and then every ``interval``. If nothing at all has arrived ``timeout``
 after a ping, the peer is dead. Any byte counts as a sign of life, not only the
 answer: on a slow link the answer can be queued behind megabytes of a download,
 and ending the session for that would cut the download off.
@@ -31,7 +32,7 @@ class Keepalive:
         self.round_trip: float | None = None  # of the last answered ping, in seconds
         self._interval = interval
         self._timeout = timeout
-        self._next_ping = now + interval
+        self._next_ping = now
         self._asked_at: float | None = None  # the first ping since the last sign of life, or None
         self._received_when_asked = 0
         self._value = 0

@@ -49,7 +49,7 @@ from .stream_state import (
     StreamInput,
     StreamState,
 )
-from .window import ReceiveWindow, SendWindow
+from .window import NO_GROWTH, ReceiveWindow, SendWindow, WindowGrowth
 
 _MAX_STREAM_ID: Final = 2**32 - 1
 _DATA: Final = int(FrameType.DATA)  # looking up a member of an enum costs more than comparing with it
@@ -163,8 +163,10 @@ class MuxStream:
 
     def take(self, size: int) -> None:
         """Say that the destination has taken that many of the bytes given to the sink."""
-        grant = self._receive_window.take(size)
+        window = self._receive_window
+        grant = window.take(size)
         if grant and self.may_receive:
+            grant += self._mux.growth.grow(window, grant)
             self._mux._send(encode_header(FrameType.WINDOW_UPDATE, 0, self.id, grant))
 
     def _apply(self, given: StreamInput) -> None:
@@ -187,6 +189,7 @@ class MuxStream:
             if before in UNACKNOWLEDGED:
                 self._mux._offered -= 1
             del self._mux.streams[self.id]
+            self._mux.growth.forget(self._receive_window)
 
 
 class Mux:
@@ -195,6 +198,7 @@ class Mux:
     :param role: which ids are ours.
     :param owner: told of what concerns the session.
     :param wake: called when output appears where there was none.
+    :param growth: how far windows may grow; without it they stay what they are.
     """
 
     def __init__(
@@ -204,7 +208,9 @@ class Mux:
         wake: Callable[[], None],
         *,
         limits: MuxLimits | None = None,
+        growth: WindowGrowth = NO_GROWTH,
     ) -> None:
+        self.growth = growth
         self.streams: dict[int, MuxStream] = {}
         self._role = role
         self._owner = owner

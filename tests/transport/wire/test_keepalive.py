@@ -10,12 +10,17 @@ from transport.wire.keepalive import Keepalive, Verdict
 
 
 def keepalive(interval: float = 15, timeout: float = 10) -> Keepalive:
-    return Keepalive(interval=interval, timeout=timeout, now=100.0)
+    """One that asks for the first time one interval after 100."""
+    return Keepalive(interval=interval, timeout=timeout, now=100.0 + interval)
 
 
-def test_nothing_is_asked_before_the_first_interval_is_over() -> None:
-    timetable = keepalive()
+def test_the_first_question_comes_at_once_and_the_next_after_an_interval() -> None:
+    """What measures the path has to be sent before a download is."""
+    timetable = Keepalive(interval=15, timeout=10, now=100.0)
 
+    assert timetable.next_deadline() == 100
+    assert timetable.handle_timeout(100, 0) is Verdict.PING
+    timetable.pong(timetable.value, 100.1)
     assert timetable.next_deadline() == 115
     assert timetable.handle_timeout(114.9, 0) is Verdict.WAIT
 

@@ -99,14 +99,14 @@ def test_an_end_is_an_empty_data_frame_and_a_reset_a_window_update(server: End) 
     ]
 
 
-def test_credit_comes_back_as_one_frame_for_half_a_window(pair: MuxPair) -> None:
+def test_credit_comes_back_as_one_frame_for_a_quarter_of_a_window(pair: MuxPair) -> None:
     stream, far = pair.open(pair.client)
     stream.send(bytes(INITIAL_WINDOW))
     pair.settle()
     for _ in range(INITIAL_WINDOW // 1024):
         far.take(1024)
 
-    assert pair.server.written() == [Frame(WINDOW, 0, 1, INITIAL_WINDOW // 2)] * 2
+    assert pair.server.written() == [Frame(WINDOW, 0, 1, INITIAL_WINDOW // 4)] * 4
 
 
 def test_no_credit_is_given_to_a_direction_that_has_ended(pair: MuxPair) -> None:
