@@ -78,7 +78,7 @@ class Services:
         target = self._targets.get(name)
         if target is None:
             message = f"the client offers no service {name!r}; add it under services in the client's file"
-            session.fail_stream(offer.stream, FailureCode.UNKNOWN_SERVICE, message)
+            offer.refuse(FailureCode.UNKNOWN_SERVICE, message)
             log.warning("stream_failed", reason=message)
             return
         connection = ServiceConnection(header, target, self.traffic, lingering)
@@ -88,13 +88,11 @@ class Services:
         except OSError as error:  # TimeoutError is one
             message = f"{target}: {_explain(error)}"
             self._last_error[name] = message
-            session.fail_stream(offer.stream, FailureCode.SERVICE_DOWN, f"service {name} does not answer")
+            offer.refuse(FailureCode.SERVICE_DOWN, f"service {name} does not answer")
             log.warning("stream_failed", reason=message)
             return
         except Exception:
-            session.fail_stream(
-                offer.stream, FailureCode.OTHER, "the client failed inside; look into its log"
-            )
+            offer.refuse(FailureCode.OTHER, "the client failed inside; look into its log")
             raise
         if relay is None:
             log.info("stream_abandoned", reason="the visitor left before the service answered")

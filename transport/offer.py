@@ -2,13 +2,18 @@
 
 Rule: this file collects what arrives on such a stream until its owner has a
 socket for it. What can arrive is bounded by the stream's initial window, since
-no credit is given back before the bytes have somewhere to go.
+no credit is given back before the bytes have somewhere to go, and what all of
+them hold by the limit on held bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
+from schemas.messages import FailureCode
+
+from .pump.held import Held
 from .pump.link import Link
 from .pump.relay import Relay
 from .wire.errors import RemoteProtocolError
@@ -16,41 +21,73 @@ from .wire.mux import MuxStream
 from .wire.open_header import OpenHeader, peek_open_header
 
 
-class Offer:
-    """The sink of an offered stream. ``ready`` is called once: with a header, or with an error."""
+class OfferOwner(Protocol):
+    """Who hears of an offer. Once of one of the two; of a failure also after it was ready."""
 
-    def __init__(self, stream: MuxStream, ready: Callable[[Offer], None]) -> None:
+    def offer_ready(self, offer: Offer) -> None:
+        """Its header is there."""
+
+    def offer_failed(self, offer: Offer, code: FailureCode, message: str) -> None:
+        """It cannot be accepted; the owner resets its stream."""
+
+
+class Offer:
+    """The sink of an offered stream.
+
+    :param held: where what waits in it is counted.
+    """
+
+    def __init__(self, stream: MuxStream, held: Held, owner: OfferOwner) -> None:
         self.stream = stream
         self.header: OpenHeader | None = None
-        self.error: RemoteProtocolError | None = None
         self.on_reset: Callable[[], None] | None = None
-        self._ready = ready
+        self._held = held
+        self._owner = owner
         self._early = bytearray()
         self._ended = False
+        self._failed = False
 
     def join(self, relay: Relay, link: Link, prologue: bytes) -> None:
         """Accept the stream and give it to a relay; ``prologue`` goes to the socket first."""
+        self._held.discard(self)
         if self.stream.is_closed:
             relay.abort()
             return
         relay.join(link, self.stream, prologue=prologue, early=self._early, ended=self._ended)
 
+    def refuse(self, code: FailureCode, message: str) -> None:
+        """Do not accept the stream, and say why."""
+        self._failed = True
+        self._held.discard(self)
+        self._owner.offer_failed(self, code, message)
+
+    # Holder
+
+    @property
+    def holding(self) -> int:
+        return len(self._early)
+
+    def give_up(self) -> None:
+        self.refuse(FailureCode.OTHER, "the client holds as much as it may for services that do not answer")
+        self.reset()
+
     # StreamSink
 
     def data(self, chunk: memoryview) -> None:
-        if self.error is not None:
+        if self._failed:
             return  # being reset
         self._early += chunk
+        self._held.add(self, len(chunk))
         if self.header is None:
             self._peek()
 
     def fin(self) -> None:
         self._ended = True
-        if self.header is None and self.error is None:
-            self.error = RemoteProtocolError("the stream ended within its open header")
-            self._ready(self)
+        if self.header is None and not self._failed:
+            self.refuse(FailureCode.MALFORMED, "the stream ended within its open header")
 
     def reset(self) -> None:
+        self._held.discard(self)
         if self.on_reset is not None:
             self.on_reset()
 
@@ -64,11 +101,10 @@ class Offer:
         try:
             found = peek_open_header(self._early)
         except RemoteProtocolError as error:
-            self.error = error
-        else:
-            if found is None:
-                return
+            self.refuse(FailureCode.MALFORMED, str(error))
+            return
+        if found is not None:
             self.header, size = found
             del self._early[:size]
             self.stream.take(size)
-        self._ready(self)
+            self._owner.offer_ready(self)

@@ -9,6 +9,7 @@ import pytest
 from schemas.messages import FailureCode, StreamFailed
 from tests.support.mux_pair import End, Frame, data_frame, window_frame
 from transport.offer import Offer
+from transport.pump.held import Held
 from transport.pump.relay import Relay
 from transport.pump.sockets import dial_tcp
 from transport.session import Session
@@ -27,10 +28,18 @@ class OfferingEnd(End):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.held = Held(10**9)
         self.ready: list[Offer] = []
+        self.failed: list[tuple[Offer, FailureCode, str]] = []
 
     def stream_offered(self, stream: MuxStream) -> StreamSink | None:
-        return Offer(stream, self.ready.append)
+        return Offer(stream, self.held, self)
+
+    def offer_ready(self, offer: Offer) -> None:
+        self.ready.append(offer)
+
+    def offer_failed(self, offer: Offer, code: FailureCode, message: str) -> None:
+        self.failed.append((offer, code, message))
 
 
 @pytest.fixture
@@ -48,7 +57,7 @@ def test_an_offer_is_told_of_once_its_header_is_whole(end: OfferingEnd, pieces: 
 
     assert offer.header is not None
     assert (offer.header.tunnel, offer.header.source.host) == ("t", "192.0.2.1")
-    assert offer.error is None
+    assert end.failed == []
     assert bytes(offer._early) == b"hello there"
 
 
@@ -70,18 +79,46 @@ def test_a_header_that_makes_no_sense_is_told_once_and_what_follows_is_dropped(
     end.receive(data_frame(2, b"and more"))
     end.receive(data_frame(2, b"", FIN))
     end.receive(window_frame(2, 0, RST))
-    (offer,) = end.ready
+    ((offer, code, message),) = end.failed
 
-    assert offer.header is None
-    assert "open header" in str(offer.error)
-    assert len(offer._early) == len(first)
+    assert end.ready == []
+    assert code is FailureCode.MALFORMED
+    assert "open header" in message
+    assert (offer.holding, end.held.size) == (len(first), 0)
 
 
 def test_a_stream_that_ends_within_its_header_is_an_error(end: OfferingEnd) -> None:
     end.receive(data_frame(2, HEADER[:-1], SYN | FIN))
-    (offer,) = end.ready
+    ((_, code, message),) = end.failed
 
-    assert str(offer.error) == "the stream ended within its open header"
+    assert (code, message) == (FailureCode.MALFORMED, "the stream ended within its open header")
+
+
+@pytest.mark.parametrize("ending", ["reset", "refuse"])
+def test_what_waits_is_counted_until_the_offer_ends(end: OfferingEnd, ending: str) -> None:
+    end.receive(data_frame(2, HEADER + b"hello", SYN))
+    assert end.held.size == len(HEADER) + 5
+    if ending == "reset":
+        end.receive(window_frame(2, 0, RST))
+    else:
+        end.ready[0].refuse(FailureCode.SERVICE_DOWN, "it does not answer")
+
+    assert end.held.size == 0
+
+
+def test_an_offer_that_has_to_make_room_is_refused_and_its_dial_given_up(end: OfferingEnd) -> None:
+    """A hostile gateway could otherwise make a client hold a window for each of thousands of dials."""
+    end.held = Held(1_000)
+    told: list[str] = []
+    end.receive(data_frame(2, HEADER, SYN))
+    end.ready[0].on_reset = lambda: told.append("given up")
+    end.receive(data_frame(2, bytes(1_001)))
+    ((offer, code, message),) = end.failed
+
+    assert told == ["given up"]
+    assert (offer, code) == (end.ready[0], FailureCode.OTHER)
+    assert message == "the client holds as much as it may for services that do not answer"
+    assert end.held.size == 0
 
 
 def test_a_reset_is_passed_on_to_who_works_on_the_offer(end: OfferingEnd) -> None:

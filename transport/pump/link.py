@@ -8,12 +8,17 @@ never leave half a frame on the wire.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
+from transport.wire.budget import Budget
 from transport.wire.errors import RemoteProtocolError
 from transport.wire.frames import GoAwayCode
 from transport.wire.mux import Mux, MuxOwner, MuxStream, Role, StreamSink
+from transport.wire.window import WindowGrowth
+
+from .held import PROCESS_LIMIT, SESSION_LIMIT, Held
 
 # Shared by all links of the process: the loop reads into it and the mux is done with it in one
 # callback. So a process runs one loop.
@@ -22,6 +27,11 @@ _READ: Final = memoryview(bytearray(256 * 1024))
 _FLUSH_AT: Final = 256 * 1024
 _HIGH_WATER: Final = 256 * 1024
 _GOODBYE: Final = 5.0  # seconds that a peer has to take what was still to be said
+# What the windows of one session, and of all, may have beyond those they begin with, in bytes.
+SESSION_GROWTH: Final = 64 * 1024 * 1024
+PROCESS_GROWTH: Final = 128 * 1024 * 1024
+_GROWTH: Final = Budget(PROCESS_GROWTH)
+_HELD: Final = Held(PROCESS_LIMIT)
 
 
 class LinkOwner(MuxOwner, Protocol):
@@ -35,7 +45,9 @@ class Link(asyncio.BufferedProtocol):
     """One TLS connection and the mux on it. Nothing reaches the mux before :meth:`start`."""
 
     def __init__(self, role: Role) -> None:
-        self.mux = Mux(role, self, self._wake)
+        growth = WindowGrowth(Budget(SESSION_GROWTH, above=_GROWTH), time.monotonic)
+        self.mux = Mux(role, self, self._wake, growth=growth)
+        self.held = Held(SESSION_LIMIT, above=_HELD)
         self.bytes_received = 0
         self.is_paused = False
         self.is_lost = False

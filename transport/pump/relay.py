@@ -38,6 +38,7 @@ class RelayEnd(Enum):
     SOCKET_LOST = "socket_lost"  # the socket was reset or broke
     STREAM_RESET = "stream_reset"  # the far side gave up, or the link is gone
     ABORTED = "aborted"  # we gave up: refused, or no progress
+    NOT_TAKEN = "not_taken"  # so much waited for sockets that take nothing that we gave this one up
 
 
 class RelayOwner(Protocol):
@@ -148,7 +149,12 @@ class Relay(asyncio.BufferedProtocol):
     @property
     def progress(self) -> int:
         """A number that changes whenever a byte moves."""
-        return self.bytes_read + self.bytes_written - self._transport.get_write_buffer_size()
+        return self.bytes_read + self.bytes_written - self.holding
+
+    @property
+    def holding(self) -> int:
+        """How many bytes wait for the socket to take them."""
+        return self._transport.get_write_buffer_size()
 
     # What the owner may do
 
@@ -238,11 +244,11 @@ class Relay(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Give up at once: reset the socket, and the stream if there is one."""
-        if self._phase is _Phase.CLOSED:
-            return  # and its file descriptor may be another's by now
-        self._end = RelayEnd.ABORTED
-        self._drop_stream()
-        self._reset_socket()
+        self._abort(RelayEnd.ABORTED)
+
+    def give_up(self) -> None:
+        """Make room: too much waits for sockets that take nothing, and this one's has waited longest."""
+        self._abort(RelayEnd.NOT_TAKEN)
 
     def forget(self) -> None:
         """Say that the socket is closed, in place of a loop that closed it without a word."""
@@ -259,6 +265,7 @@ class Relay(asyncio.BufferedProtocol):
         self._transport.write(bytes(chunk))
         if self._writing_paused:
             self._owed += size
+            self._link.held.add(self, size)
         elif self.stream is not None:
             self.stream.take(size)
 
@@ -341,8 +348,10 @@ class Relay(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._writing_paused = False
         owed, self._owed = self._owed, 0
-        if owed and self.stream is not None:
-            self.stream.take(owed)
+        if owed:
+            self._link.held.discard(self)
+            if self.stream is not None:
+                self.stream.take(owed)
         if self._eof_waiting:
             # Not now: the standard loop calls this before its own bookkeeping is done.
             asyncio.get_running_loop().call_soon(self._end_writing)
@@ -353,6 +362,8 @@ class Relay(asyncio.BufferedProtocol):
         if self._end is RelayEnd.DONE and (self._phase is not _Phase.CLOSING or exc is not None):
             self._end = RelayEnd.SOCKET_LOST
         self._phase = _Phase.CLOSED
+        if self._owed:
+            self._link.held.discard(self)
         self._drop_stream()
         self.clear_deadline()
         self._owner.ended(self, self._end)
@@ -424,6 +435,13 @@ class Relay(asyncio.BufferedProtocol):
         self._pause_reading()
         self._phase = _Phase.CLOSING
         self._transport.close()
+
+    def _abort(self, end: RelayEnd) -> None:
+        if self._phase is _Phase.CLOSED:
+            return  # and its file descriptor may be another's by now
+        self._end = end
+        self._drop_stream()
+        self._reset_socket()
 
     def _drop_stream(self) -> None:
         if self.stream is not None:

@@ -17,6 +17,7 @@ from tests.support.mux_pair import End, Frame, frames_in, window_frame
 from tests.transport.world import PATIENCE, Plain, RecordingOwner, World, both, loop_turns, turn_until, world
 from transport.offer import Offer
 from transport.pump import relay as relay_module
+from transport.pump.held import Held
 from transport.pump.link import Link
 from transport.pump.relay import Relay, RelayEnd
 from transport.pump.sockets import dial_tcp
@@ -827,6 +828,7 @@ class FakeLink:
     def __init__(self) -> None:
         self.end = End(Role.SERVER)
         self.mux = self.end.mux
+        self.held = Held(10**9)
         self.is_paused = False
         self.waiting: list[Callable[[], None]] = []
 

@@ -9,15 +9,25 @@ from typing import Final, get_args
 import pytest
 
 import transport.wire.mux
-from schemas.messages import MAX_SERVICES, MAX_TEXT, PROTOCOL, ControlMessage, FailureCode, RefusalCode
+from schemas.messages import (
+    MAX_SERVICES,
+    MAX_SESSIONS,
+    MAX_TEXT,
+    PROTOCOL,
+    ControlMessage,
+    FailureCode,
+    RefusalCode,
+)
 from schemas.names import ProxyProtocol
 from transport import session
+from transport.pump.held import PROCESS_LIMIT, SESSION_LIMIT
+from transport.pump.link import PROCESS_GROWTH, SESSION_GROWTH
 from transport.tls import ALPN
 from transport.wire.control import MAX_LINE
 from transport.wire.frames import ACK, FIN, RST, SYN, VERSION, FrameType, GoAwayCode
 from transport.wire.mux import MuxLimits
 from transport.wire.open_header import MAX_HEADER, OpenHeader
-from transport.wire.window import INITIAL_WINDOW
+from transport.wire.window import INITIAL_WINDOW, MAX_WINDOW
 
 SPEC: Final = Path(transport.wire.mux.__file__).with_name("SPEC.md").read_text(encoding="utf-8")
 MESSAGES: Final = get_args(get_args(ControlMessage)[0])
@@ -78,6 +88,7 @@ def test_types_and_flags_have_their_numbers() -> None:
         f"at most {MAX_HEADER:,}",
         f"an array of up to {MAX_SERVICES:,} of them",
         f"cuts it at {MAX_TEXT:,} characters",
+        f"this implementation takes 1 to {MAX_SESSIONS}",
         f"now {PROTOCOL},",
         f"for {session.GREETING_TIMEOUT:g} seconds during the greeting",
         f"| the greeting | {session.GREETING_TIMEOUT:g} s |",
@@ -87,6 +98,9 @@ def test_types_and_flags_have_their_numbers() -> None:
         f"| streams of a session | {MuxLimits().max_streams:,} |",
         f"queued since the last write | {MuxLimits().max_answers:,} |",
         f"does not read | {MuxLimits().max_unsent // 1024**2} MiB |",
+        f"up to {MAX_WINDOW // 1024**2} MiB",
+        f"they begin with | {SESSION_GROWTH // 1024**2} MiB a session, {PROCESS_GROWTH // 1024**2} MiB a process |",
+        f"for a dial | {SESSION_LIMIT // 1024**2} MiB a session, {PROCESS_LIMIT // 1024**2} MiB a process |",
     ],
 )
 def test_each_number_is_the_one_in_the_code(said: str) -> None:
