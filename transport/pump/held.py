@@ -41,8 +41,7 @@ class Held:
 
     def add(self, holder: Holder, size: int) -> None:
         """Hold more. Gives up as many holders as are too many, perhaps this one."""
-        self._holders[holder] = self._holders.get(holder, 0) + size
-        self.size += size
+        self._note(holder, self._holders.get(holder, 0) + size)
         while self.size > self._limit:
             self._give_up_one()
         if self._above is not None and holder in self._holders:
@@ -54,14 +53,19 @@ class Held:
         if self._above is not None:
             self._above.discard(holder)
 
+    def _note(self, holder: Holder, expected: int) -> bool:
+        """Write down what it holds; whether it has taken something, and so goes behind all others."""
+        now = holder.holding
+        self.size += now - self._holders.get(holder, 0)
+        moved = now < expected
+        if moved:
+            self._holders.pop(holder, None)
+        if now:
+            self._holders[holder] = now
+        return moved
+
     def _give_up_one(self) -> None:
         holder, before = next(iter(self._holders.items()))
-        now = holder.holding
-        if now < before:  # it moves, if slowly: others stand still
-            del self._holders[holder]
-            self.size -= before - now
-            if now:
-                self._holders[holder] = now
-        else:
+        if not self._note(holder, before):
             self.discard(holder)
             holder.give_up()

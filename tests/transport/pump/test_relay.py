@@ -647,6 +647,27 @@ async def test_a_visitor_that_never_reads_holds_up_nobody_else(site: World) -> N
     assert heard == said
 
 
+async def test_who_never_reads_gives_way_where_too_much_is_held_and_who_reads_does_not(site: World) -> None:
+    """Both sides of the one that gives way see a reset, never an end."""
+    site.gateway.link.held = held = Held(24 * MIB)
+    lazy, lazy_service = await site.meet(receive_buffer=4096)
+    (near,), (far,) = site.back.relays(), site.door.relays()
+    await lazy_service.send_until(lambda: is_stuck(near, far), bytes(24 * MIB))
+    held._limit = held.size + 10_000
+    other, other_service = await site.meet(receive_buffer=4096)
+    (_, near), (_, far) = site.back.relays(), site.door.relays()
+    said = noise(24 * MIB)
+    sent = await other_service.send_until(lambda: is_stuck(near, far), said)
+    await site.door.until("ended")
+    assert list(site.door.ends.values()) == [RelayEnd.NOT_TAKEN]
+    assert await lazy.is_reset()
+    assert await lazy_service.is_reset()
+    _, heard = await both(lambda: other_service.send(said[sent:]), lambda: other.receive_exactly(len(said)))
+
+    assert heard == said
+    assert held.size == 0
+
+
 async def test_an_end_behind_a_full_window_arrives_once_there_is_room(site: World) -> None:
     """Reading is paused when the end comes, and the loop has to keep it."""
     visitor, service = await site.meet()

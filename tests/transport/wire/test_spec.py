@@ -99,8 +99,8 @@ def test_types_and_flags_have_their_numbers() -> None:
         f"queued since the last write | {MuxLimits().max_answers:,} |",
         f"does not read | {MuxLimits().max_unsent // 1024**2} MiB |",
         f"up to {MAX_WINDOW // 1024**2} MiB",
-        f"they begin with | {SESSION_GROWTH // 1024**2} MiB a session, {PROCESS_GROWTH // 1024**2} MiB a process |",
-        f"for a dial | {SESSION_LIMIT // 1024**2} MiB a session, {PROCESS_LIMIT // 1024**2} MiB a process |",
+        f"they begin with | {SESSION_GROWTH >> 20} MiB a session, {PROCESS_GROWTH >> 20} MiB a process |",
+        f"for a dial | {SESSION_LIMIT >> 20} MiB a session, {PROCESS_LIMIT >> 20} MiB a process |",
     ],
 )
 def test_each_number_is_the_one_in_the_code(said: str) -> None:
