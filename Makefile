@@ -5,15 +5,17 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed-from-pyproject
+BENCH_STAMP := $(VENV)/.installed-for-bench
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check clean
+.PHONY: help demo test check bench clean
 
 help:
 	@echo 'make demo    a whole gateway, client and service on this machine, with made-up keys'
 	@echo 'make test    everything that must hold: ruff, mypy, and every test (ARGS="-k name" picks some)'
 	@echo 'make check   the same without the tests that drive nginx, curl and other real programs'
+	@echo 'make bench   figures beside HAProxy and others on this machine (ARGS="--help" says what can be asked)'
 	@echo 'make clean   remove .venv and what the tools left behind'
 
 demo: $(STAMP)
@@ -27,6 +29,9 @@ test: $(STAMP)
 
 check: override ARGS += -m 'not real_software'
 check: test
+
+bench: $(BENCH_STAMP)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -46,4 +51,10 @@ $(STAMP): pyproject.toml
 	else echo 'making $(VENV)'; $(PYTHON) -m venv --clear $(VENV); fi
 	@echo 'installing Tidegate and its tools into $(VENV)'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# What draws the benchmark's chart, and nothing that the tests need.
+$(BENCH_STAMP): $(STAMP)
+	@echo 'installing what the benchmark needs into $(VENV)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@

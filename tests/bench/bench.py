@@ -1,0 +1,109 @@
+"""One run of the benchmark, from what is installed to what was found.
+
+Rule: a system that does not start, or fails under a load, costs its own figures and nobody else's, and is
+told of. Whatever was started is stopped, also when the run is interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from . import long_path, memory
+from .figures import DIRECT, Quantity, Sample
+from .loads import LOADS, Load
+from .options import Options
+from .report import Report, number
+from .rounds import FAILURES, one_round, rotated
+from .services import services
+from .systems import Running, Services, System, started
+
+FAMILIES = tuple(dict.fromkeys([*(load.family for load in LOADS), memory.FAMILY, long_path.FAMILY]))
+
+Say = Callable[[str], None]
+
+
+class Bench:
+    """:param say: takes lines about the progress."""
+
+    def __init__(self, options: Options, systems: Sequence[System], directory: Path, say: Say) -> None:
+        self._options = options
+        self._systems = systems
+        self._directory = directory
+        self._say = say
+        self._samples: list[Sample] = []
+        self._notes: list[str] = []
+
+    def run(self) -> Report:
+        options = self._options
+        visitors = memory.possible_visitors(options.visitors)
+        if visitors < options.visitors:
+            self._note(f"{visitors:,} idle visitors and not {options.visitors:,}: see ulimit -Hn")
+        loads = [load for load in LOADS if load.family in options.families]
+        long = long_path.LOADS if long_path.FAMILY in options.families else ()
+        idle = memory.quantities(visitors) if memory.FAMILY in options.families else ()
+        with services(self._directory) as behind:
+            if loads:
+                self._measure(loads, self._systems, "short", behind)
+            if idle:
+                self._remember(idle, visitors, behind)
+            if long:
+                self._measure(long, long_path.SYSTEMS, "long", behind)
+        return Report(
+            quantities=[*(load.quantity for load in loads), *idle, *(load.quantity for load in long)],
+            samples=self._samples,
+            secured={system.name: system.secured for system in self._systems},
+            notes=self._notes,
+        )
+
+    def _measure(self, loads: Sequence[Load], systems: Sequence[System], name: str, behind: Services) -> None:
+        with self._all(systems, self._directory / name, behind) as now:
+            for turn in range(self._options.rounds):
+                samples = one_round(
+                    loads, now, number=turn, seconds=self._options.seconds, failed=self._failed
+                )
+                by_key = {load.quantity.key: load.quantity for load in loads}
+                for sample in samples:
+                    self._took(sample, by_key[sample.quantity])
+
+    def _remember(self, quantities: Sequence[Quantity], visitors: int, behind: Services) -> None:
+        by_key = {quantity.key: quantity for quantity in quantities}
+        systems = [system for system in self._systems if system.name != DIRECT]
+        for turn in range(self._options.rounds):
+            for system in rotated(systems, turn):
+                place = self._directory / f"memory{turn}" / system.name
+                try:
+                    for sample in memory.measure(system, place, behind, visitors=visitors, number=turn):
+                        self._took(sample, by_key[sample.quantity])
+                except FAILURES as error:
+                    self._failed(memory.FAMILY, system.name, error)
+
+    @contextmanager
+    def _all(
+        self, systems: Sequence[System], directory: Path, behind: Services
+    ) -> Iterator[Mapping[str, Running]]:
+        """Those of the systems that start, all at once: one that is idle takes no time from the others."""
+        with ExitStack() as stack:
+            now = {}
+            for system in systems:
+                try:
+                    now[system.name] = stack.enter_context(started(system, directory / system.name, behind))
+                except FAILURES as error:
+                    self._note(f"{system.name} is left out, it did not start: {error}")
+            yield now
+
+    def _took(self, sample: Sample, quantity: Quantity) -> None:
+        self._samples.append(sample)
+        said = number(sample.value, quantity.unit)
+        self._say(
+            f"round {sample.number + 1}/{self._options.rounds}  {sample.quantity:<18}"
+            f"{sample.system:<10}{said:>10} {quantity.unit.value}"
+        )
+
+    def _failed(self, quantity: str, system: str, error: Exception) -> None:
+        self._note(f"{quantity}, {system}: {error}")
+
+    def _note(self, text: str) -> None:
+        self._notes.append(text)
+        self._say(text)
