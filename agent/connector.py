@@ -1,4 +1,4 @@
-"""The client's links: a session to each gateway, for ever.
+"""The client's links: its sessions to each gateway, for ever.
 
 Rule: a link that is declared is kept. Whatever ends a session, the next attempt
 follows after a delay that doubles up to half a minute and is jittered over its
@@ -8,6 +8,7 @@ whole length, so that a gateway that comes back is not met by all its clients at
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,7 +18,7 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from reconcile.desired import LinkSpec
+from reconcile.desired import Key, LinkSpec, key_of
 from reconcile.retry import backoff
 from schemas.errors import TidegateError
 from schemas.messages import PROTOCOL, Hello, Replaced
@@ -49,7 +50,10 @@ _log: Any = structlog.get_logger("links")
 
 
 class GatewayLink:
-    """A session to one gateway, kept until closed."""
+    """A session to one gateway, kept until closed.
+
+    :param instance: tells the gateway which sessions are of this process.
+    """
 
     is_alive = True  # a death is told
 
@@ -57,20 +61,24 @@ class GatewayLink:
         self,
         spec: LinkSpec,
         services: Services,
+        instance: str,
         spawn: Spawn,
         clock: Callable[[], datetime],
         failed: Failed,
     ) -> None:
         self._spec = spec
         self._services = services
+        self._instance = instance
         self._spawn = spawn
         self._clock = clock
         self._keeping = Running(failed)
         self._news = anyio.Event()  # set when waiting any longer would be wrong
         self._session: Session | None = None
         self._lingering = Lingering(spec.timing.half_close_timeout)
-        self._log = _log.bind(gateway=str(spec.gateway))
-        self._attempts = 0
+        self._log = _log.bind(gateway=str(spec.gateway), session=spec.session)
+        self._attempts = 0  # since it was last connected
+        self._setbacks = 0  # attempts and short sessions in a row: what the delay grows with
+        self._was_replaced = False
         self._set(LinkPhase.CONNECTING, "")
 
     @property
@@ -84,7 +92,7 @@ class GatewayLink:
     async def update(self, spec: LinkSpec) -> None:
         """Use the new settings from the next session on, which is now if there is none or the id changed."""
         old, self._spec = self._spec, spec
-        self._attempts = 0
+        self._setbacks = 0
         if self._session is None:
             self._news.set()
         elif old.client_id != spec.client_id:
@@ -93,12 +101,13 @@ class GatewayLink:
 
     async def close(self) -> None:
         if self._session is not None:
-            self._session.close("the client no longer uses this gateway")
+            self._session.close("the client no longer keeps this session")
         await self._keeping.stop()
 
     def status(self) -> LinkStatus:
         return LinkStatus(
             gateway=str(self._spec.gateway),
+            session=self._spec.session,
             phase=self._phase,
             message=self._message,
             since=self._since,
@@ -117,8 +126,7 @@ class GatewayLink:
                 self._news = anyio.Event()
                 self._set(LinkPhase.CONNECTING, "")
                 phase, reason = await self._attempt()
-                delay = backoff(self._attempts, random.random())  # noqa: S311 - jitter is no secret
-                self._attempts += 1
+                delay = self._next_delay()
                 self._log.warning("link_down", reason=reason, retry_in=round(delay, 1))
                 self._set(phase, reason, self._clock() + timedelta(seconds=delay))
                 with anyio.move_on_after(delay):
@@ -126,9 +134,21 @@ class GatewayLink:
         finally:
             ended()
 
+    def _next_delay(self) -> float:
+        unit = random.random()  # noqa: S311 - jitter is no secret
+        if self._was_replaced:
+            # The other process loses all its sessions to the first of ours. The shortest of many delays would
+            # be next to none, so each is half of its length at least.
+            unit = (1 + unit) / 2
+        delay = backoff(self._setbacks, unit)
+        self._setbacks += 1
+        return delay
+
     async def _attempt(self) -> tuple[LinkPhase, str]:
         """Connect, and stay as long as it lasts; what to show until the next attempt, and why."""
         started = anyio.current_time()
+        self._attempts += 1
+        self._was_replaced = False
         try:
             reason = await self._one_session()
         except SessionRefusedError as error:
@@ -139,7 +159,7 @@ class GatewayLink:
             self._log.error("link_failed", exc_info=error)
             return LinkPhase.WAITING, f"a defect in Tidegate: {type(error).__name__}; please report it"
         if anyio.current_time() - started >= _GOOD_SESSION:
-            self._attempts = 0
+            self._setbacks = 0
         return LinkPhase.WAITING, reason
 
     async def _one_session(self) -> str:
@@ -150,7 +170,14 @@ class GatewayLink:
         spec = self._spec
         link = await _dial(spec)
         self._lingering = Lingering(spec.timing.half_close_timeout)
-        hello = Hello(protocol=PROTOCOL, id=spec.client_id, software=SOFTWARE, services=self._services.names)
+        hello = Hello(
+            protocol=PROTOCOL,
+            id=spec.client_id,
+            software=SOFTWARE,
+            services=self._services.names,
+            instance=self._instance,
+            session=spec.session,
+        )
         session, welcome = await Session.greet(link, hello, self)
         self._session = session
         if self._spec.client_id == spec.client_id:
@@ -159,6 +186,7 @@ class GatewayLink:
             session.close("the client's id changed")
         if self._services.names != hello.services:
             self.services_changed()
+        self._attempts = 0
         self._set(LinkPhase.CONNECTED, "")
         self._log.info("link_up", name=welcome.gateway, software=welcome.software)
         try:
@@ -183,6 +211,7 @@ class GatewayLink:
 
     def message_received(self, message: LaterMessage) -> None:
         if isinstance(message, Replaced):
+            self._was_replaced = True
             self._log.warning("session_replaced", reason=_REPLACED)
             if self._session is not None:
                 self._session.close(_REPLACED)  # so that the status, too, says why
@@ -201,12 +230,15 @@ class GatewayLinks:
         self._services = services
         self._spawn = spawn
         self._clock = clock
-        self._links: dict[str, GatewayLink] = {}
+        self._instance = secrets.token_hex(8)
+        self._links: dict[Key, GatewayLink] = {}
 
     async def __call__(self, spec: LinkSpec, failed: Failed) -> GatewayLink:
-        name = str(spec.gateway)
-        link = self._links[name] = GatewayLink(spec, self._services, self._spawn, self._clock, failed)
-        link.start(ended=partial(self._forget, name, link))
+        key = key_of(spec)
+        link = self._links[key] = GatewayLink(
+            spec, self._services, self._instance, self._spawn, self._clock, failed
+        )
+        link.start(ended=partial(self._forget, key, link))
         return link
 
     def services_changed(self) -> None:
@@ -214,16 +246,17 @@ class GatewayLinks:
             link.services_changed()
 
     def status(self) -> tuple[LinkStatus, ...]:
-        return tuple(link.status() for _, link in sorted(self._links.items()))
+        statuses = [link.status() for link in self._links.values()]
+        return tuple(sorted(statuses, key=lambda status: (status.gateway, status.session)))
 
     @property
     def is_connected(self) -> bool:
         """Whether every link has a session."""
         return all(link.is_connected for link in self._links.values())
 
-    def _forget(self, name: str, link: GatewayLink) -> None:
-        if self._links.get(name) is link:
-            del self._links[name]
+    def _forget(self, key: Key, link: GatewayLink) -> None:
+        if self._links.get(key) is link:
+            del self._links[key]
 
 
 async def _dial(spec: LinkSpec) -> Link:

@@ -105,9 +105,9 @@ class GatewayReporter:
         return ClientsView(
             admitted=self._sessions.admission.clients,
             offers={
-                client_id: client.services
-                for client_id, client in self._sessions.connected().items()
-                if client.can_serve
+                client_id: frozenset().union(*offers)
+                for client_id, sessions in self._sessions.connected().items()
+                if (offers := [client.services for client in sessions if client.can_serve])
             },
         )
 
@@ -128,14 +128,16 @@ class GatewayReporter:
 
     def _client(self, client_id: ClientId) -> SessionStatus:
         admitted = self._sessions.admission.clients
-        client = self._sessions.connected().get(client_id)
+        sessions = self._sessions.connected().get(client_id)
+        first = next(iter(sessions)) if sessions is not None else None
         return SessionStatus(
             id=client_id,
-            connected=client is not None,
+            connected=sessions is not None,
             declared=admitted is None or client_id in admitted,
-            since=client.since if client is not None else self._sessions.last_seen(client_id),
-            address=client.address if client is not None else None,
-            software=client.software if client is not None else None,
-            services=tuple(sorted(client.services)) if client is not None else (),
+            since=sessions.since if sessions is not None else self._sessions.last_seen(client_id),
+            sessions=len(sessions) if sessions is not None else 0,
+            address=first.address if first is not None else None,
+            software=first.software if first is not None else None,
+            services=tuple(sorted(sessions.services)) if sessions is not None else (),
             traffic=self._sessions.traffic[client_id].snapshot(),
         )

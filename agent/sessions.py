@@ -1,98 +1,41 @@
-"""Who is connected: one session a client, and who may have one.
+"""Who is connected, and who may be.
 
-Rule: a client has at most one session, the newest. It is taken on here, replaced
-here and forgotten here; nobody else holds a session for longer than a call.
+Rule: every session of a gateway is taken on here and forgotten here. What a newer
+one of the same client means for the older ones is decided in ``client_sessions``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from itertools import chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Final
 
-import anyio
 import structlog
 
 from reconcile.desired import AdmissionSpec, Timing
 from schemas.errors import TidegateError
-from schemas.messages import Drain, Hello, RefusalCode, Replaced, Services, StreamFailed
-from schemas.names import ClientId, HostPort, ServiceName
+from schemas.messages import MAX_SESSIONS, Hello, RefusalCode, Replaced
+from schemas.names import ClientId, ServiceName
 from transport.pump.link import Link
-from transport.pump.relay import Relay
-from transport.session import LaterMessage, Session, SessionLostError
+from transport.session import Session, SessionLostError
 from transport.tls import IdentityError, client_id_from, peer_identity
 
-from .lingering import Lingering
+from .client_sessions import ClientSessions
+from .connected_client import ConnectedClient as ConnectedClient  # the front door needs both
 from .traffic import TrafficBook, visitor_side
 from .version import SOFTWARE
 
-if TYPE_CHECKING:
-    from transport.offer import Offer
+# Where a gateway lists no clients, every machine that is given a certificate under a name of its own, and is
+# gone after an hour, would otherwise be kept and shown for ever. Those that went first are forgotten first.
+_MOST_REMEMBERED: Final = 1_000
 
 _log = structlog.get_logger("sessions")
 
 
-class ConnectedClient:
-    """A client with a session. Also the handler of what it says on it."""
-
-    session: Session
-
-    def __init__(self, link: Link, timing: Timing, since: datetime, changed: Callable[[], None]) -> None:
-        self.id = ClientId("")
-        self.address = str(HostPort(*link.peer_address))
-        self.since = since
-        self.software = ""
-        self.services: frozenset[ServiceName] = frozenset()
-        self.draining = False
-        self.lingering = Lingering(timing.half_close_timeout)
-        self._timing = timing
-        self._changed = changed
-
-    def greeted(self, session: Session, client_id: ClientId, hello: Hello) -> None:
-        self.session = session
-        self.id = client_id
-        self.software = hello.software
-        self.services = _names(hello.services)
-
-    @property
-    def can_serve(self) -> bool:
-        """Whether visitors may be sent to it."""
-        return self.session.is_open and not self.draining
-
-    async def run(self) -> str:
-        """Keep the session until it ends; the reason why it ended."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.lingering.run)
-            reason = await self.session.run(
-                ping_interval=self._timing.ping_interval, ping_timeout=self._timing.ping_timeout
-            )
-            tasks.cancel_scope.cancel()
-        return reason
-
-    # SessionHandler
-
-    def message_received(self, message: LaterMessage) -> None:
-        match message:
-            case Services(services=services):
-                self.services = _names(services)
-                self._changed()
-            case StreamFailed(stream=stream_id, message=text):
-                stream = self.session.link.mux.streams.get(stream_id)
-                if stream is not None and isinstance(stream.sink, Relay) and stream.sink.is_opening:
-                    stream.sink.note.failure = text
-            case Drain():
-                self.draining = True
-                self._changed()
-            case Replaced():
-                pass  # only a gateway says this
-
-    def stream_offered(self, session: Session, offer: Offer) -> None:
-        """A gateway is offered no streams; the session refuses them before this."""
-
-
 class Sessions:
-    """All sessions of a gateway.
+    """The sessions of all clients of a gateway.
 
     :param name: how the gateway introduces itself.
     :param clock: the time now, in UTC.
@@ -106,15 +49,17 @@ class Sessions:
         self._clock = clock
         self._changed = changed
         self._started = clock()
-        self._connected: dict[ClientId, ConnectedClient] = {}
-        self._last_seen: dict[ClientId, datetime] = {}  # clients that came and went
+        self._connected: dict[ClientId, ClientSessions] = {}
+        self._last_seen: dict[
+            ClientId, datetime
+        ] = {}  # clients that came and went, the last one to go at the end
 
     # Who may connect
 
     def set_admission(self, admission: AdmissionSpec) -> None:
-        """Change who may connect. A client that no longer may loses its session at once."""
+        """Change who may connect. A client that no longer may loses its sessions at once."""
         self.admission = admission
-        for client in list(self._connected.values()):
+        for client in chain.from_iterable(list(self._connected.values())):
             try:
                 self._admit(client.session.link)
             except _NotAdmittedError as error:
@@ -145,15 +90,25 @@ class Sessions:
                 f"the client calls itself {hello.id!r}, but its certificate is for {client_id!r}: "
                 f"set client.id to {client_id} or use the certificate of {hello.id}",
             )
+        if hello.session > MAX_SESSIONS:
+            raise _NotAdmittedError(
+                RefusalCode.TOO_MANY_SESSIONS,
+                f"this is session {hello.session} of the client {client_id!r}, and the gateway takes "
+                f"{MAX_SESSIONS} of a client: set client.sessions to {MAX_SESSIONS} or less",
+            )
         return client_id
 
     # Who is connected
 
     def serving(self, clients: Iterable[ClientId], service: ServiceName) -> ConnectedClient | None:
-        """The first of these, in order of preference, that is connected and offers the service."""
+        """A session of the first of these, in order of preference, that is connected and offers the service.
+
+        A stream can be opened on it as long as nothing else has happened.
+        """
         for client_id in clients:
-            client = self._connected.get(client_id)
-            if client is not None and client.can_serve and service in client.services:
+            sessions = self._connected.get(client_id)
+            client = sessions.choose(service) if sessions is not None else None
+            if client is not None:
                 return client
         return None
 
@@ -161,12 +116,12 @@ class Sessions:
         """Since when it has been away; since the start of the gateway if it never came."""
         return self._last_seen.get(client_id, self._started)
 
-    def connected(self) -> Mapping[ClientId, ConnectedClient]:
-        """Everyone who has a session."""
+    def connected(self) -> Mapping[ClientId, ClientSessions]:
+        """Everyone who has a session, with all of them."""
         return MappingProxyType(self._connected)
 
     def known(self) -> frozenset[ClientId]:
-        """Every client that is declared, connected, or has been."""
+        """Every client that is declared, connected, or has been not too many clients ago."""
         return (
             frozenset(self._connected) | frozenset(self._last_seen) | (self.admission.clients or frozenset())
         )
@@ -203,7 +158,7 @@ class Sessions:
             return
         client.greeted(session, client_id, hello)
         self._take_on(client)
-        log = _log.bind(client=client_id, address=client.address)
+        log = _log.bind(client=client_id, session=client.number, address=client.address)
         log.info("client_connected", software=client.software, services=sorted(client.services))
         reason = "the gateway is stopping"
         try:
@@ -214,24 +169,30 @@ class Sessions:
             log.info("client_disconnected", reason=reason)
 
     def _take_on(self, client: ConnectedClient) -> None:
-        """Make this the client's session. An older one is ended, also if its peer is long gone."""
-        old = self._connected.get(client.id)
-        self._connected[client.id] = client
+        """Make this one of the client's sessions. Those that it replaces end, also if their peer is gone."""
+        sessions = self._connected.setdefault(client.id, ClientSessions())
+        replaced = sessions.take_on(client)
         client.session.welcome(gateway=self._name, software=SOFTWARE)
-        if old is not None:
+        for old in replaced:
             old.session.tell(Replaced())
             old.session.close("replaced by a newer session of the same client")
         self._changed()
 
     def _forget(self, client: ConnectedClient) -> None:
-        if self._connected.get(client.id) is client:
+        sessions = self._connected.get(client.id)
+        if sessions is None or not sessions.discard(client):
+            return  # it was replaced
+        if not sessions:
             del self._connected[client.id]
-            self._last_seen[client.id] = self._clock()
-            self._changed()
+            self._remember(client.id)
+        self._changed()
 
-
-def _names(services: Iterable[str]) -> frozenset[ServiceName]:
-    return frozenset(ServiceName(name) for name in services)
+    def _remember(self, client_id: ClientId) -> None:
+        self._last_seen.pop(client_id, None)
+        self._last_seen[client_id] = self._clock()
+        declared = self.admission.clients or frozenset()
+        if len(self._last_seen) > len(declared) + _MOST_REMEMBERED:
+            del self._last_seen[next(known for known in self._last_seen if known not in declared)]
 
 
 class _NotAdmittedError(TidegateError):

@@ -32,7 +32,7 @@ class Kind(Enum):
     MANAGEMENT = "management"  # an HTTPS port for the API
     LISTENER = "listener"  # a public port for visitors
     SERVICES = "services"  # what a client offers
-    LINK = "link"  # a client's session to one gateway
+    LINK = "link"  # one of a client's sessions to one gateway
 
     def __lt__(self, other: object) -> bool:
         if not isinstance(other, Kind):
@@ -123,9 +123,10 @@ class ServicesSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkSpec:
-    """A session that a client keeps to one gateway."""
+    """A session that a client keeps to one gateway. Those to one gateway are numbered from 1."""
 
     gateway: HostPort
+    session: int
     client_id: ClientId
     tls: TlsClient
     timing: Timing
@@ -148,7 +149,9 @@ def key_of(spec: Spec) -> Key:
         case ServicesSpec():
             return Key(kind=Kind.SERVICES, name="")
         case LinkSpec():
-            return Key(kind=Kind.LINK, name=str(spec.gateway))
+            # So with more sessions or fewer, the others are not touched.
+            number = f" #{spec.session}" if spec.session > 1 else ""
+            return Key(kind=Kind.LINK, name=f"{spec.gateway}{number}")
     assert_never(spec)
 
 
@@ -217,4 +220,7 @@ def _client(state: ClientState) -> Iterator[Spec]:
     )
     yield ServicesSpec(targets=tuple(sorted(state.services, key=lambda service: service[0])))
     for gateway in settings.gateways:
-        yield LinkSpec(gateway=gateway, client_id=settings.id, tls=settings.tls, timing=timing)
+        for session in range(1, settings.sessions + 1):
+            yield LinkSpec(
+                gateway=gateway, session=session, client_id=settings.id, tls=settings.tls, timing=timing
+            )

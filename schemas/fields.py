@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, TypeAlias, TypeVar, cast
 from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from .messages import MAX_SESSIONS
 from .names import (
     ClientId,
     HostPort,
@@ -223,6 +224,12 @@ def _flag(value: Any) -> bool:
     fail([Fault(_misplaced(value, "true or false", "true"))])
 
 
+def _sessions(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SESSIONS:
+        return value
+    fail([Fault(_misplaced(value, f"a whole number from 1 to {MAX_SESSIONS}", "3"))])
+
+
 def _name_or_none(value: Any, info: ValidationInfo) -> str | None:
     return None if value is None and info.context is None else _plain_name(value, info)
 
@@ -256,6 +263,11 @@ DomainField: TypeAlias = Annotated[str | None, PlainValidator(_domain), WithJson
 DeclaredByField: TypeAlias = Annotated[str | None, PlainValidator(_declared_by), WithJsonSchema(_TEXT)]
 PathField: TypeAlias = Annotated[str | None, PlainValidator(_path), WithJsonSchema(_TEXT)]
 FlagField: TypeAlias = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
+SessionsField: TypeAlias = Annotated[
+    int,
+    PlainValidator(_sessions),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_SESSIONS}),
+]
 ReferenceField: TypeAlias = Annotated[Reference, PlainValidator(_reference), WithJsonSchema(_PEM_REFERENCE)]
 DurationField: TypeAlias = Annotated[
     float,

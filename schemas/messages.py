@@ -27,6 +27,9 @@ from .names import check_name
 PROTOCOL: Final = 1
 MAX_TEXT: Final = 1_000  # characters of a text for a person
 MAX_SERVICES: Final = 1_000  # of one client; their names fit into one message
+# Of one client at one gateway. A client gone mad, or a thief with its key, would otherwise hold as many TLS
+# connections there as there are descriptors; beyond a handful, more of them are of no use to anybody.
+MAX_SESSIONS: Final = 16
 
 
 def _one_line(value: object) -> object:
@@ -41,11 +44,17 @@ def _one_line(value: object) -> object:
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
+def _name_or_nothing(text: str) -> str:
+    return check_name(text) if text else text
+
+
 # A peer is not trusted with our memory or our terminal: nothing it says is long.
 _Name = Annotated[str, AfterValidator(check_name)]
 _Text = Annotated[str, BeforeValidator(_one_line)]
+_Instance = Annotated[str, AfterValidator(_name_or_nothing)]
 _Names = Annotated[tuple[_Name, ...], Field(max_length=MAX_SERVICES)]
 _Version = Annotated[int, Field(ge=0, lt=2**31)]
+_SessionNumber = Annotated[int, Field(ge=1, lt=2**31)]
 _StreamId = Annotated[int, Field(ge=1, lt=2**32)]
 
 
@@ -54,13 +63,19 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """The client's first message: who it is and what it offers."""
+    """The client's first message: who it is, what it offers, and which of its sessions this is.
+
+    Sessions of one ``instance``, which is one process, live beside each other, each with a number of its own.
+    A client that names no instance has one session.
+    """
 
     type: Literal["hello"] = "hello"
     protocol: _Version
     id: _Name
     software: _Text
     services: _Names
+    instance: _Instance = ""
+    session: _SessionNumber = 1
 
 
 class Welcome(_Message):
@@ -79,6 +94,7 @@ class RefusalCode(Enum):
     WRONG_IDENTITY = "wrong_identity"  # certificate and hello, or certificate and domain, differ
     WRONG_PROTOCOL = "wrong_protocol"  # one side must be upgraded
     MALFORMED = "malformed"  # what came is no hello
+    TOO_MANY_SESSIONS = "too_many_sessions"  # the number of the session is above what a gateway takes
     GOING_AWAY = "going_away"  # the gateway is stopping
     OTHER = "other"  # a newer gateway's reason; the message says it
 

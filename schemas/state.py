@@ -30,6 +30,7 @@ from .fields import (
     ReferenceField,
     ServiceNameField,
     ServicesField,
+    SessionsField,
     TunnelNameField,
 )
 from .names import ListenAddress, ProxyProtocol
@@ -120,10 +121,15 @@ class GatewayState(_Declared):
 
 
 class ClientSettings(_Declared):
-    """The client itself. Durations are in seconds; ``socket`` is a resolved path."""
+    """The client itself. Durations are in seconds; ``socket`` is a resolved path.
+
+    ``sessions`` is how many the client keeps to each gateway. Visitors are spread over them, so that one
+    TCP connection that loses packets does not hold all of them up.
+    """
 
     id: ClientIdField = Field(examples=["homelab"])
     gateways: GatewaysField = Field(examples=[["gw1.example.com:9056"]])
+    sessions: SessionsField = Field(default=1, examples=[3])
     tls: TlsClient = Field(
         examples=[{"cert": "pki/homelab.crt", "key": "pki/homelab.key", "ca": "pki/ca.crt"}]
     )

@@ -101,12 +101,13 @@ class SourceStatus(_Report):
 
 
 class SessionStatus(_Report):
-    """A client as the gateway sees it."""
+    """A client as the gateway sees it. ``address`` is that of its first session, if there are several."""
 
     id: str
     connected: bool
     declared: bool
     since: datetime
+    sessions: int
     address: str | None
     software: str | None
     services: tuple[str, ...]
@@ -121,9 +122,13 @@ class LinkPhase(Enum):
 
 
 class LinkStatus(_Report):
-    """One gateway as the client sees it."""
+    """One session to a gateway as the client sees it. Those of one gateway are numbered from 1.
+
+    ``attempts`` counts how often it was dialed since it was last connected.
+    """
 
     gateway: str
+    session: int
     phase: LinkPhase
     message: str
     since: datetime

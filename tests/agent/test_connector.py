@@ -54,9 +54,12 @@ def client_tls(own: Credentials | None = None, authority: Credentials | None = N
     )
 
 
-def link_to(address: ListenAddress, *, tls: TlsClient | None = None, client_id: str = "homelab") -> LinkSpec:
+def link_to(
+    address: ListenAddress, *, tls: TlsClient | None = None, client_id: str = "homelab", session: int = 1
+) -> LinkSpec:
     return LinkSpec(
         gateway=HostPort(address.host, address.port),
+        session=session,
         client_id=ClientId(client_id),
         tls=tls or client_tls(),
         timing=QUIET,
@@ -183,6 +186,97 @@ async def test_each_gateway_has_a_link_and_the_client_is_connected_when_all_are(
 
         assert len(here.links.status()) == 2
         assert not here.links.is_connected
+
+
+# Several sessions
+
+
+async def test_the_sessions_of_a_process_live_beside_each_other_at_the_gateway(journal: Journal) -> None:
+    async with gateway_parts() as parts, home() as here:
+        for number in (1, 2, 3):
+            await here.put(link_to(parts.control, session=number))
+        await journal.wait_for("link_up", count=3)
+
+        sessions = list(parts.sessions.connected()[HOMELAB])
+        assert [client.number for client in sessions] == [1, 2, 3]
+        assert len({client.instance for client in sessions}) == 1
+        assert {line["session"] for line in journal.find("link_up")} == {1, 2, 3}
+        assert here.links.is_connected
+
+
+@pytest.mark.usefixtures("patient")
+async def test_another_process_with_the_same_certificate_takes_the_place_of_all_sessions(
+    journal: Journal,
+) -> None:
+    async with gateway_parts() as parts, home() as here, home() as there:
+        for number in (1, 2):
+            await here.put(link_to(parts.control, session=number))
+        await journal.wait_for("link_up", count=2)
+
+        await there.put(link_to(parts.control, session=2))
+        await journal.wait_for("session_replaced", session=1)
+        await journal.wait_for("session_replaced", session=2)
+        await journal.wait_for("link_down", count=2)
+
+        assert [client.number for client in parts.sessions.connected()[HOMELAB]] == [2]
+        assert there.link.phase is LinkPhase.CONNECTED
+        assert all("stop one of the two" in link.message for link in here.links.status())
+
+
+async def test_links_are_shown_by_gateway_and_in_the_order_of_their_numbers() -> None:
+    async with home() as here:
+        one, two = sorted([free_listen(), free_listen()], key=str)
+        for number in (10, 2, 1):
+            await here.put(link_to(two, session=number))
+            await here.put(link_to(one, session=number))
+
+        assert [(link.gateway, link.session) for link in here.links.status()] == [
+            (str(address), number) for address in (one, two) for number in (1, 2, 10)
+        ]
+
+
+async def test_a_change_of_the_services_is_told_on_every_session(journal: Journal) -> None:
+    async with gateway_parts() as parts, home() as here:
+        await here.put(link_to(parts.control))
+        await here.put(link_to(parts.control, session=2))
+        await journal.wait_for("link_up", count=2)
+
+        await here.offer(web="127.0.0.1:80")
+
+        sessions = list(parts.sessions.connected()[HOMELAB])
+        await until(lambda: [client.services for client in sessions] == [{"web"}, {"web"}])
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_session_that_is_lost_comes_back_and_the_others_do_not_notice(journal: Journal) -> None:
+    async with gateway_parts() as parts, home() as here:
+        await here.put(link_to(parts.control))
+        await here.put(link_to(parts.control, session=2))
+        await journal.wait_for("link_up", count=2)
+        one, two = parts.sessions.connected()[HOMELAB]
+
+        two.session.link.abort()
+
+        assert (await journal.wait_for("link_down"))["session"] == 2
+        assert (await journal.wait_for("link_up", count=3))["session"] == 2
+        first, second = parts.sessions.connected()[HOMELAB]
+        assert first is one
+        assert second is not two
+        assert not journal.find("session_replaced")
+
+
+async def test_closing_one_session_leaves_the_others_as_they_are(journal: Journal) -> None:
+    async with gateway_parts() as parts, home() as here:
+        await here.put(link_to(parts.control))
+        await here.put(link_to(parts.control, session=2))
+        await journal.wait_for("link_up", count=2)
+
+        await here.drop(link_to(parts.control, session=2))
+        await journal.wait_for("client_disconnected", session=2)
+
+        assert [client.number for client in parts.sessions.connected()[HOMELAB]] == [1]
+        assert here.link.session == 1
+        assert not journal.find("link_down", session=1)
 
 
 # Down
@@ -368,6 +462,70 @@ async def test_a_session_that_lasted_makes_the_next_delay_the_shortest_again(
     assert asked[: failures + 1] == [*range(failures), 0]
 
 
+@pytest.mark.usefixtures("patient")
+async def test_attempts_are_counted_since_the_link_was_last_connected(journal: Journal) -> None:
+    address = free_listen()
+    async with home() as here:
+        await here.put(link_to(address))
+        await journal.wait_for("link_down")
+        await here.put(link_to(address))
+        await journal.wait_for("link_down", count=2)
+        assert here.link.attempts == 2
+        async with gateway_parts(control=address) as parts:
+            await here.put(link_to(address))
+            await journal.wait_for("link_up")
+            assert here.link.attempts == 0
+            parts.stop()
+            await journal.wait_for("link_down", count=3)
+        assert here.link.attempts == 0
+
+
+async def test_a_short_session_does_not_make_the_delay_shorter(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes with one certificate would otherwise replace each other without a pause."""
+    asked: list[int] = []
+
+    def at_once(attempt: int, unit: float) -> float:
+        asked.append(attempt)
+        return 0.0
+
+    monkeypatch.setattr(connector, "backoff", at_once)
+    async with gateway_parts() as parts, home() as here:
+        await here.put(link_to(parts.control))
+        for count in (1, 2, 3):
+            await journal.wait_for("link_up", count=count)
+            (client,) = parts.sessions.connected()[HOMELAB]
+            client.session.close("a test")
+            await journal.wait_for("link_down", count=count)
+
+    assert asked[:3] == [0, 1, 2]
+
+
+async def test_a_session_that_was_replaced_waits_for_half_of_the_delay_at_least(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of many that returns replaces all of the other process, so none may return at once."""
+    units: list[float] = []
+
+    def as_told(attempt: int, unit: float) -> float:
+        units.append(unit)
+        return 0.0 if len(units) == 1 else 600.0
+
+    monkeypatch.setattr(random, "random", lambda: 0.0)
+    monkeypatch.setattr(connector, "backoff", as_told)
+    async with gateway_parts() as parts, home() as here:
+        await here.put(link_to(parts.control))
+        await journal.wait_for("link_up")
+        (client,) = parts.sessions.connected()[HOMELAB]
+        client.session.close("a test")
+        await journal.wait_for("link_up", count=2)
+        async with hand_driven(parts.control):
+            await journal.wait_for("link_down", count=2)
+
+    assert units == [0.0, 0.5]
+
+
 async def test_another_process_with_the_same_certificate_is_told(journal: Journal) -> None:
     async with gateway_parts() as parts, home() as here:
         await here.put(link_to(parts.control))
@@ -410,14 +568,15 @@ async def test_a_session_goes_on_when_the_settings_change(journal: Journal) -> N
     async with gateway_parts() as parts, home() as here:
         await here.put(link_to(parts.control))
         await journal.wait_for("link_up")
-        session = parts.sessions.connected()[HOMELAB].session
+        (before,) = parts.sessions.connected()[HOMELAB]
 
         spec = link_to(parts.control)
         await here.put(replace(spec, timing=replace(QUIET, ping_interval=300.0)))
         await here.offer(web="127.0.0.1:80")
         await until(lambda: parts.sessions.connected()[HOMELAB].services == {"web"})
 
-        assert parts.sessions.connected()[HOMELAB].session is session
+        (after,) = parts.sessions.connected()[HOMELAB]
+        assert after.session is before.session
 
 
 @pytest.mark.usefixtures("patient")

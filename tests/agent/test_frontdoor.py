@@ -480,7 +480,7 @@ async def test_every_visitor_has_one_line_and_nothing_else_is_kept_of_it(journal
         assert not parts.listeners._visitors
         for meter in (parts.tunnels["blog"], parts.tunnels["mail"], parts.sessions.traffic["homelab"]):
             assert not meter._open
-        client = parts.sessions.connected()[HOMELAB]
+        (client,) = parts.sessions.connected()[HOMELAB]
         assert not client.lingering._connections
         await until(lambda: list(client.session.link.mux.streams) == [1])
 

@@ -13,6 +13,7 @@ import pytest
 from agent.bind import bind
 from agent.gateway_status import GatewayReporter
 from reconcile.loop import Reconciler
+from schemas.messages import Drain
 from schemas.names import ClientId, ListenAddress, ServiceName, TunnelName
 from schemas.state import ClientEntry, GatewaySettings, GatewayState, Tunnel
 from schemas.status import ConditionType, SessionStatus, Traffic, TunnelStatus
@@ -214,6 +215,40 @@ async def test_every_client_that_is_declared_or_was_ever_there_is_told(journal: 
             assert (office.connected, office.declared, office.address) == (False, True, None)
             assert (laptop.connected, laptop.declared, laptop.services) == (False, False, ())
             assert laptop.since == here.parts.sessions.last_seen(ClientId("laptop"))
+
+
+async def test_a_client_is_told_once_with_the_number_of_its_sessions(journal: Journal) -> None:
+    async with place() as here, hand_driven(here.parts.control, instance="a", session=2) as two:
+        await here.declare(tunnel("blog", free_listen()))
+        async with hand_driven(here.parts.control, instance="a", services=["web", "smtp"]) as one:
+            told = here.client()
+            assert (told.connected, told.sessions, told.services) == (True, 2, ("smtp", "web"))
+            assert told.address == "{}:{}".format(*one.session.link._transport.get_extra_info("sockname"))
+        await journal.wait_for("client_disconnected")
+        assert (here.client().connected, here.client().sessions) == (True, 1)
+        assert here.client().since == told.since
+
+        two.session.close("the test")
+        await journal.wait_for("client_disconnected", count=2)
+        assert (here.client().connected, here.client().sessions) == (False, 0)
+
+
+async def test_a_tunnel_is_ready_while_one_session_of_its_client_can_serve() -> None:
+    async with (
+        place() as here,
+        hand_driven(here.parts.control, instance="a", session=1) as one,
+        hand_driven(here.parts.control, instance="a", session=2) as two,
+    ):
+        await here.declare(tunnel("blog", free_listen()))
+        changes = here.parts.changes
+
+        one.session.tell(Drain())
+        await until(lambda: here.parts.changes > changes)
+        assert here.tunnel().serving_client == "homelab"
+
+        two.session.tell(Drain())
+        await until(lambda: here.parts.changes > changes + 1)
+        assert reasons(here.tunnel())[ConditionType.READY] == "ClientAway"
 
 
 async def test_the_traffic_of_a_client_is_that_of_all_its_tunnels(journal: Journal) -> None:

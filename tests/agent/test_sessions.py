@@ -6,9 +6,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from agent import sessions
 from agent.certificates import Credentials
 from reconcile.desired import AdmissionSpec, Timing
-from schemas.messages import Drain, FailureCode, RefusalCode, Replaced, Services, StreamFailed
+from schemas.messages import MAX_SESSIONS, RefusalCode, Replaced
 from schemas.names import ClientId, ServiceName
 from tests.support import pki
 from tests.support.gateway_parts import GatewayParts, HandDriven, admission, gateway_parts, hand_driven, route
@@ -28,19 +29,6 @@ def serving(parts: GatewayParts, *clients: str) -> str | None:
 
 
 # Who may connect
-
-
-async def test_a_client_is_known_by_what_it_said_and_where_it_comes_from(journal: Journal) -> None:
-    async with gateway_parts() as parts, hand_driven(parts.control, services=["web", "smtp"]) as homelab:
-        client = parts.sessions.connected()[HOMELAB]
-
-        assert client.services == {"web", "smtp"}
-        assert client.software == "test/1"
-        address = "{}:{}".format(*homelab.session.link._transport.get_extra_info("sockname"))
-        assert client.address == address
-        (line,) = journal.find("client_connected")
-        assert (line["client"], line["address"]) == ("homelab", address)
-        assert line["services"] == ["smtp", "web"]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +52,20 @@ async def test_a_client_that_may_not_connect_is_told_what_to_do_and_so_is_the_lo
         assert caught.value.code is code
         assert line["reason"] == str(caught.value)
         assert not parts.sessions.connected()
+
+
+async def test_a_client_may_have_as_many_sessions_as_its_file_may_ask_for(journal: Journal) -> None:
+    async with (
+        gateway_parts() as parts,
+        hand_driven(parts.control, instance="a", session=MAX_SESSIONS),
+    ):
+        with pytest.raises(SessionRefusedError, match=r"set client\.sessions to 16 or less") as caught:
+            async with hand_driven(parts.control, instance="a", session=MAX_SESSIONS + 1):
+                pass
+
+        assert caught.value.code is RefusalCode.TOO_MANY_SESSIONS
+        assert (await journal.wait_for("client_refused"))["reason"] == str(caught.value)
+        assert [client.number for client in parts.sessions.connected()[HOMELAB]] == [MAX_SESSIONS]
 
 
 async def test_with_a_domain_a_client_is_known_by_the_part_before_it() -> None:
@@ -105,6 +107,19 @@ async def test_a_client_that_may_no_longer_connect_loses_its_session_and_its_vis
         assert line["reason"]
 
 
+async def test_a_client_that_may_no_longer_connect_loses_all_of_its_sessions() -> None:
+    async with (
+        gateway_parts(admitted=admission("homelab", "office")) as parts,
+        hand_driven(parts.control, instance="a") as one,
+        hand_driven(parts.control, instance="a", session=2) as two,
+    ):
+        await parts.put(admission("office"))
+
+        await one.ended()
+        await two.ended()
+        await until(lambda: not parts.sessions.connected())
+
+
 async def test_a_client_that_still_may_connect_keeps_its_session() -> None:
     async with gateway_parts(admitted=admission("homelab", "office")) as parts:
         address = await parts.listen(route())
@@ -131,49 +146,6 @@ async def test_the_first_of_the_clients_that_is_connected_and_offers_the_service
                 assert serving(parts, "office", "homelab") == "office"
 
 
-async def test_a_client_that_changes_its_services_serves_what_it_offers_now() -> None:
-    async with (
-        gateway_parts() as parts,
-        hand_driven(parts.control) as homelab,
-        hand_driven(parts.control, "office"),
-    ):
-        changes = parts.changes
-
-        homelab.session.tell(Services(services=("smtp",)))
-        await until(lambda: parts.changes > changes)
-        assert serving(parts, "homelab", "office") == "office"
-
-        homelab.session.tell(Services(services=("smtp", "web")))
-        await until(lambda: parts.changes > changes + 1)
-        assert serving(parts, "homelab", "office") == "homelab"
-
-
-async def test_a_client_that_drains_gets_no_more_visitors_and_keeps_those_it_has() -> None:
-    async with gateway_parts() as parts:
-        address = await parts.listen(route(clients=["homelab", "office"]))
-        async with (
-            hand_driven(parts.control) as homelab,
-            hand_driven(parts.control, "office") as office,
-            visit(address) as visitor,
-        ):
-            offer = await homelab.join(visitor)
-
-            homelab.session.tell(Drain())
-            await until(lambda: serving(parts, "homelab") is None)
-
-            async with visit(address):
-                await office.next_offer()
-            offer.stream.send(b"still here")
-            assert await visitor.receive() == b"still here"
-
-
-async def test_a_client_whose_session_is_over_serves_nobody_from_that_moment() -> None:
-    async with gateway_parts() as parts, hand_driven(parts.control):
-        parts.sessions.connected()[HOMELAB].session.close("a test")
-
-        assert serving(parts, "homelab") is None
-
-
 # A newer session of the same client
 
 
@@ -196,6 +168,37 @@ async def test_a_newer_session_takes_the_place_of_the_old_one_which_is_told(jour
                 assert parts.sessions.states()[HOMELAB] == ("ClientConnected", "ClientUnknown")
 
 
+async def test_a_client_is_connected_until_the_last_of_its_sessions_has_ended(journal: Journal) -> None:
+    async with gateway_parts() as parts:
+        start = parts.sessions.last_seen(HOMELAB)
+        async with hand_driven(parts.control, instance="a"):
+            async with hand_driven(parts.control, instance="a", session=2):
+                lines = journal.find("client_connected", client="homelab")
+                assert [line["session"] for line in lines] == [1, 2]
+            await journal.wait_for("client_disconnected", session=2)
+            assert parts.sessions.states()[HOMELAB] == ("ClientConnected", "ClientUnknown")
+            assert parts.sessions.last_seen(HOMELAB) == start
+        await journal.wait_for("client_disconnected", session=1)
+        assert parts.sessions.states()[HOMELAB] == ("ClientDisconnected", "ClientConnected")
+        assert parts.sessions.last_seen(HOMELAB) > start
+
+
+async def test_a_process_that_takes_the_place_of_another_ends_all_sessions_of_that(journal: Journal) -> None:
+    async with (
+        gateway_parts() as parts,
+        hand_driven(parts.control, instance="a") as one,
+        hand_driven(parts.control, instance="a", session=2) as two,
+        hand_driven(parts.control, instance="b", session=2),
+    ):
+        for old in (one, two):
+            assert await old.next_message() == Replaced()
+            await old.ended()
+        await journal.wait_for("client_disconnected", session=1)
+        await journal.wait_for("client_disconnected", session=2)
+        assert serving(parts, "homelab") == "homelab"
+        assert parts.sessions.states()[HOMELAB] == ("ClientConnected", "ClientUnknown")
+
+
 async def test_an_old_session_whose_peer_has_vanished_is_replaced_at_once_with_its_visitors(
     journal: Journal,
 ) -> None:
@@ -204,7 +207,8 @@ async def test_an_old_session_whose_peer_has_vanished_is_replaced_at_once_with_i
         async with visit(address) as visitor:
             await old.join(visitor)
             vanish(old)
-            link = parts.sessions.connected()[HOMELAB].session.link
+            (client,) = parts.sessions.connected()[HOMELAB]
+            link = client.session.link
             await visitor.send(bytes(200_000))
             # Nobody takes what is sent to it, and the network has room for no more.
             while not link.is_paused:
@@ -275,6 +279,37 @@ async def test_a_client_was_last_seen_when_it_went_or_never_since_the_start(jour
         assert parts.sessions.last_seen(HOMELAB) > start
 
 
+async def test_of_clients_that_nobody_declared_only_the_last_to_go_are_remembered(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_MOST_REMEMBERED", 2)
+    async with gateway_parts() as parts:
+        for number, client in enumerate(["a", "b", "a", "c", "d"]):
+            async with hand_driven(parts.control, client):
+                pass
+            await journal.wait_for("client_disconnected", count=number + 1)
+
+        assert parts.sessions.known() == {"c", "d"}
+
+
+async def test_a_client_that_is_declared_is_remembered_however_many_others_come_and_go(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_MOST_REMEMBERED", 0)
+    async with gateway_parts(admitted=admission("homelab", "a", "b")) as parts:
+        for number, client in enumerate(["homelab", "a", "b"]):
+            async with hand_driven(parts.control, client):
+                pass
+            await journal.wait_for("client_disconnected", count=number + 1)
+        assert parts.sessions.states()[HOMELAB] == ("ClientDisconnected", "ClientConnected")
+
+        await parts.put(admission("homelab", "c"))
+        async with hand_driven(parts.control, "c"):
+            pass
+        await journal.wait_for("client_disconnected", count=4)
+        assert parts.sessions.known() == {"homelab", "b", "c"}
+
+
 async def test_every_coming_and_going_is_a_change(journal: Journal) -> None:
     async with gateway_parts() as parts:
         async with hand_driven(parts.control):
@@ -294,21 +329,6 @@ async def test_nothing_is_kept_of_a_session_that_has_ended(journal: Journal) -> 
         await until(lambda: len(anyio.get_running_tasks()) == tasks)
         assert not parts.sessions.connected()
         assert parts.sessions.known() == {"homelab"}
-
-
-# What a client may say of streams
-
-
-async def test_a_failure_of_a_stream_that_is_not_being_opened_changes_nothing() -> None:
-    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
-        address = await parts.listen(route())
-        async with visit(address) as visitor:
-            offer = await homelab.join(visitor)
-            for stream in (1, offer.stream.id, 4_711):
-                homelab.session.tell(StreamFailed(stream=stream, code=FailureCode.OTHER, message="boo"))
-
-            offer.stream.send(b"still here")
-            assert await visitor.receive() == b"still here"
 
 
 async def test_stopping_the_gateway_ends_every_session_with_a_line(journal: Journal) -> None:

@@ -62,9 +62,11 @@ def gateway_state(
     )
 
 
-def client_state(*services: str, gateways: tuple[HostPort, ...] = (HostPort("gw1", 9056),)) -> ClientState:
+def client_state(
+    *services: str, gateways: tuple[HostPort, ...] = (HostPort("gw1", 9056),), sessions: int = 1
+) -> ClientState:
     return ClientState(
-        client=ClientSettings(id=ClientId("homelab"), gateways=gateways, tls=CLIENT_TLS),
+        client=ClientSettings(id=ClientId("homelab"), gateways=gateways, sessions=sessions, tls=CLIENT_TLS),
         services=tuple((ServiceName(name), TcpTarget("127.0.0.1", 8080)) for name in services),
     )
 
@@ -100,10 +102,15 @@ services = st.builds(
     st.sets(st.sampled_from(["web", "smtp"])).map(sorted),
 )
 links = st.builds(
-    lambda host, client: LinkSpec(
-        gateway=HostPort(host, 9056), client_id=ClientId(client), tls=CLIENT_TLS, timing=TIMING
+    lambda host, session, client: LinkSpec(
+        gateway=HostPort(host, 9056),
+        session=session,
+        client_id=ClientId(client),
+        tls=CLIENT_TLS,
+        timing=TIMING,
     ),
     st.sampled_from(["gw1", "gw2"]),
+    st.integers(1, 3),
     st.sampled_from(["homelab", "office"]),
 )
 specs: st.SearchStrategy[Spec] = st.one_of(listeners, services, links)

@@ -18,8 +18,10 @@ from reconcile.desired import (
     resources,
     route_of,
 )
+from reconcile.observed import Observed, Phase
+from reconcile.plan import Verb, make_plan
 from schemas.names import ClientId, HostPort, ListenAddress, parse_listen
-from schemas.state import GatewaySettings, GatewayState
+from schemas.state import ClientState, GatewaySettings, GatewayState
 
 from .samples import CLIENT_TLS, GATEWAY_TLS, TIMING, client_state, gateway_state, tunnel
 
@@ -103,8 +105,42 @@ def test_a_client_asks_for_its_services_and_a_link_to_each_gateway() -> None:
 
     assert [str(key) for key in found] == ["services", "link gw1:9056", "link gw2:9056"]
     assert found[Key(kind=Kind.LINK, name="gw2:9056")] == LinkSpec(
-        gateway=gateways[1], client_id=ClientId("homelab"), tls=CLIENT_TLS, timing=TIMING
+        gateway=gateways[1], session=1, client_id=ClientId("homelab"), tls=CLIENT_TLS, timing=TIMING
     )
+
+
+def test_every_session_to_every_gateway_is_a_link() -> None:
+    found = resources(client_state(gateways=(HostPort("gw1", 9056), HostPort("gw2", 9056)), sessions=2))
+
+    assert {str(key) for key in found if key.kind is Kind.LINK} == {
+        "link gw1:9056",
+        "link gw1:9056 #2",
+        "link gw2:9056",
+        "link gw2:9056 #2",
+    }
+    assert {(str(spec.gateway), spec.session) for spec in found.values() if isinstance(spec, LinkSpec)} == {
+        ("gw1:9056", 1),
+        ("gw1:9056", 2),
+        ("gw2:9056", 1),
+        ("gw2:9056", 2),
+    }
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (16, 15)])
+def test_with_another_number_of_sessions_those_that_stay_are_not_touched(before: int, after: int) -> None:
+    running = {key: Observed(spec=spec, phase=Phase.OPEN) for key, spec in resources(_with(before)).items()}
+    verb = Verb.OPEN if after > before else Verb.CLOSE
+
+    plan = make_plan(resources(_with(after)), running)
+
+    assert {(action.verb, str(action.key)) for action in plan.actions} == {
+        (verb, f"link gw1:9056 #{session}")
+        for session in range(min(before, after) + 1, max(before, after) + 1)
+    }
+
+
+def _with(sessions: int) -> ClientState:
+    return client_state("web", sessions=sessions)
 
 
 def test_a_client_without_services_still_says_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import pytest
 from pydantic import ValidationError
@@ -17,6 +18,8 @@ from schemas.messages import (
     StreamFailed,
     read_message,
 )
+
+HELLO: Final = {"type": "hello", "protocol": 1, "id": "a", "software": "s", "services": []}
 
 
 def said(**message: object) -> bytes:
@@ -35,10 +38,15 @@ def test_a_type_that_is_not_known_is_no_message_and_no_error() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        {"type": "hello", "protocol": 1, "id": "a", "software": "s"},  # no services
-        {"type": "hello", "protocol": "1", "id": "a", "software": "s", "services": []},  # a text for a number
-        {"type": "hello", "protocol": 1, "id": "a b", "software": "s", "services": []},
-        {"type": "hello", "protocol": 1, "id": "a", "software": "s", "services": ["x"] * (MAX_SERVICES + 1)},
+        {key: value for key, value in HELLO.items() if key != "services"},
+        {**HELLO, "protocol": "1"},  # a text for a number
+        {**HELLO, "id": "a b"},
+        {**HELLO, "services": ["x"] * (MAX_SERVICES + 1)},
+        {**HELLO, "instance": "a b"},
+        {**HELLO, "instance": None},
+        {**HELLO, "session": 0},
+        {**HELLO, "session": 2**31},
+        {**HELLO, "session": "1"},
         {"type": "stream_failed", "stream": 0, "code": "service_down", "message": "m"},
         {"protocol": 1},
         [],
@@ -47,6 +55,18 @@ def test_a_type_that_is_not_known_is_no_message_and_no_error() -> None:
 def test_what_is_no_message_is_refused_in_words(message: object) -> None:
     with pytest.raises(ValueError, match=r".+"):
         read_message(json.dumps(message).encode())
+
+
+def test_a_client_that_names_no_instance_speaks_of_its_only_session() -> None:
+    """As one did before there were several."""
+    hello = read_message(said(**HELLO))
+    assert isinstance(hello, Hello)
+    assert (hello.instance, hello.session) == ("", 1)
+
+
+def test_an_instance_may_be_named_as_nothing() -> None:
+    hello = Hello(protocol=1, id="a", software="s", services=(), instance="")
+    assert read_message(hello.model_dump_json().encode()) == hello
 
 
 def test_a_reason_of_a_newer_peer_is_taken_as_it_is() -> None:

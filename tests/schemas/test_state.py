@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from schemas.messages import MAX_SESSIONS
 from schemas.names import ClientId, HostPort, ListenAddress, ProxyProtocol, ServiceName, TcpTarget, TunnelName
 from schemas.references import FileRef, InlinePem
 from schemas.state import (
@@ -17,6 +18,8 @@ from schemas.state import (
     TlsGateway,
     Tunnel,
 )
+
+from .reading import CLIENT, client_of, problems_of
 
 PEM = InlinePem("-----BEGIN PRIVATE KEY-----\nmade up\n")
 TLS = TlsGateway(cert=FileRef("a"), key=PEM, client_ca=FileRef("c"))
@@ -62,6 +65,37 @@ def test_a_client_state_is_built_the_same_way() -> None:
     )
     assert state.client.gateways == (HostPort("gw1", 9056),)
     assert dict(state.services) == {"web": TcpTarget("127.0.0.1", 80)}
+
+
+@pytest.mark.parametrize("sessions", [1, 3, MAX_SESSIONS])
+def test_a_client_may_keep_as_many_sessions_to_a_gateway_as_one_takes(sessions: int) -> None:
+    state = client_of(CLIENT + f"  sessions: {sessions}\n")
+    assert state.client.sessions == sessions
+    assert state != client_of(CLIENT + f"  sessions: {sessions % MAX_SESSIONS + 1}\n")
+
+
+def test_a_client_that_says_nothing_of_sessions_keeps_one() -> None:
+    assert client_of(CLIENT).client.sessions == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("0", "the number 0"),
+        ("-1", "the number -1"),
+        (f"{MAX_SESSIONS + 1}", f"the number {MAX_SESSIONS + 1}"),
+        ("2.0", "the number 2.0"),
+        ('"3"', 'the text "3"'),
+        ("true", "true"),
+        ("[3]", "a list"),
+        ("", "no value"),
+    ],
+)
+def test_any_other_number_of_sessions_is_refused_with_one_that_would_do(written: str, told: str) -> None:
+    (problem,) = problems_of(CLIENT + f"  sessions: {written}\n")
+    assert problem.endswith(
+        f": sessions: {told} stands where a whole number from 1 to 16 belongs; write, for example, 3"
+    )
 
 
 def test_states_are_values() -> None:

@@ -22,7 +22,7 @@ _KEYS = st.sampled_from(
         "tidegate", "gateway", "client", "clients", "tunnels", "services", "allow_empty", "socks5", "name",
         "listen", "hostname", "service", "proxy_protocol", "declared_by", "id", "control", "management",
         "socket", "data", "admins", "domain", "tls", "cert", "key", "client_ca", "ca", "file", "env",
-        "gateways", "peek_timeout", "ping_interval", "lisen",
+        "gateways", "sessions", "peek_timeout", "ping_interval", "lisen",
     ]
 )  # fmt: skip
 _TEXTS = PRINTABLE | st.sampled_from(

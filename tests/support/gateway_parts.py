@@ -228,16 +228,26 @@ async def hand_driven(
     services: Iterable[str] = ("web",),
     credentials: Credentials | None = None,
     take: Callable[[Session, Offer], None] | None = None,
+    instance: str = "",
+    session: int = 1,
 ) -> AsyncIterator[HandDriven]:
     """A client with a session, until the block ends.
 
+    :param instance: the process of which it is the session with that number.
     :param take: what to do with an offered stream instead of keeping it for the test.
     """
     own = credentials or pki.client(client_id)
     context = client_context(cert=own.certificate, key=own.key, ca=pki.authority().certificate)
     link = await dial_link(control.host, control.port, context, handshake_timeout=PATIENCE)
     handler = HandDriven(take)
-    hello = Hello(protocol=PROTOCOL, id=client_id, software="test/1", services=tuple(services))
+    hello = Hello(
+        protocol=PROTOCOL,
+        id=client_id,
+        software="test/1",
+        services=tuple(services),
+        instance=instance,
+        session=session,
+    )
     handler.session, _ = await Session.greet(link, hello, handler)
     try:
         yield handler

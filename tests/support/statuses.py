@@ -75,6 +75,7 @@ def session(client: str, *, connected: bool = True, services: Sequence[str] = ("
         connected=connected,
         declared=True,
         since=NOW - timedelta(minutes=5, seconds=3),
+        sessions=1 if connected else 0,
         address="203.0.113.7:40712" if connected else None,
         software="tidegate/0.1.0" if connected else None,
         services=tuple(services) if connected else (),
@@ -196,6 +197,7 @@ def client(*, connected: bool = True) -> ClientAgentStatus:
     """A client with two gateways, of which the second, or neither, does not answer."""
     away = LinkStatus(
         gateway="gw2.example.com:9056",
+        session=1,
         phase=LinkPhase.WAITING,
         message="gw2.example.com:9056 refused the connection: is the gateway running there?",
         since=NOW - timedelta(seconds=95),
@@ -204,6 +206,7 @@ def client(*, connected: bool = True) -> ClientAgentStatus:
     )
     there = LinkStatus(
         gateway="gw1.example.com:9056",
+        session=1,
         phase=LinkPhase.CONNECTED,
         message="",
         since=START,

@@ -47,7 +47,7 @@ OPENED: Final = [
     for ends, version in zip([V4, V6, V4], ProxyProtocol, strict=True)
 ]
 SAID: Final[Sequence[ControlMessage]] = [
-    Hello(protocol=1, id="homelab", software="x/1", services=("web", "smtp")),
+    Hello(protocol=1, id="homelab", software="x/1", services=("web", "smtp"), instance="5e1f", session=3),
     Welcome(protocol=1, gateway="gw1", software="x/1"),
     Refusal(code=RefusalCode.NOT_DECLARED, message="add it under clients"),
     Services(services=("web",)),

@@ -1,0 +1,80 @@
+"""The sessions of one client, and which of them serves the next visitor.
+
+Rule: what a newer session means for the older ones of the same client, and on which
+of them a stream is opened, is decided here. Nothing is sent and nothing is closed.
+
+All sessions of a client are of one instance, which is one process, and each has a
+number of its own. A session of another instance takes the place of them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from schemas.names import ServiceName
+
+from .connected_client import ConnectedClient
+
+
+class ClientSessions:
+    """Every session of one client. ``since`` is when its process came, whatever became of single sessions."""
+
+    since: datetime
+
+    def __init__(self) -> None:
+        self._instance = ""
+        # By number; the one that was chosen last stands at the end.
+        self._sessions: dict[int, ConnectedClient] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[ConnectedClient]:
+        """In the order of their numbers, as they are now."""
+        return iter([self._sessions[number] for number in sorted(self._sessions)])
+
+    @property
+    def services(self) -> frozenset[ServiceName]:
+        """What the client offers, on whichever session."""
+        return frozenset().union(*(client.services for client in self._sessions.values()))
+
+    def take_on(self, newer: ConnectedClient) -> list[ConnectedClient]:
+        """Add a session; those that it replaces, which are no longer among these.
+
+        One of the same instance replaces the one with its number: its process has dialed again before anybody
+        here noticed that the old link is dead. One of another instance replaces all, and so does one of none.
+        """
+        joins = newer.instance != "" and newer.instance == self._instance
+        replaced = [older for older in self if not joins or older.number == newer.number]
+        for older in replaced:
+            del self._sessions[older.number]
+        if not joins:
+            self._instance, self.since = newer.instance, newer.since
+        self._sessions[newer.number] = newer
+        return replaced
+
+    def discard(self, ended: ConnectedClient) -> bool:
+        """Forget a session that has ended; whether it was still one of these."""
+        if self._sessions.get(ended.number) is not ended:
+            return False
+        del self._sessions[ended.number]
+        return True
+
+    def choose(self, service: ServiceName) -> ConnectedClient | None:
+        """The session for the next visitor of a service: the one with the fewest streams, of several in turn.
+
+        One whose link has stalled does not get rid of its streams, and so is soon left alone.
+        """
+        able = [
+            client for client in self._sessions.values() if client.can_serve and service in client.services
+        ]
+        if not able:
+            return None
+        chosen = min(able, key=_streams)  # the first of several, which had to wait the longest
+        self._sessions[chosen.number] = self._sessions.pop(chosen.number)
+        return chosen
+
+
+def _streams(client: ConnectedClient) -> int:
+    return client.streams
