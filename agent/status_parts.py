@@ -119,17 +119,19 @@ def tunnels(status: GatewayStatus, rates: Rates) -> Section:
 
 
 def clients(status: GatewayStatus) -> Section:
+    are_several = any(client.sessions > 1 for client in status.clients)
     return Section(
         columns=(
             Column(title="CLIENT", worth=Worth.ESSENTIAL),
             Column(title="STATE", worth=Worth.ESSENTIAL),
             Column(title="FOR", worth=Worth.ESSENTIAL),
             Column(title="ADDRESS", least=15),
+            *([Column(title="SESSIONS", is_numeric=True)] if are_several else []),
             _OPEN,
             Column(title="SERVICES", least=12),
             Column(title="SOFTWARE", worth=Worth.NICE),
         ),
-        entries=tuple(_client(client, status.now) for client in status.clients),
+        entries=tuple(_client(client, status.now, are_several) for client in status.clients),
         fine="connected",
         empty="No clients are declared, and none has connected.",
         has_messages=False,
@@ -137,15 +139,17 @@ def clients(status: GatewayStatus) -> Section:
 
 
 def links(status: ClientAgentStatus) -> Section:
+    are_several = any(link.session > 1 for link in status.links)
     return Section(
         columns=(
             Column(title="GATEWAY", worth=Worth.ESSENTIAL, least=15),
+            *([Column(title="SESSION", is_numeric=True)] if are_several else []),
             Column(title="STATE", worth=Worth.ESSENTIAL),
             Column(title="FOR", worth=Worth.ESSENTIAL),
             Column(title="NEXT ATTEMPT"),
             Column(title="ATTEMPTS", is_numeric=True, worth=Worth.NICE),
         ),
-        entries=tuple(_link(link, status.now) for link in status.links),
+        entries=tuple(_link(link, status.now, are_several) for link in status.links),
         fine="connected",
         empty="No gateways are declared.",
     )
@@ -278,7 +282,7 @@ def _fitted_route(names: Sequence[str], service: str, width: int) -> str:
     return f"{left} → {elide(service, room - cell_len(left))}"
 
 
-def _client(client: SessionStatus, now: datetime) -> Entry:
+def _client(client: SessionStatus, now: datetime, are_several: bool) -> Entry:
     state = Cell(text="Connected", style=GOOD) if client.connected else Cell(text="Away", style=BAD)
     return Entry(
         name=printable(client.id),
@@ -287,6 +291,7 @@ def _client(client: SessionStatus, now: datetime) -> Entry:
             state,
             Cell(text=span(now - client.since)),
             _optional(client.address),
+            *([Cell(text=str(client.sessions))] if are_several else []),
             Cell(text=str(client.traffic.open)),
             _names(client.services),
             _optional(client.software),
@@ -296,16 +301,18 @@ def _client(client: SessionStatus, now: datetime) -> Entry:
     )
 
 
-def _link(link: LinkStatus, now: datetime) -> Entry:
+def _link(link: LinkStatus, now: datetime, are_several: bool) -> Entry:
+    gateway = printable(link.gateway)
     is_connected = link.phase is LinkPhase.CONNECTED
     attempt = _NONE
     if link.next_attempt_at is not None and not is_connected:
         attempt = Cell(text=f"in {span(link.next_attempt_at - now)}")
     style = GOOD if is_connected else SOON if link.phase is LinkPhase.CONNECTING else BAD
     return Entry(
-        name=printable(link.gateway),
+        name=f"{gateway} #{link.session}" if are_several else gateway,
         cells=(
-            Cell(text=printable(link.gateway)),
+            Cell(text=gateway),
+            *([Cell(text=str(link.session))] if are_several else []),
             Cell(text=link.phase.value, style=style),
             Cell(text=span(now - link.since)),
             attempt,

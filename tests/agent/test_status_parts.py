@@ -30,6 +30,8 @@ def test_every_section_has_a_cell_for_every_column() -> None:
         links(client),
         services(client, None),
         services(client, {}),
+        clients(statuses.spread()),
+        links(statuses.spread_client()),
     ):
         assert all(len(entry.cells) == len(section.columns) for entry in section.entries)
 
@@ -116,6 +118,22 @@ def test_a_link_says_when_it_is_tried_again_and_why_it_is_down() -> None:
     assert texts(section, 0)["STATE"] == LinkPhase.CONNECTED.value
     assert (texts(section, 1)["STATE"], texts(section, 1)["NEXT ATTEMPT"]) == ("Waiting", "in 12s")
     assert [entry.is_fine for entry in section.entries] == [True, False]
+
+
+def test_the_sessions_of_a_gateway_are_told_apart_where_there_are_several() -> None:
+    one, several = links(statuses.client()), links(statuses.spread_client())
+
+    assert "SESSION" not in texts(one, 0)
+    assert [texts(several, entry)["SESSION"] for entry in range(6)] == ["1", "2", "3", "1", "2", "3"]
+    assert one.entries[1].name == "gw2.example.com:9056"
+    assert several.entries[1].name == "gw1.example.com:9056 #2"
+
+
+def test_the_sessions_of_clients_are_counted_where_one_has_several() -> None:
+    one, several = clients(statuses.three()), clients(statuses.spread())
+
+    assert "SESSIONS" not in texts(one, 0)
+    assert [texts(several, entry)["SESSIONS"] for entry in range(3)] == ["3", "0", "1"]
 
 
 def test_a_client_that_is_away_is_not_fine() -> None:

@@ -69,13 +69,15 @@ def tunnel(
     )
 
 
-def session(client: str, *, connected: bool = True, services: Sequence[str] = ("web",)) -> SessionStatus:
+def session(
+    client: str, *, connected: bool = True, services: Sequence[str] = ("web",), sessions: int = 1
+) -> SessionStatus:
     return SessionStatus(
         id=client,
         connected=connected,
         declared=True,
         since=NOW - timedelta(minutes=5, seconds=3),
-        sessions=1 if connected else 0,
+        sessions=sessions if connected else 0,
         address="203.0.113.7:40712" if connected else None,
         software="tidegate/0.1.0" if connected else None,
         services=tuple(services) if connected else (),
@@ -141,6 +143,14 @@ def three() -> GatewayStatus:
         clients=[session("homelab", connected=False), session("office", services=["smtp", "web"])],
         state=source(generation=4),
         ready=False,
+    )
+
+
+def spread() -> GatewayStatus:
+    """A gateway to which one client keeps three sessions, another one, and a third one none now."""
+    return gateway(
+        tunnel("blog", client=["homelab", "office"]),
+        clients=[session("homelab", sessions=3), session("lab", connected=False), session("office")],
     )
 
 
@@ -236,4 +246,30 @@ def client(*, connected: bool = True) -> ClientAgentStatus:
                 traffic=Traffic(open=3, total=1204, bytes_in=1_200_000, bytes_out=34_000_000),
             ),
         ),
+    )
+
+
+def spread_client() -> ClientAgentStatus:
+    """A client with three sessions to each of two gateways, of which one has lost one and the other all."""
+    status = client()
+    there, away = status.links
+    lost = away.model_copy(
+        update={
+            "gateway": there.gateway,
+            "session": 2,
+            "message": "nothing was heard for 10 s after a ping",
+            "attempts": 0,
+            "next_attempt_at": NOW + timedelta(seconds=1),
+        }
+    )
+    return status.model_copy(
+        update={
+            "ready": False,
+            "links": (
+                there,
+                lost,
+                there.model_copy(update={"session": 3}),
+                *(away.model_copy(update={"session": number}) for number in (1, 2, 3)),
+            ),
+        }
     )
