@@ -191,7 +191,7 @@ class Sessions:
         self._last_seen.pop(client_id, None)
         self._last_seen[client_id] = self._clock()
         declared = self.admission.clients or frozenset()
-        if len(self._last_seen) > len(declared) + _MOST_REMEMBERED:
+        while len(self._last_seen) > len(declared) + _MOST_REMEMBERED:
             del self._last_seen[next(known for known in self._last_seen if known not in declared)]
 
 
