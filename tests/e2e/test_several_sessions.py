@@ -1,4 +1,4 @@
-"""A client with three sessions: what a lost connection takes with it, and what another number of them does."""
+"""A client with three sessions: what a lost connection takes with it, and a change of their number."""
 
 from __future__ import annotations
 
