@@ -20,6 +20,7 @@ from tests.support.real_software import find
 
 from .bench import FAMILIES, Bench
 from .chart import ChartError, draw
+from .competitors import COMPETITORS
 from .machine import describe, versions
 from .options import Options, parse_options
 from .report import Report, as_json, remarks, table
@@ -27,7 +28,7 @@ from .systems import ALWAYS
 
 REQUIRED: Final = ("wrk", "iperf3", "nginx", "haproxy")
 _WIDTH: Final = 140  # of the table where the output is no terminal
-_SYSTEMS: Final = (*ALWAYS,)
+_SYSTEMS: Final = (*ALWAYS, *COMPETITORS)
 
 
 def main() -> int:

@@ -36,22 +36,19 @@ class Bench:
         self._notes: list[str] = []
 
     def run(self) -> Report:
-        options = self._options
-        visitors = memory.possible_visitors(options.visitors)
-        if visitors < options.visitors:
-            self._note(f"{visitors:,} idle visitors and not {options.visitors:,}: see ulimit -Hn")
-        loads = [load for load in LOADS if load.family in options.families]
-        long = long_path.LOADS if long_path.FAMILY in options.families else ()
-        idle = memory.quantities(visitors) if memory.FAMILY in options.families else ()
+        families = self._options.families
+        short = [load for load in LOADS if load.family in families]
+        long = long_path.LOADS if long_path.FAMILY in families else ()
+        quantities = [load.quantity for load in short]
         with services(self._directory) as behind:
-            if loads:
-                self._measure(loads, self._systems, "short", behind)
-            if idle:
-                self._remember(idle, visitors, behind)
+            if short:
+                self._measure(short, self._systems, "short", behind)
+            if memory.FAMILY in families:
+                quantities += self._measure_memory(behind)
             if long:
                 self._measure(long, long_path.SYSTEMS, "long", behind)
         return Report(
-            quantities=[*(load.quantity for load in loads), *idle, *(load.quantity for load in long)],
+            quantities=[*quantities, *(load.quantity for load in long)],
             samples=self._samples,
             secured={system.name: system.secured for system in self._systems},
             notes=self._notes,
@@ -67,7 +64,11 @@ class Bench:
                 for sample in samples:
                     self._took(sample, by_key[sample.quantity])
 
-    def _remember(self, quantities: Sequence[Quantity], visitors: int, behind: Services) -> None:
+    def _measure_memory(self, behind: Services) -> Sequence[Quantity]:
+        visitors = memory.possible_visitors(self._options.visitors)
+        if visitors < self._options.visitors:
+            self._note(f"{visitors:,} idle visitors and not {self._options.visitors:,}: see ulimit -Hn")
+        quantities = memory.quantities(visitors)
         by_key = {quantity.key: quantity for quantity in quantities}
         systems = [system for system in self._systems if system.name != DIRECT]
         for turn in range(self._options.rounds):
@@ -78,6 +79,7 @@ class Bench:
                         self._took(sample, by_key[sample.quantity])
                 except FAILURES as error:
                     self._failed(memory.FAMILY, system.name, error)
+        return quantities
 
     @contextmanager
     def _all(

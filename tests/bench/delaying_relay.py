@@ -160,7 +160,11 @@ class Relay:
 
     def _accept(self) -> None:
         visitor, _ = self._listener.accept()
-        peer = socket.create_connection(self._target)
+        try:
+            peer = socket.create_connection(self._target)
+        except OSError:
+            visitor.close()
+            return
         for one in (visitor, peer):
             limit_buffers(one)
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

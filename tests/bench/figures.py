@@ -98,7 +98,7 @@ class Sample:
 
     :param done: how many requests, connections or bytes ``cpu`` was spent on.
     :param cpu: seconds of the system's own processes, user and kernel.
-    :param peak: the most memory each of its processes had resident meanwhile, in bytes.
+    :param peak: the most memory that each of its sides had resident meanwhile, in bytes.
     :param details: more numbers, for the JSON file.
     :param remarks: what a reader of the figure has to know, such as errors that the load generator counted.
     """
@@ -119,7 +119,7 @@ class Figure:
     """The samples of one quantity of one system, put together.
 
     :param cost: CPU seconds for each :attr:`Work.amount`; None where that is not counted.
-    :param peak: the highest of all samples, by process, in bytes.
+    :param peak: the highest of all samples, by side, in bytes.
     """
 
     median: float

@@ -23,7 +23,7 @@ from .services import BULK
 from .systems import WEB, Running, path_of
 from .wrk import WrkResult, parse_wrk, wrk_command
 
-PACED_RATE: Final = 300  # requests a second beside iperf3: far from what any of the systems could do
+PACED_RATE: Final = 500  # requests a second beside iperf3: far from what any of the systems could do
 PACED_CONNECTIONS: Final = 16
 _HEAD_START: Final = (
     0.5  # seconds that iperf3 runs before the small requests begin, and goes on after they end

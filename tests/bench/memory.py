@@ -28,9 +28,10 @@ STALLED: Final = 500
 _ECHO: Final = "echo"
 _WORDS: Final = b"a few words from each visitor, to and fro, before it falls silent"
 _PATIENCE: Final = 20.0
+_AT_ONCE: Final = 100  # visitors that arrive together: how many can is not what is measured here
 _STILL: Final = 0.5  # seconds without growth, after which a process is taken to have all that it will take
 _SPARE: Final = 400  # descriptors that this process keeps for other things
-_SIDES: Final = ("gateway", "client")  # the public one first, in the words of Tidegate
+_SIDES: Final = ("gateway", "client")  # see Running.sides
 
 
 def quantities(visitors: int) -> tuple[Quantity, ...]:
@@ -91,8 +92,9 @@ def measure(
         stalled_visitors(now.page.rpartition("/")[0]),
     ):
         _settled(now)
-        for side, process in zip(_SIDES, now.processes.values(), strict=True):
-            yield _sample(f"stalled-{side}", system, number, proc.peak(process.pid) / 1e6)
+        for side, processes in now.sides.items():
+            size = sum(proc.peak(process.pid) for process in processes)
+            yield _sample(f"stalled-{side}", system, number, size / 1e6)
 
 
 def _sample(quantity: str, system: System, number: int, value: float) -> Sample:
@@ -101,12 +103,14 @@ def _sample(quantity: str, system: System, number: int, value: float) -> Sample:
 
 def _settled(now: Running) -> Mapping[str, int]:
     """What each side has resident, once that does not grow any more."""
-    processes = dict(zip(_SIDES, now.processes.values(), strict=True))
     deadline = time.monotonic() + _PATIENCE
     sizes: dict[str, int] = {}
     since = time.monotonic()
     while True:
-        found = {side: proc.resident(process.pid) for side, process in processes.items()}
+        found = {
+            side: sum(proc.resident(process.pid) for process in processes)
+            for side, processes in now.sides.items()
+        }
         if any(abs(found[side] - sizes.get(side, 0)) > 1 << 16 for side in found):
             sizes, since = found, time.monotonic()
         if time.monotonic() - since >= _STILL or time.monotonic() > deadline:
@@ -119,13 +123,14 @@ def idle_visitors(address: str, count: int) -> Iterator[None]:
     """So many connections, over each of which a few words went both ways."""
     host, _, port = address.rpartition(":")
     with ExitStack() as stack:
-        opened = []
-        for _ in range(count):
-            visitor = stack.enter_context(socket.create_connection((host, int(port)), timeout=_PATIENCE))
-            visitor.sendall(_WORDS)
-            opened.append(visitor)
-        for visitor in opened:
-            _read_exactly(visitor, len(_WORDS))
+        for first in range(0, count, _AT_ONCE):
+            opened = []
+            for _ in range(first, min(first + _AT_ONCE, count)):
+                visitor = stack.enter_context(socket.create_connection((host, int(port)), timeout=_PATIENCE))
+                visitor.sendall(_WORDS)
+                opened.append(visitor)
+            for visitor in opened:
+                _read_exactly(visitor, len(_WORDS))
         yield
 
 

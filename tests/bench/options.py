@@ -49,7 +49,7 @@ def parse_options(arguments: Sequence[str], *, families: Sequence[str], systems:
     parser.add_argument(
         "--seconds",
         type=_positive,
-        default=3,
+        default=2,
         help="length of one load, whole seconds (default: %(default)s)",
     )
     parser.add_argument(

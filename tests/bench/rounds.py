@@ -56,7 +56,10 @@ def take(load: Load, name: str, now: Running, *, number: int, seconds: float) ->
         value=outcome.value,
         done=outcome.done,
         cpu=_cpu(now) - before,
-        peak={role: proc.peak(process.pid) for role, process in now.processes.items()},
+        peak={
+            side: sum(proc.peak(process.pid) for process in processes)
+            for side, processes in now.sides.items()
+        },
         details=outcome.details,
         remarks=outcome.remarks,
     )

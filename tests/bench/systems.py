@@ -34,11 +34,17 @@ class Running:
     """A system at work.
 
     :param public: where visitors connect, by service.
-    :param processes: its own programs, by what each is.
+    :param processes: its own programs, by what each is; first the one at the public side.
     """
 
     public: Services
     processes: Mapping[str, Process]
+
+    @property
+    def sides(self) -> Mapping[str, Sequence[Process]]:
+        """The programs of the public side and of the side at home, in Tidegate's words for them."""
+        programs = list(self.processes.values())
+        return {"gateway": programs[:1], "client": programs[1:]} if programs else {}
 
     @property
     def page(self) -> str:
@@ -123,11 +129,10 @@ def tidegate(place: Site, services: Services, *, gateway: str | None = None) -> 
         "gateway": place.gateway_file(tunnels),
         "client": place.client_file(services, id=CLIENT, **dialed),
     }
-    with (
-        running("gateway", [*COMMAND, "gateway", str(states["gateway"])], place.directory) as one,
-        running("client", [*COMMAND, "client", str(states["client"])], place.directory) as other,
-    ):
-        yield Running(public=public, processes={"gateway": one, "client": other})
+    with running("gateway", [*COMMAND, "gateway", str(states["gateway"])], place.directory) as one:
+        wait_listening(place.control, one)  # a client that comes too early tries again, but not at once
+        with running("client", [*COMMAND, "client", str(states["client"])], place.directory) as other:
+            yield Running(public=public, processes={"gateway": one, "client": other})
 
 
 @contextmanager
