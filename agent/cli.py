@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeAlias
 
 import typer
 
@@ -125,19 +125,7 @@ def gateway(
     Example:
       tidegate gateway gateway.yaml
     """
-    from .foreground import run_role
-
-    raise typer.Exit(
-        run_role(
-            "gateway",
-            state,
-            live=live,
-            log_format=log_format and log_format.value,
-            log_level=log_level.value,
-            log_file=log_file,
-            stock_loop=stock_loop,
-        )
-    )
+    _run_role("gateway", state, live, log_format, log_level, log_file, stock_loop=stock_loop)
 
 
 @app.command(short_help="Run the client, beside the services.")
@@ -157,19 +145,7 @@ def client(
     Example:
       tidegate client client.yaml
     """
-    from .foreground import run_role
-
-    raise typer.Exit(
-        run_role(
-            "client",
-            state,
-            live=live,
-            log_format=log_format and log_format.value,
-            log_level=log_level.value,
-            log_file=log_file,
-            stock_loop=stock_loop,
-        )
-    )
+    _run_role("client", state, live, log_format, log_level, log_file, stock_loop=stock_loop)
 
 
 @app.command(short_help="Say whether a state file is valid.")
@@ -349,6 +325,34 @@ def pki_client(
     issued = issue_client(directory, client_id=client_id, domain=domain, lifetime=lifetime, force=force)
     _say_written(issued)
     print(f"the client's machine needs these two and {directory / 'ca.crt'}, and no other key")
+
+
+def _run_role(
+    role: str,
+    state: Path,
+    live: bool | None,
+    log_format: LogFormat | None,
+    log_level: LogLevel,
+    log_file: Path | None,
+    *,
+    stock_loop: bool,
+) -> NoReturn:
+    from .without_rich import load_structlog
+
+    load_structlog()  # before anything else imports it
+    from .foreground import run_role
+
+    raise typer.Exit(
+        run_role(
+            role,
+            state,
+            live=live,
+            log_format=log_format and log_format.value,
+            log_level=log_level.value,
+            log_file=log_file,
+            stock_loop=stock_loop,
+        )
+    )
 
 
 def _say_written(issued: Issued) -> None:

@@ -27,12 +27,13 @@ from schemas.status import ConditionType, GatewayStatus
 from .client import Client
 from .demo_world import HOST, VisitError, free_ports, is_open, serve_greetings, visit
 from .gateway import Gateway
-from .live import Tail, show_live
+from .live import show_live
 from .logs import LogFormat, configured
 from .loops import run
 from .pki import init_authority, issue_client, issue_gateway
 from .signals import INTERRUPTED, run_until_stopped
 from .status_view import StatusView
+from .tail import Tail
 
 _PATIENCE: Final = 10.0  # seconds that a change may take
 _LOOK_PAUSE: Final = 0.02

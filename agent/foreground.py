@@ -3,6 +3,9 @@
 Rule: this file decides where log lines go and whether there is a live table; the
 agent knows of neither. While the table has the terminal, log lines go to a file, to
 a stderr that is redirected, or else the last few are shown under the table.
+
+Rich is imported where there is a table, and of the two roles the one that runs: a
+process keeps what it has imported for as long as it lives.
 """
 
 from __future__ import annotations
@@ -11,22 +14,25 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, assert_never
 
 import anyio
+import structlog
 from anyio.abc import TaskStatus
-from rich.console import Console
 
 from schemas.errors import TidegateError
 from schemas.roles import Role
 from schemas.status import AgentStatus
 
-from .client import Client
-from .gateway import Gateway
-from .live import Tail, show_live
 from .logs import LogFormat, LogLevel, configured
-from .loops import run
+from .loops import choose_loop, run
 from .signals import run_until_stopped
+from .tail import Tail
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_log: Any = structlog.get_logger("agent")
 
 
 class Agent(Protocol):
@@ -69,15 +75,14 @@ def run_role(
     :returns: the exit status.
     :raises TidegateError: if the agent cannot start, or fails.
     """
-    agent: Agent = Gateway(state) if role == Role.GATEWAY.value else Client(state)
-    console = Console()
-    is_live = _is_live(console, live)
+    agent = _agent(Role(role), state)
+    console = _console_for_table(live)
     with ExitStack() as stack:
         stream: TextIO | None = None
         tail: Tail | None = None
         if log_file is not None:
             stream = stack.enter_context(_opened(log_file))
-        elif is_live and sys.stderr.isatty():
+        elif console is not None and sys.stderr.isatty():
             stream = tail = Tail()
         if tail is not None:
             chosen = LogFormat.JSON  # the tail reads it
@@ -87,18 +92,43 @@ def run_role(
             chosen = LogFormat.AUTO
         stack.enter_context(configured(log_format=chosen, level=LogLevel(log_level), stream=stream))
         screen = None
-        if is_live:
+        if console is not None:
             screen = Screen(
                 console=console, tail=tail, hint=f"Ctrl-C stops the {role}; its state file stays as it is."
             )
+        _log.info("loop_chosen", loop=choose_loop(stock_loop=stock_loop).value)
         return run(run_in_foreground, agent, screen, stock_loop=stock_loop)
 
 
-def _is_live(console: Console, asked: bool | None) -> bool:
-    can = console.is_terminal and not console.is_dumb_terminal
-    if asked and not can:
+def _agent(role: Role, state: Path) -> Agent:
+    match role:
+        case Role.GATEWAY:
+            from .gateway import Gateway
+
+            return Gateway(state)
+        case Role.CLIENT:
+            from .client import Client
+
+            return Client(state)
+    assert_never(role)
+
+
+def _console_for_table(asked: bool | None) -> Console | None:
+    """The terminal for the live table; None if there is to be none.
+
+    :param asked: for the table, or for none; None for whatever the terminal makes possible.
+    """
+    if asked is False:
+        return None
+    if sys.stdout.isatty() and (asked or sys.stderr.isatty()):
+        from rich.console import Console
+
+        console = Console()
+        if console.is_terminal and not console.is_dumb_terminal:
+            return console
+    if asked:
         raise TidegateError("--live needs a terminal on stdout: leave it out, or run this in a terminal")
-    return can and sys.stderr.isatty() if asked is None else asked
+    return None
 
 
 def _opened(log_file: Path) -> TextIO:
@@ -133,6 +163,8 @@ async def run_in_foreground(agent: Agent, screen: Screen | None) -> int:
 
 
 async def _show(agent: Agent, screen: Screen) -> None:
+    from .live import show_live
+
     def footer() -> tuple[str, ...]:
         return (*(() if screen.tail is None else screen.tail.lines), screen.hint)
 

@@ -5,16 +5,12 @@ does not read (Ctrl-S, a slow line) delays nothing but the drawing: every frame 
 written by a worker thread.
 
 The alternate screen is used, as by top and less, so that what was on the terminal
-before is there again afterwards. While it is on, nothing else may write to it:
-``Tail`` takes the log and shows its last lines under the table.
+before is there again afterwards. While it is on, nothing else may write to it: the
+log goes elsewhere, or to a ``Tail`` whose lines are shown under the table.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import threading
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -30,48 +26,6 @@ from .rates import RateMeter
 from .status_view import StatusView
 
 REFRESH_INTERVAL: Final = 0.5
-TAIL_LINES: Final = 4
-
-_NOT_BRIEF: Final = {"timestamp", "level", "logger", "event", "exception", "stack"}
-
-
-class Tail(io.StringIO):
-    """A stream for JSON log lines that keeps the last few, in brief.
-
-    One thread may write while another reads.
-    """
-
-    def __init__(self, size: int = TAIL_LINES) -> None:
-        super().__init__()
-        self._lock = threading.Lock()
-        self._lines: deque[str] = deque(maxlen=size)
-        self._begun = ""
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        with self._lock:
-            return tuple(self._lines)
-
-    def write(self, text: str) -> int:
-        with self._lock:
-            *whole, self._begun = (self._begun + text).split("\n")
-            self._lines.extend(_brief(line) for line in whole if line.strip())
-        return len(text)
-
-
-def _brief(line: str) -> str:
-    """``12:00:00Z visitor_left tunnel=web bytes_in=79``: on a narrow screen every cell counts."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return line
-    if not isinstance(event, dict):
-        return line
-    time = str(event.get("timestamp", ""))[11:19]
-    level = str(event.get("level", "info"))
-    parts = [f"{time}Z", *([] if level == "info" else [level]), str(event.get("event", ""))]
-    parts += [f"{key}={value}" for key, value in event.items() if key not in _NOT_BRIEF and value is not None]
-    return " ".join(parts)
 
 
 async def show_live(

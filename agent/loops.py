@@ -1,12 +1,15 @@
 """Which event loop runs the program.
 
-Rule: uvloop, unless somebody asks for Python's own; nothing above knows which.
+Rule: uvloop where it can be imported, unless somebody asks for Python's own; nothing
+above knows which. There is no uvloop for Windows, nor a wheel of it for every other
+system, and a program that runs slower is better than one that does not start.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable
+from enum import Enum
+from importlib import import_module
 from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio
@@ -17,12 +20,32 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 
+class Loop(Enum):
+    """An event loop, by the name of its module."""
+
+    UVLOOP = "uvloop"
+    STOCK = "asyncio"
+
+
+def choose_loop(*, stock_loop: bool = False) -> Loop:
+    """The loop on which :func:`run` runs a function."""
+    if stock_loop:
+        return Loop.STOCK
+    try:
+        import_module(Loop.UVLOOP.value)  # by its name, as anyio does it
+    except ImportError:
+        return Loop.STOCK
+    return Loop.UVLOOP
+
+
 def run(
     function: Callable[[Unpack[Arguments]], Awaitable[T]],
     *arguments: *Arguments,
     stock_loop: bool = False,
 ) -> T:
-    """Run a function on a new event loop until it returns. uvloop is not made for Windows."""
+    """Run a function on a new event loop until it returns."""
     raise_descriptor_limit()
-    use_uvloop = not stock_loop and sys.platform != "win32"
-    return anyio.run(function, *arguments, backend="asyncio", backend_options={"use_uvloop": use_uvloop})
+    loop = choose_loop(stock_loop=stock_loop)
+    return anyio.run(
+        function, *arguments, backend="asyncio", backend_options={"use_uvloop": loop is Loop.UVLOOP}
+    )

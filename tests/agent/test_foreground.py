@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from agent.foreground import Screen, run_in_foreground
 from schemas.errors import TidegateError
 from schemas.status import AgentStatus
 from tests.support import statuses
-from tests.support.agents import TIDEGATE, environment, running
+from tests.support.agents import TIDEGATE, environment, running, wait_for
 from tests.support.states import write_gateway, write_keys
 from tests.support.terminal import CTRL_C, ENTER_SCREEN, on_terminal
 
@@ -166,6 +167,35 @@ def test_without_a_terminal_the_log_is_json_and_sigterm_is_no_failure(state: Pat
         process.terminate()
 
         assert process.wait() == 0
+
+
+def test_forced_colors_make_no_terminal(state: Path) -> None:
+    refused = subprocess.run(
+        [*TIDEGATE, "gateway", state.name, "--live"],
+        cwd=state.parent,
+        env=environment(FORCE_COLOR="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert refused.returncode == 1
+    assert "--live needs a terminal" in refused.stderr
+
+
+@pytest.mark.parametrize(("option", "loop"), [([], "uvloop"), (["--stock-loop"], "asyncio")])
+def test_the_log_says_which_loop_runs_the_agent(state: Path, option: list[str], loop: str) -> None:
+    with subprocess.Popen(
+        [*TIDEGATE, "gateway", state.name, *option],
+        cwd=state.parent,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert wait_for(process, "loop_chosen")["loop"] == loop
+        finally:
+            process.kill()
 
 
 def test_sigint_is_told_from_sigterm_by_the_exit_status(state: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
 from collections.abc import Callable
 
@@ -12,7 +11,7 @@ import pytest
 from anyio import to_thread
 from rich.console import Console
 
-from agent.live import Tail, show_live
+from agent.live import show_live
 from schemas.status import AgentStatus
 from tests.support import statuses
 
@@ -117,23 +116,6 @@ async def test_a_terminal_that_does_not_read_delays_nothing_but_the_drawing() ->
         await to_thread.run_sync(stuck.wait)  # the event loop turns, although the drawing hangs
         free.set()
         tasks.cancel_scope.cancel()
-
-
-def test_a_tail_keeps_the_last_whole_lines() -> None:
-    tail = Tail(size=2)
-    for text in ("one\ntw", "o\n", "\n", "three\nfo"):
-        tail.write(text)
-
-    assert tail.lines == ("two", "three")
-
-
-def test_a_tail_shows_an_event_in_brief() -> None:
-    tail = Tail()
-    event = {"timestamp": "2026-05-04T12:00:00.123456Z", "level": "info", "logger": "visitors"}
-    tail.write(json.dumps({**event, "event": "visitor_left", "tunnel": "web", "reason": None}) + "\n")
-    tail.write(json.dumps({**event, "event": "state_refused", "level": "error", "exception": "…"}) + "\n")
-
-    assert tail.lines == ("12:00:00Z visitor_left tunnel=web", "12:00:00Z error state_refused")
 
 
 async def test_the_screen_is_filled_to_its_last_line_and_no_further() -> None:

@@ -7,7 +7,7 @@ import sys
 import anyio.lowlevel
 import pytest
 
-from agent.loops import run
+from agent.loops import Loop, choose_loop, run
 
 
 async def module_of_the_loop() -> str:
@@ -16,8 +16,16 @@ async def module_of_the_loop() -> str:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop for Windows")
 def test_it_is_uvloop_unless_pythons_own_is_asked_for() -> None:
+    assert choose_loop() is Loop.UVLOOP
     assert run(module_of_the_loop).startswith("uvloop")
     assert run(module_of_the_loop, stock_loop=True).startswith("asyncio")
+
+
+def test_it_is_pythons_own_where_uvloop_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+
+    assert choose_loop() is Loop.STOCK
+    assert run(module_of_the_loop).startswith("asyncio")
 
 
 async def add(left: int, right: int) -> int:
