@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from . import long_path, memory
-from .figures import DIRECT, Quantity, Sample
+from .figures import DIRECT, TIDEGATE, Sample
 from .loads import LOADS, Load
 from .options import Options
 from .report import Report, number
@@ -38,17 +38,16 @@ class Bench:
     def run(self) -> Report:
         families = self._options.families
         short = [load for load in LOADS if load.family in families]
-        long = long_path.LOADS if long_path.FAMILY in families else ()
-        quantities = [load.quantity for load in short]
+        ours = any(system.name == TIDEGATE for system in self._systems)
+        long = long_path.LOADS if ours and long_path.FAMILY in families else ()
         with services(self._directory) as behind:
             if short:
                 self._measure(short, self._systems, "short", behind)
             if memory.FAMILY in families:
-                quantities += self._measure_memory(behind)
+                self._measure_memory(behind)
             if long:
                 self._measure(long, long_path.SYSTEMS, "long", behind)
         return Report(
-            quantities=[*quantities, *(load.quantity for load in long)],
             samples=self._samples,
             secured={system.name: system.secured for system in self._systems},
             notes=self._notes,
@@ -57,29 +56,23 @@ class Bench:
     def _measure(self, loads: Sequence[Load], systems: Sequence[System], name: str, behind: Services) -> None:
         with self._all(systems, self._directory / name, behind) as now:
             for turn in range(self._options.rounds):
-                samples = one_round(
-                    loads, now, number=turn, seconds=self._options.seconds, failed=self._failed
-                )
-                by_key = {load.quantity.key: load.quantity for load in loads}
-                for sample in samples:
-                    self._took(sample, by_key[sample.quantity])
+                seconds = self._options.seconds
+                for sample in one_round(loads, now, number=turn, seconds=seconds, failed=self._failed):
+                    self._took(sample)
 
-    def _measure_memory(self, behind: Services) -> Sequence[Quantity]:
+    def _measure_memory(self, behind: Services) -> None:
         visitors = memory.possible_visitors(self._options.visitors)
         if visitors < self._options.visitors:
             self._note(f"{visitors:,} idle visitors and not {self._options.visitors:,}: see ulimit -Hn")
-        quantities = memory.quantities(visitors)
-        by_key = {quantity.key: quantity for quantity in quantities}
         systems = [system for system in self._systems if system.name != DIRECT]
         for turn in range(self._options.rounds):
             for system in rotated(systems, turn):
                 place = self._directory / f"memory{turn}" / system.name
                 try:
                     for sample in memory.measure(system, place, behind, visitors=visitors, number=turn):
-                        self._took(sample, by_key[sample.quantity])
+                        self._took(sample)
                 except FAILURES as error:
                     self._failed(memory.FAMILY, system.name, error)
-        return quantities
 
     @contextmanager
     def _all(
@@ -95,12 +88,12 @@ class Bench:
                     self._note(f"{system.name} is left out, it did not start: {error}")
             yield now
 
-    def _took(self, sample: Sample, quantity: Quantity) -> None:
+    def _took(self, sample: Sample) -> None:
         self._samples.append(sample)
-        said = number(sample.value, quantity.unit)
+        unit = sample.quantity.unit
         self._say(
-            f"round {sample.number + 1}/{self._options.rounds}  {sample.quantity:<18}"
-            f"{sample.system:<10}{said:>10} {quantity.unit.value}"
+            f"round {sample.number + 1}/{self._options.rounds}  {sample.quantity.key:<20}"
+            f"{sample.system:<10}{number(sample.value, unit):>10} {unit.value}"
         )
 
     def _failed(self, quantity: str, system: str, error: Exception) -> None:

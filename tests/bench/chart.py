@@ -39,10 +39,10 @@ def draw(report: Report, file: Path) -> None:
     found = report.found()
     rows = math.ceil(len(found) / _COLUMNS)
     page = library.Figure(figsize=(5 * _COLUMNS, 2.6 * rows), layout="constrained")
-    panels = page.subplots(rows, _COLUMNS, squeeze=False).flat
+    panels = list(page.subplots(rows, _COLUMNS, squeeze=False).flat)
     for panel, (quantity, figures) in zip(panels, found, strict=False):
         _draw_one(panel, quantity, figures)
-    for panel in list(panels):
+    for panel in panels[len(found) :]:
         panel.set_axis_off()
     page.savefig(file)
 

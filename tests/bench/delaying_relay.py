@@ -14,6 +14,7 @@ Its sockets have small buffers, so that these are no second queue.
 from __future__ import annotations
 
 import argparse
+import math
 import selectors
 import socket
 import time
@@ -35,8 +36,12 @@ class Path:
 
     @property
     def in_flight_limit(self) -> int:
-        """The most that can have been sent and not have arrived."""
-        return int(self.rate * self.delay) + self.queue + _CHUNK
+        """The most that can have been sent and not have arrived.
+
+        Besides what the link and the queue hold, one piece that found a last byte of room, and one
+        that has not arrived to its end.
+        """
+        return math.ceil(self.rate * self.delay) + self.queue + 2 * _CHUNK
 
     def room_at(self, now: float) -> float:
         """When something may be sent again: now, or when the queue will have room."""

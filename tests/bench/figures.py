@@ -103,7 +103,7 @@ class Sample:
     :param remarks: what a reader of the figure has to know, such as errors that the load generator counted.
     """
 
-    quantity: str
+    quantity: Quantity
     system: str
     number: int
     value: float
@@ -151,7 +151,7 @@ def figures(quantity: Quantity, samples: Iterable[Sample]) -> dict[str, Figure]:
     """The figure of each system that has a sample of this quantity, in the order in which they came."""
     grouped: dict[str, list[Sample]] = {}
     for sample in samples:
-        if sample.quantity == quantity.key:
+        if sample.quantity == quantity:
             grouped.setdefault(sample.system, []).append(sample)
     return {system: figure(taken, quantity.work) for system, taken in grouped.items()}
 

@@ -21,7 +21,7 @@ from tests.support.services import listening, target
 from . import proc
 from .figures import Bound, Quantity, Sample, Target, Unit
 from .services import ENDLESS
-from .systems import Running, Services, System, started
+from .systems import WEB, Running, Services, System, started
 
 FAMILY: Final = "memory"
 STALLED: Final = 500
@@ -31,35 +31,31 @@ _PATIENCE: Final = 20.0
 _AT_ONCE: Final = 100  # visitors that arrive together: how many can is not what is measured here
 _STILL: Final = 0.5  # seconds without growth, after which a process is taken to have all that it will take
 _SPARE: Final = 400  # descriptors that this process keeps for other things
-_SIDES: Final = ("gateway", "client")  # see Running.sides
 
 
-def quantities(visitors: int) -> tuple[Quantity, ...]:
-    """The figures that :func:`measure` gives, for the gateway and the client side of a system."""
-    idle = Target(bound=Bound.AT_MOST, limit=50, reference=None)
-    visitor = Target(bound=Bound.AT_MOST, limit=6, reference=None)
-    return tuple(
-        quantity
-        for side in _SIDES
-        for quantity in (
-            Quantity(
-                key=f"idle-{side}",
-                title=f"memory at rest, {side}",
-                unit=Unit.MEGABYTES,
-                target=idle if side == "gateway" else None,
-            ),
-            Quantity(
-                key=f"visitors-{side}",
-                title=f"memory for each of {visitors:,} idle visitors, {side}",
-                unit=Unit.KILOBYTES,
-                target=visitor,
-            ),
-            Quantity(
-                key=f"stalled-{side}",
-                title=f"memory with {STALLED} visitors that never read, {side}",
-                unit=Unit.MEGABYTES,
-            ),
-        )
+def at_rest(side: str) -> Quantity:
+    return Quantity(
+        key=f"idle-{side}",
+        title=f"memory at rest, {side}",
+        unit=Unit.MEGABYTES,
+        target=Target(bound=Bound.AT_MOST, limit=50, reference=None) if side == "gateway" else None,
+    )
+
+
+def each_visitor(side: str, visitors: int) -> Quantity:
+    return Quantity(
+        key=f"visitors-{side}",
+        title=f"memory for each of {visitors:,} idle visitors, {side}",
+        unit=Unit.KILOBYTES,
+        target=Target(bound=Bound.AT_MOST, limit=6, reference=None),
+    )
+
+
+def with_stalled(side: str) -> Quantity:
+    return Quantity(
+        key=f"stalled-{side}",
+        title=f"memory with {STALLED} visitors that never read, {side}",
+        unit=Unit.MEGABYTES,
     )
 
 
@@ -79,26 +75,23 @@ def possible_visitors(wanted: int) -> int:
 def measure(
     system: System, directory: Path, services: Services, *, visitors: int, number: int
 ) -> Iterator[Sample]:
-    """One sample of each of :func:`quantities`."""
+    """One sample of each of the three quantities above, for each side."""
+
+    def sample(quantity: Quantity, value: float) -> Sample:
+        return Sample(quantity=quantity, system=system.name, number=number, value=value)
+
     with echo_service() as echo, started(system, directory / "idle", {**services, _ECHO: echo}) as now:
         before = _settled(now)
         for side, size in before.items():
-            yield _sample(f"idle-{side}", system, number, size / 1e6)
+            yield sample(at_rest(side), size / 1e6)
         with idle_visitors(now.public[_ECHO], visitors):
             for side, size in _settled(now).items():
-                yield _sample(f"visitors-{side}", system, number, (size - before[side]) / visitors / 1e3)
-    with (
-        started(system, directory / "stalled", services) as now,
-        stalled_visitors(now.page.rpartition("/")[0]),
-    ):
+                yield sample(each_visitor(side, visitors), (size - before[side]) / visitors / 1e3)
+    with started(system, directory / "stalled", services) as now, stalled_visitors(now.public[WEB]):
         _settled(now)
         for side, processes in now.sides.items():
             size = sum(proc.peak(process.pid) for process in processes)
-            yield _sample(f"stalled-{side}", system, number, size / 1e6)
-
-
-def _sample(quantity: str, system: System, number: int, value: float) -> Sample:
-    return Sample(quantity=quantity, system=system.name, number=number, value=value)
+            yield sample(with_stalled(side), size / 1e6)
 
 
 def _settled(now: Running) -> Mapping[str, int]:
@@ -135,11 +128,11 @@ def idle_visitors(address: str, count: int) -> Iterator[None]:
 
 
 @contextmanager
-def stalled_visitors(origin: str) -> Iterator[None]:
+def stalled_visitors(address: str, count: int = STALLED) -> Iterator[None]:
     """Visitors that ask for a file without an end and take only what their own kernel takes for them."""
-    host, _, port = origin.removeprefix("http://").rpartition(":")
+    host, _, port = address.rpartition(":")
     with ExitStack() as stack:
-        for _ in range(STALLED):
+        for _ in range(count):
             visitor = stack.enter_context(socket.socket())
             visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
             visitor.settimeout(_PATIENCE)

@@ -20,6 +20,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Final
 
 _REQUEST: Final = b"GET /1k HTTP/1.1\r\nHost: bench\r\n\r\n"
@@ -83,41 +84,49 @@ def drive(host: str, port: int, *, rate: float, seconds: float, connections: int
 
     A request that is lost counts in ``lost`` and is as slow as patience is long.
     """
-    idle = deque(Connection(host, port) for _ in range(connections))
-    busy: set[Connection] = set()
-    waiting: deque[float] = deque()
-    latencies: list[float] = []
-    late: list[float] = []
-    lost = sent = 0
-    total = max(1, round(rate * seconds))
-    start = time.perf_counter()
-    while sent < total or waiting or busy:
-        now = time.perf_counter()
-        if now > start + seconds + _PATIENCE:
-            break
-        while sent < total and start + sent / rate <= now:
-            waiting.append(start + sent / rate)
-            late.append(now - waiting[-1])
-            sent += 1
-        while waiting and idle:
-            connection = idle.popleft()
-            connection.ask(waiting.popleft())
-            busy.add(connection)
-        pause = start + sent / rate - now if sent < total else _PATIENCE
-        # select() keeps to microseconds; epoll rounds up to milliseconds.
-        ready, _, _ = select.select(busy, (), (), max(0.0, pause))
-        for connection in ready:
-            try:
-                if connection.receive():
-                    latencies.append(time.perf_counter() - connection.due)
-                    busy.remove(connection)
-                    idle.append(connection)
-            except OSError:
-                lost += 1
-                busy.remove(connection)
-                connection.socket.close()
-                idle.append(Connection(host, port))
-    lost += len(waiting) + len(busy)
+    with ExitStack() as stack:
+
+        def connection() -> Connection:
+            opened = Connection(host, port)
+            stack.callback(opened.socket.close)
+            return opened
+
+        idle = deque(connection() for _ in range(connections))
+        busy: set[Connection] = set()
+        waiting: deque[float] = deque()
+        latencies: list[float] = []
+        late: list[float] = []
+        lost = sent = 0
+        total = max(1, round(rate * seconds))
+        start = time.perf_counter()
+        while sent < total or waiting or busy:
+            now = time.perf_counter()
+            if now > start + seconds + _PATIENCE:
+                break
+            while sent < total and start + sent / rate <= now:
+                waiting.append(start + sent / rate)
+                late.append(now - waiting[-1])
+                sent += 1
+            while waiting and idle:
+                free = idle.popleft()
+                free.ask(waiting.popleft())
+                busy.add(free)
+            pause = start + sent / rate - now if sent < total else _PATIENCE
+            # select() keeps to microseconds; epoll rounds up to milliseconds.
+            ready, _, _ = select.select(busy, (), (), max(0.0, pause))
+            for one in ready:
+                busy.remove(one)
+                try:
+                    if one.receive():
+                        latencies.append(time.perf_counter() - one.due)
+                        idle.append(one)
+                    else:
+                        busy.add(one)
+                except OSError:
+                    lost += 1
+                    one.socket.close()
+                    idle.append(connection())
+        lost += len(waiting) + len(busy)
     ordered = sorted(latencies + [_PATIENCE] * lost)
     return {
         "requests": total,

@@ -48,6 +48,10 @@ class Process:
         if self._process.poll() is not None:
             raise StartError(f"{self.name} ended with status {self._process.returncode}{self.last_words}")
 
+    def wait(self) -> None:
+        """Until it has ended by itself."""
+        self._process.wait(PATIENCE)
+
     @property
     def last_words(self) -> str:
         said = self._log.read_text(errors="replace").splitlines()[-5:]

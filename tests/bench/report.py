@@ -37,15 +37,14 @@ class Report:
     :param notes: what was left out or went wrong, and why.
     """
 
-    quantities: Sequence[Quantity]
     samples: Sequence[Sample]
     secured: Mapping[str, str]
     notes: Sequence[str]
 
     def found(self) -> list[tuple[Quantity, dict[str, Figure]]]:
-        """Each quantity that was measured, with its figures."""
-        all_ = [(quantity, figures(quantity, self.samples)) for quantity in self.quantities]
-        return [(quantity, found) for quantity, found in all_ if found]
+        """Each quantity that was measured, in the order in which that was done, with its figures."""
+        quantities = dict.fromkeys(sample.quantity for sample in self.samples)
+        return [(quantity, figures(quantity, self.samples)) for quantity in quantities]
 
 
 def number(value: float | None, unit: Unit) -> str:
@@ -91,7 +90,7 @@ def _line(
 def remarks(report: Report) -> list[str]:
     """What load generators said of single samples."""
     return [
-        f"{sample.quantity}, {sample.system}, round {sample.number + 1}: {remark}"
+        f"{sample.quantity.key}, {sample.system}, round {sample.number + 1}: {remark}"
         for sample in report.samples
         for remark in sample.remarks
     ]

@@ -50,7 +50,7 @@ def take(load: Load, name: str, now: Running, *, number: int, seconds: float) ->
     before = _cpu(now)
     outcome = load.run(now, seconds)
     return Sample(
-        quantity=load.quantity.key,
+        quantity=load.quantity,
         system=name,
         number=number,
         value=outcome.value,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -41,7 +42,7 @@ def sample(
     cpu: float = 0.0,
     done: float = 0.0,
     peak: int = 1,
-    quantity: str = "rate",
+    quantity: Quantity = RATE,
     number: int = 0,
 ) -> Sample:
     return Sample(
@@ -100,7 +101,7 @@ def test_the_peak_is_the_highest_of_all_rounds() -> None:
 
 
 def test_figures_are_of_one_quantity_and_by_system() -> None:
-    samples = [*both([1, 2, 3], [4]), sample(TIDEGATE, 99, quantity="another")]
+    samples = [*both([1, 2, 3], [4]), sample(TIDEGATE, 99, quantity=replace(RATE, key="another"))]
 
     found = figures(RATE, samples)
 
