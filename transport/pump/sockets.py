@@ -53,6 +53,9 @@ class _HandshakeFilter:
 
 _AIOFASTNET: Final = _fast_tls()
 _BACKLOG: Final = 1_024
+# How much of a link the system may keep unsent. Without this it is megabytes on a slow line, and a small
+# answer waits behind all of them: nothing that is queued there can be overtaken.
+_UNSENT: Final = 128 * 1024
 _GOODBYE: Final = 5.0  # seconds that the TLS goodbye of a link may take
 
 
@@ -71,8 +74,14 @@ async def serve(listening: socket.socket, owner: RelayOwner) -> Server:
     """Make a relay of every connection to a bound socket, which this takes over."""
     # Inherited by what is accepted. The standard loop sees to it only if the socket names its protocol.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    _keep_alive(listening)
     loop = asyncio.get_running_loop()
     return Server(await loop.create_server(partial(Relay, owner), sock=listening, backlog=_BACKLOG))
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Have the system notice at last when the machine at the far end goes while nothing is said."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 async def dial_tcp(host: str, port: int, owner: RelayOwner) -> Relay:
@@ -82,10 +91,11 @@ async def dial_tcp(host: str, port: int, owner: RelayOwner) -> Relay:
     """
     relay = Relay(owner)
     try:
-        await asyncio.get_running_loop().create_connection(lambda: relay, host, port)
+        transport, _ = await asyncio.get_running_loop().create_connection(lambda: relay, host, port)
     except BaseException:
         relay.forget()
         raise
+    _keep_alive(transport.get_extra_info("socket"))
     return relay
 
 
@@ -111,8 +121,7 @@ async def accept_link(
     :param handshake_timeout: in seconds.
     :raises OSError: if it fails; ``ssl.SSLError`` is one.
     """
-    # Nobody else turns Nagle's algorithm off here, and with it each small answer waits 40 ms.
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    _tune(connection)
     loop = asyncio.get_running_loop()
     accept: Any = loop.connect_accepted_socket
     if _AIOFASTNET is not None:
@@ -129,6 +138,14 @@ async def accept_link(
     return link
 
 
+def _tune(connection: socket.socket) -> None:
+    """Keep small things on a link from waiting for large ones."""
+    # Nobody else turns Nagle's algorithm off of what was accepted, and with it each small answer waits 40 ms.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+
+
 async def dial_link(host: str, port: int, context: ssl.SSLContext, *, handshake_timeout: float) -> Link:
     """Connect to a gateway and do the TLS handshake.
 
@@ -141,7 +158,7 @@ async def dial_link(host: str, port: int, context: ssl.SSLContext, *, handshake_
         _HandshakeFilter.install(loop)
         connect = partial(_AIOFASTNET.create_connection, loop)
     link = Link(Role.CLIENT)
-    await connect(
+    transport, _ = await connect(
         lambda: link,
         host,
         port,
@@ -150,4 +167,5 @@ async def dial_link(host: str, port: int, context: ssl.SSLContext, *, handshake_
         ssl_handshake_timeout=handshake_timeout,
         ssl_shutdown_timeout=_GOODBYE,
     )
+    _tune(transport.get_extra_info("socket"))
     return link

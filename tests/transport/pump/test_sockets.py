@@ -36,9 +36,14 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quiet")]
 OS_ERROR = (OSError,)  # which one, and whether it says anything, depends on the loop and the TLS engine
 
 
+def option(shell: Relay | Link, level: int, name: int) -> int:
+    """What a socket option of its connection is set to."""
+    value: int = shell._transport.get_extra_info("socket").getsockopt(level, name)
+    return value
+
+
 def has_no_delay(shell: Relay | Link) -> bool:
-    connection = shell._transport.get_extra_info("socket")
-    return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+    return bool(option(shell, socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
 
 # Listening
@@ -193,6 +198,21 @@ class TestLinks:
         assert has_no_delay(site.client.link)
         assert has_no_delay(site.door.relays()[0])
         assert has_no_delay(site.back.relays()[0])
+
+    async def test_visitors_and_services_that_vanish_in_silence_are_noticed_at_last(
+        self, site: World
+    ) -> None:
+        await site.meet()
+
+        assert option(site.door.relays()[0], socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert option(site.back.relays()[0], socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+    @pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system has no such limit")
+    async def test_little_of_a_link_waits_in_the_system_where_nothing_can_overtake_it(
+        self, site: World
+    ) -> None:
+        for session in (site.gateway, site.client):
+            assert option(session.link, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 128 * 1024
 
     async def test_the_two_ends_of_a_link_know_their_roles(self, listening: Listening) -> None:
         gateway, client = await make_links(listening)
