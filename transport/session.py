@@ -169,6 +169,8 @@ class Session:
         :raises LocalProtocolError: if the session can open no more streams.
         """
         relay.open(self.link, encode_open_header(header))
+        if self.link.mux.is_used_up:
+            self._notify()
 
     def fail_stream(self, stream: MuxStream, code: FailureCode, message: str) -> None:
         """Reset a stream that the peer opened, and say why."""
@@ -198,6 +200,9 @@ class Session:
         keepalive = Keepalive(interval=ping_interval, timeout=ping_timeout, now=time.monotonic())
         self._keepalive = keepalive
         while self._state is not _State.LOST:
+            if self.link.mux.is_used_up:  # after days without a pause; the client comes back with a new one
+                self.close("the session has used up its stream ids")
+                break
             changed = self._changed
             with anyio.move_on_after(keepalive.next_deadline() - time.monotonic()):
                 await changed.wait()

@@ -522,6 +522,22 @@ async def test_a_broken_protocol_is_the_reason_given(listening: Listening) -> No
     assert peer.farewells == [GoAwayCode.PROTOCOL_ERROR]
 
 
+async def test_a_session_whose_stream_ids_are_used_up_ends_and_makes_room_for_another(site: World) -> None:
+    """It would otherwise live on, with visitors that nobody can be sent to."""
+    site.gateway.link.mux._next_id = 2**32 - 2
+    reasons: list[str] = []
+
+    async def run() -> None:
+        reasons.append(await site.gateway.run(ping_interval=60, ping_timeout=60))
+
+    site.start(run)
+    await site.visit()
+    await turn_until(lambda: reasons)
+
+    assert reasons == ["the session has used up its stream ids"]
+    assert not site.gateway.is_open
+
+
 # Keepalive
 
 

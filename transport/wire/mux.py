@@ -238,7 +238,7 @@ class Mux:
         """
         if self._leaving or self._peer_leaving:
             raise LocalProtocolError("the session is going away: no stream can be opened")
-        if self._next_id > _MAX_STREAM_ID:
+        if self.is_used_up:
             raise LocalProtocolError("the session has used up its stream ids; connect again")
         if len(self.streams) >= self._limits.max_streams:
             raise LocalProtocolError(f"the session has {len(self.streams)} streams, which is its limit")
@@ -257,9 +257,14 @@ class Mux:
         return not (
             self._leaving
             or self._peer_leaving
-            or self._next_id > _MAX_STREAM_ID
+            or self.is_used_up
             or len(self.streams) >= self._limits.max_streams
         )
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether all our stream ids have been used: this session will never open another stream."""
+        return self._next_id > _MAX_STREAM_ID
 
     def ping(self, value: int) -> None:
         """Ask for a sign of life; the answer is :meth:`MuxOwner.pong` with that value."""
