@@ -3,8 +3,8 @@
 Per stream and direction: the bytes that arrive are a prefix of those that were sent, and all of them once the
 link has fallen silent; nothing follows an end; no credit falls below zero; and no credit is lost: what the
 sender has, what is on its way in either form, what the destination has not taken and what is owed for the
-rest is the window. Sinks and owners act from within what they are told, the link may go at any moment, and
-either side may say that it takes no more streams.
+rest is the window, also while that grows. Sinks and owners act from within what they are told, the link may
+go at any moment, and either side may say that it takes no more streams.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.support.mux_pair import End, MuxPair, RecordingSink
 from tests.support.wire_tally import Tally
+from transport.wire.budget import Budget
 from transport.wire.errors import LocalProtocolError
 from transport.wire.frames import GoAwayCode
-from transport.wire.mux import MuxLimits, MuxStream, Role, StreamSink
+from transport.wire.mux import Mux, MuxLimits, MuxStream, Role, StreamSink
 from transport.wire.stream_state import StreamState
+from transport.wire.window import INITIAL_WINDOW, WindowGrowth
 
 LIMITS = MuxLimits(max_offered=4, max_streams=6)
+GROWTH = 400_000  # for all windows of one end: less than three would like
 UNANSWERED = {StreamState.OFFERED, StreamState.OFFERED_REMOTE_ENDED}
 ENDABLE = {StreamState.OPENING, StreamState.OPEN, StreamState.REMOTE_ENDED}
 
@@ -93,6 +96,19 @@ class TalliedEnd(End):
     arrived: Tally = field(default_factory=Tally)
     on_offered: Callable[[Half], None] | None = None  # acts once on the next offer
     is_leaving: bool = False
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Windows grow: the path is long, and each look at the clock finds it later.
+        self.budget = Budget(GROWTH)
+        growth = WindowGrowth(self.budget, self._later)
+        growth.round_trip_measured(1.0)
+        self.mux = Mux(self.role, self, self._wake, limits=self.limits, growth=growth)
+
+    def _later(self) -> float:
+        self.now += 1.0
+        return self.now
 
     def stream_offered(self, stream: MuxStream) -> StreamSink | None:
         if not self.accepts:
@@ -252,16 +268,24 @@ class TwoMuxes(RuleBasedStateMachine):
         self.act(self.pick(data, self.live()), act)
 
     @precondition(lambda self: any(half.stream.may_send for half in self.live()))
-    @rule(data=st.data(), share=st.sampled_from([0.001, 0.5, 1.0]), arrives=st.booleans())
-    def send(self, data: st.DataObject, share: float, arrives: bool) -> None:
+    @rule(data=st.data(), share=st.sampled_from([0.001, 0.5, 1.0]), times=st.integers(0, 3))
+    def send(self, data: st.DataObject, share: float, times: int) -> None:
+        """Once, and it stays on its way; or some times, each time taken in full before the next."""
         half = self.pick(data, [half for half in self.live() if half.stream.may_send])
         before = half.end.mux.output_size
         with pytest.raises(LocalProtocolError):
             half.stream.send(bytes(half.stream.send_credit + 1))
         assert half.end.mux.output_size == before
         self.say(half, round(half.stream.send_credit * share))
-        if arrives:
+        for _ in range(times):
             self.pair.deliver(half.end)
+            other = self.pair.far(half.end).halves.get(half.stream.id)
+            if other is None:
+                return  # refused
+            self.act(other, "take")
+            self.pair.deliver(other.end)
+            if half.stream.may_send:
+                self.say(half, round(half.stream.send_credit * share))
 
     @precondition(lambda self: any(half.sink.untaken for half in self.halves()))
     @rule(data=st.data(), share=st.sampled_from([0.01, 0.5, 1.0]))
@@ -322,7 +346,7 @@ class TwoMuxes(RuleBasedStateMachine):
         told = [half for half in end.halves.values() if not half.stream.is_closed]
         end.mux.connection_lost()
         assert end.mux.streams == {}
-        assert end.mux._offered == 0
+        assert end.mux._offered == end.budget.used == 0
         assert all(half.sink.is_reset or half.reset for half in told)
         assert not end.mux.can_open
         end.receive(b"whatever comes now is nobody's")
@@ -368,6 +392,8 @@ class TwoMuxes(RuleBasedStateMachine):
             unanswered = sum(stream.state in UNANSWERED for stream in streams.values())
             assert end.mux._offered == unanswered <= LIMITS.max_offered
             assert len(streams) <= LIMITS.max_streams
+            grown = sum(stream._receive_window.size - INITIAL_WINDOW for stream in streams.values())
+            assert end.budget.used == grown <= GROWTH
 
     def check_settled(self, whole: Whole) -> None:
         """Nothing is on the way: both ends know all."""
