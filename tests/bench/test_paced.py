@@ -71,7 +71,7 @@ def test_a_request_that_finds_no_free_connection_is_timed_from_when_it_was_due()
     with service(stall_then_answer) as address:
         counted = driven(address, rate=100, seconds=0.1, connections=1)
 
-    # Timed from when they are sent, nine of ten would look fast. All were due in the first 0.1 s of the stall.
+    # Timed from when they are sent, nine of ten would look fast. All were due in the first 0.1 s of it.
     assert counted["lost"] == 0
     assert counted["p50_ms"] >= 200
 

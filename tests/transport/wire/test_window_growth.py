@@ -221,5 +221,3 @@ def test_whatever_is_measured_a_window_stays_within_its_bounds(
         assert extra >= 0
         assert budget.used == window.size - INITIAL_WINDOW
         assert window.remaining == window.size
-
-
