@@ -14,7 +14,7 @@ import pytest
 from tests.support.holding import assert_nothing_broke
 from tests.support.services import accept, listening, reset, target
 from tests.support.site import Agent, Site, connect, read_all, site
-from tests.support.talking import Talker, hash_of_the_rest
+from tests.support.talking import Talker, hash_of_the_rest, wait_stuck
 
 WINDOW = 262_144
 SIZES = [0, 1, 65_535, 65_536, 65_537, WINDOW - 1, WINDOW, WINDOW + 1, 16 << 20]
@@ -171,7 +171,7 @@ def test_a_reset_of_whoever_talks_reaches_a_listener_behind_what_it_had_not_read
     talker, listener = talks_first(meeting.meet())
     with talker, listener:
         talk = Talker(talker)
-        talk.wait_stuck()
+        wait_stuck([talk])
         reset(talker)
         with pytest.raises(ConnectionResetError):
             hash_of_the_rest(listener)
@@ -184,7 +184,7 @@ def test_a_reset_of_whoever_does_not_listen_reaches_the_talker(
     talker, listener = talks_first(meeting.meet())
     with talker, listener:
         talk = Talker(talker)
-        talk.wait_stuck()
+        wait_stuck([talk])
         reset(listener)
         talk.finish()
         assert isinstance(talk.error, ConnectionError)
@@ -198,7 +198,7 @@ def test_a_reset_behind_a_half_close_reaches_the_other_side(
         talker.shutdown(socket.SHUT_WR)
         assert listener.recv(1) == b""
         talk = Talker(listener)
-        talk.wait_stuck()
+        wait_stuck([talk])
         reset(talker)
         talk.finish()
         assert isinstance(talk.error, ConnectionError)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 from .site import PATIENCE
@@ -24,14 +25,6 @@ class Talker:
         self._thread = threading.Thread(target=self._talk, daemon=True)
         self._thread.start()
 
-    def wait_stuck(self) -> int:
-        """Wait until a send has waited for half a second; how much had been sent."""
-        before = -1
-        while self.sent != before:
-            before = self.sent
-            self._thread.join(0.5)  # returns early if it is over
-        return before
-
     def stop(self) -> None:
         """Say no more behind what is being sent now."""
         self._stopping.set()
@@ -41,6 +34,10 @@ class Talker:
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
         return self.sent, self._hash.hexdigest()
+
+    def wait(self, seconds: float) -> None:
+        """For its end, but no longer than that."""
+        self._thread.join(seconds)
 
     def _talk(self) -> None:
         number = 0
@@ -57,6 +54,14 @@ class Talker:
             self._connection.shutdown(socket.SHUT_WR)
         except OSError as error:
             self.error = error
+
+
+def wait_stuck(talkers: Sequence[Talker]) -> None:
+    """Wait until none of them has got rid of anything for half a second: whoever could take it is full."""
+    before: list[int] = []
+    while (now := [talker.sent for talker in talkers]) != before:
+        before = now
+        talkers[0].wait(0.5)
 
 
 def hash_of_the_rest(connection: socket.socket) -> tuple[int, str]:
