@@ -9,13 +9,14 @@ BENCH_STAMP := $(VENV)/.installed-for-bench
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench soak clean
 
 help:
 	@echo 'make demo    a whole gateway, client and service on this machine, with made-up keys'
 	@echo 'make test    everything that must hold: ruff, mypy, and every test (ARGS="-k name" picks some)'
 	@echo 'make check   the same without the tests that drive nginx, curl and other real programs'
 	@echo 'make bench   figures beside HAProxy and others on this machine (ARGS="--help" says what can be asked)'
+	@echo 'make soak    ten minutes of visitors while connections are cut on both sides (ARGS="--seconds 60")'
 	@echo 'make clean   remove .venv and what the tools left behind'
 
 demo: $(STAMP)
@@ -32,6 +33,9 @@ check: test
 
 bench: $(BENCH_STAMP)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(STAMP)
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/interop/interop

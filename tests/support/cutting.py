@@ -35,6 +35,7 @@ class CuttingProxy:
     """
 
     def __init__(self, listen: str, target: str) -> None:
+        self.listen = listen
         self._target = _split(target)
         self._listening = socket.create_server(_split(listen), backlog=64)
         self._listening.setblocking(False)
