@@ -93,6 +93,7 @@ def test_types_and_flags_have_their_numbers() -> None:
         f"for {session.GREETING_TIMEOUT:g} seconds during the greeting",
         f"| the greeting | {session.GREETING_TIMEOUT:g} s |",
         f"| a line of the control stream | {MAX_LINE // 1024} KiB |",
+        f"| sessions of a client | {MAX_SESSIONS} |",
         f"| an open header | {MAX_HEADER // 1024} KiB |",
         f"nobody has answered | {MuxLimits().max_offered:,} |",
         f"| streams of a session | {MuxLimits().max_streams:,} |",
