@@ -17,6 +17,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, TextIO
 
@@ -27,7 +28,6 @@ from .log_writer import LogWriter
 from .redaction import Plain, redact
 
 _FLUSH: Final = 1.0  # seconds that a slow reader has at the end
-_FIRST: Final = ("timestamp", "level", "logger", "event")  # the keys a reader looks for, in this order
 _LINES: Final = ("exception", "stack")  # the only values that may go over several lines
 
 
@@ -99,7 +99,6 @@ class _Pipeline:
 
     def __init__(self, render: Callable[[dict[str, Plain]], str]) -> None:
         self._render = render
-        self._stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
         try:
@@ -109,27 +108,30 @@ class _Pipeline:
             return json.dumps({"level": "error", "event": "log_failed"} | failure)
 
     def _line(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
-        structlog.contextvars.merge_contextvars(logger, method, event)
-        structlog.processors.add_log_level(logger, method, event)
-        self._stamp(logger, method, event)
+        if "exc_info" in event:
+            _format_exception(event)
+        first: dict[str, object] = {"timestamp": _timestamp(), "level": method}
         if logger.name:
-            event.setdefault("logger", logger.name)
-        _format_exception(event)
-        plain = redact(event)
+            first["logger"] = logger.name
+        first["event"] = event.get("event")
+        # They come first, since a reader looks for them, and last, so that no other has their names.
+        plain = redact({**first, **event, **first})
         assert isinstance(plain, dict)
-        keys = [*(key for key in _FIRST if key in plain), *(key for key in plain if key not in _FIRST)]
-        return self._render({key: plain[key] for key in keys})
+        return self._render(plain)
+
+
+def _timestamp() -> str:
+    return f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _format_exception(event: EventDict) -> None:
-    exc_info = event.get("exc_info")
+    exc_info = event["exc_info"]
     structlog.processors.format_exc_info(None, "", event)
     if isinstance(exc_info, tuple) and "exception" not in event:
         event["exception"] = repr(exc_info)  # some libraries put a class where the exception should be
 
 
-def _json(event: dict[str, Plain]) -> str:
-    return json.dumps(event, ensure_ascii=False, allow_nan=False)
+_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def _console(*, colors: bool) -> Callable[[dict[str, Plain]], str]:
@@ -158,8 +160,8 @@ def _printable(text: str, *, keep: str) -> str:
 
 
 def _line_about_dropped(render: Callable[[dict[str, Plain]], str], count: int) -> str:
-    now = structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "", {})["timestamp"]
-    return render({"timestamp": now, "level": "warning", "event": "log_lines_dropped", "count": count})
+    event = "log_lines_dropped"
+    return render({"timestamp": _timestamp(), "level": "warning", "event": event, "count": count})
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -42,6 +42,25 @@ def test_every_line_is_written_in_order_before_close_returns() -> None:
         assert read_all(reading) == "".join(f"line {number}\n" for number in range(1_000))
 
 
+def test_lines_right_behind_one_that_was_written_wait_and_are_written_together() -> None:
+    class Counting(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            first.set()
+            return len(text)
+
+    written: list[str] = []
+    first = threading.Event()
+    writer = LogWriter(Counting(), say_dropped=dropped, pause=3_600)
+    writer.write("one")
+    assert first.wait(10)
+    for line in ("two", "three"):
+        writer.write(line)
+    writer.close(timeout=10)  # the end is not what they wait for
+
+    assert written == ["one\n", "two\nthree\n"]
+
+
 def test_a_stream_in_memory_will_do() -> None:
     stream = io.StringIO()
     writer = LogWriter(stream, say_dropped=dropped)
