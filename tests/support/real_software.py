@@ -29,7 +29,7 @@ MARKER = "real_software"
 Programs: TypeAlias = Mapping[str, str]  # the name of a program -> its path
 
 # Debian keeps nginx, haproxy and ip where an ordinary user's PATH does not look.
-_ALSO_SEARCHED = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_ALSO_SEARCHED = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/go/bin")
 
 
 def is_required() -> bool:
