@@ -105,10 +105,11 @@ class Line:
 
         :raises LineError: if there is another end.
         """
-        if self._early:
-            return False
-        peek = partial(self._socket.recv, 1, socket.MSG_PEEK)
-        return not await self._try(peek, anyio.wait_readable)
+        if self._tls is None and not self._early:  # a handshake may follow, which needs every byte itself
+            return not await self._try(partial(self._socket.recv, 1, socket.MSG_PEEK), anyio.wait_readable)
+        first = await self.receive(1)
+        self.push_back(first)
+        return not first
 
     async def receive_exactly(self, size: int) -> bytes:
         """So many bytes.

@@ -34,7 +34,6 @@ from .trust import service_context, visitor_context
 from .visitors import Crowd, Visits
 from .world import AGENTS, World, world
 
-_WARM_UP: Final = 80  # conversations before anything is counted
 _SETTLING: Final = 60.0  # seconds until everything of the past must be gone; the longest of it takes ten
 _PORTRAITS: Final = 2  # how often the agents are asked in full why something hangs
 _TOLD_EVERY: Final = 10  # seconds
@@ -54,6 +53,7 @@ class Options:
 
     :param seconds: how long visitors come; None to count conversations instead.
     :param conversations: how many, if that is not decided by the time.
+    :param warm_up: how many come before anything is counted, or more: now and then one is a crowd.
     :param rate: visitors a second, on average; None for as fast as there is room.
     :param visitors: how many there may be at once.
     :param chaos_every: something goes wrong after so many visitors.
@@ -66,6 +66,7 @@ class Options:
     seed: int
     seconds: float | None
     conversations: int
+    warm_up: int
     rate: float | None
     visitors: int
     chaos_every: int
@@ -150,7 +151,9 @@ class Run:
         await self._start()
         idle = await self._idle_descriptors()
         self._tell("warming up")
-        await self._visit_all([meeting for _ in range(_WARM_UP) for meeting in self._crowd.next_group()])
+        await self._visit_all(
+            [meeting for _ in range(self._options.warm_up) for meeting in self._crowd.next_group()]
+        )
         await self._chaos.rehearse()
         before = await self._settle(idle, None)
         self._tell("under load")

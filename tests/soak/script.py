@@ -94,10 +94,12 @@ class Measures:
 
     :param largest: bytes of the largest transfer.
     :param longest: seconds of the longest pause.
+    :param patient: whether somebody may wait until a client gives up a service that does not answer: 10 s.
     """
 
     largest: int
     longest: float
+    patient: bool
 
     def size(self, dice: random.Random, largest: int | None = None) -> int:
         """A size; as many between 1 and 10 bytes as between 1 and 10 megabytes."""
@@ -221,9 +223,15 @@ def silence(dice: random.Random, measures: Measures) -> Conversation:
 
 
 def in_vain(dice: random.Random, measures: Measures) -> Conversation:
-    """A visitor of a service that does not serve. It waits to be told, or leaves before."""
+    """A visitor of a service that turns everybody away. It waits to be told, or leaves before."""
     last: Step = dice.choice((HearOut(), HearOut(), Leave(), Reset()))
     return Conversation(visitor=(Say(measures.size(dice, KIB)), last), service=())
+
+
+def unanswered(dice: random.Random, measures: Measures) -> Conversation:
+    """A visitor of a service that does not answer. It leaves, or waits until it is told so."""
+    last: Step = dice.choice((Leave(), Reset(), HearOut() if measures.patient else Reset()))
+    return Conversation(visitor=(Say(measures.size(dice, KIB)), measures.pause(dice), last), service=())
 
 
 #: Kind -> its author, and how many of a hundred are of that kind, about. All need a service that serves.

@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import Final
 
 from .books import Books, Meeting
-from .doors import HALF, NOBODY, Door, Language
+from .doors import HALF, NOBODY, Door, Language, Service
 from .ledger import Side
 from .line import Line
-from .script import SERVED, Author, Measures, in_vain, silence
+from .script import SERVED, Author, Measures, in_vain, silence, unanswered
 from .talk import Talk
 
 _BURST: Final = 30
@@ -50,7 +50,8 @@ class Crowd:
             case "silent":
                 return [replace(self._meeting(kind, dice.choice(self._served), silence), is_silent=True)]
             case "in vain":
-                return [self._meeting(kind, dice.choice(self._unserved), in_vain)]
+                door = dice.choice(self._unserved)
+                return [self._meeting(kind, door, unanswered if door.service is Service.DEAF else in_vain)]
             case _:
                 door = replace(dice.choice(self._named), asked=NOBODY)
                 return [self._meeting(kind, door, in_vain)]

@@ -7,6 +7,7 @@ run; the doomed one is.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from typing import Any, Final
 import anyio.to_thread
 
 from agent.api.client import AgentUnreachableError, fetch_status
-from schemas.status import ClientAgentStatus, GatewayStatus
+from schemas.status import AgentStatus, ClientAgentStatus, GatewayStatus
 from tests.support.cutting import CuttingProxy, cutting_proxy
 from tests.support.site import STOCK_LOOP, Agent, Site, site
 
@@ -27,6 +28,7 @@ from .doors import BOTH, DOOMED, GATEWAY, PORTS, STEADY, Door, all_doors
 from .polling import until
 
 AGENTS: Final = (GATEWAY, STEADY, DOOMED)
+_SHOWN_LINES: Final = 15  # of a log, where something hangs
 _EXPECTED_ERROR: Final = "state_refused"  # what is said of a state file that was broken on purpose
 _WATCHED: Final = Path(__file__).with_name("watched.py")
 # Reconnecting backs off to half a minute; to wait longer than twice that means that it does not happen.
@@ -139,12 +141,13 @@ class World:
     async def portrait(self, name: str) -> str:
         """All that an agent can tell about itself now, for who has to find out why something hangs."""
         try:
-            status = (await fetch_status(self.agents[name].socket_path)).model_dump_json(indent=1)
+            status = _in_short(await fetch_status(self.agents[name].socket_path))
         except AgentUnreachableError as error:
             status = str(error)
         census = await self.census(name)
         held = f"descriptors {dict(census.descriptors)}, tasks {dict(census.tasks)}"
-        return "\n".join((f"--- {name}", status, held, *census.connections))
+        last = [json.dumps(line) for line in self.agents[name].lines[-_SHOWN_LINES:]]
+        return "\n".join((f"--- {name}", status, held, *census.connections, "its last words:", *last))
 
     def _told(self, name: str) -> Path:
         return self.site.directory / f"{name}.living.json"
@@ -179,6 +182,17 @@ class World:
                 is_error = line.get("level") in ("error", "critical") and line.get("event") != _EXPECTED_ERROR
                 if is_error or line.get("event") == "not JSON":
                     yield f"the log of {name} says {line}"
+
+
+def _in_short(status: AgentStatus) -> str:
+    """What of a status may say why something hangs."""
+    wanted = {
+        "links": {"__all__": {"session", "phase", "message"}},
+        "clients": {"__all__": {"id", "connected", "sessions", "traffic"}},
+        "tunnels": {"__all__": {"name", "traffic"}},
+        "services": {"__all__": {"name", "last_error", "traffic"}},
+    }
+    return status.model_dump_json(include=wanted)
 
 
 @contextmanager
