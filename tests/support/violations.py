@@ -84,6 +84,9 @@ PASSED_OVER: Final = {
     "a failure of no stream": data(
         1, line(type="stream_failed", stream=99, code="of the future", message="x")
     ),
+    "a failure of a stream that is open": data(
+        1, line(type="stream_failed", stream=2, code="service_down", message="x")
+    ),
     "a line in pieces": b"".join(data(1, bytes([byte])) for byte in line(type="services", services=["x"])),
     "a normal goodbye": header(GO_AWAY, 0, 0, 0),
 }
