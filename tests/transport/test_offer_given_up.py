@@ -1,4 +1,4 @@
-"""An offer that is given up for holding too much is told of once, as a failure, and holds nothing any more."""
+"""An offer that is given up for holding too much is told of once, as a failure, and then holds nothing."""
 
 from __future__ import annotations
 
