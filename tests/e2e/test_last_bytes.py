@@ -224,18 +224,8 @@ def test_visitors_that_reset_while_their_stream_opens_leave_nothing_behind(meeti
     meeting.assert_serves()
 
 
-NO_ADDRESS = pytest.mark.xfail(
-    strict=True,
-    reason="uvloop does not know who it was, and a stream without an address is malformed to its client",
-)
-
-
-def test_visitors_that_are_gone_before_they_are_accepted_bother_no_client(
-    meeting: Meeting, request: pytest.FixtureRequest
-) -> None:
+def test_visitors_that_are_gone_before_they_are_accepted_bother_no_client(meeting: Meeting) -> None:
     """The system has connected them; when the gateway asks who they are, they are nobody any more."""
-    if request.node.name.endswith("[uvloop]"):
-        request.applymarker(NO_ADDRESS)
     mark, gone = meeting.gateway.mark, {"?:0"}
     with standing_still(meeting.gateway):
         for _ in range(10):
