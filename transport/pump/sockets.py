@@ -53,9 +53,6 @@ class _HandshakeFilter:
 
 _AIOFASTNET: Final = _fast_tls()
 _BACKLOG: Final = 1_024
-# How much of a link the system may keep unsent. Without this it is megabytes on a slow line, and a small
-# answer waits behind all of them: nothing that is queued there can be overtaken.
-_UNSENT: Final = 128 * 1024
 _GOODBYE: Final = 5.0  # seconds that the TLS goodbye of a link may take
 
 
@@ -121,7 +118,8 @@ async def accept_link(
     :param handshake_timeout: in seconds.
     :raises OSError: if it fails; ``ssl.SSLError`` is one.
     """
-    _tune(connection)
+    # Nobody else turns Nagle's algorithm off here, and with it each small answer waits 40 ms.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     loop = asyncio.get_running_loop()
     accept: Any = loop.connect_accepted_socket
     if _AIOFASTNET is not None:
@@ -138,14 +136,6 @@ async def accept_link(
     return link
 
 
-def _tune(connection: socket.socket) -> None:
-    """Keep small things on a link from waiting for large ones."""
-    # Nobody else turns Nagle's algorithm off of what was accepted, and with it each small answer waits 40 ms.
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
-
-
 async def dial_link(host: str, port: int, context: ssl.SSLContext, *, handshake_timeout: float) -> Link:
     """Connect to a gateway and do the TLS handshake.
 
@@ -158,7 +148,7 @@ async def dial_link(host: str, port: int, context: ssl.SSLContext, *, handshake_
         _HandshakeFilter.install(loop)
         connect = partial(_AIOFASTNET.create_connection, loop)
     link = Link(Role.CLIENT)
-    transport, _ = await connect(
+    await connect(
         lambda: link,
         host,
         port,
@@ -167,5 +157,4 @@ async def dial_link(host: str, port: int, context: ssl.SSLContext, *, handshake_
         ssl_handshake_timeout=handshake_timeout,
         ssl_shutdown_timeout=_GOODBYE,
     )
-    _tune(transport.get_extra_info("socket"))
     return link

@@ -207,13 +207,6 @@ class TestLinks:
         assert option(site.door.relays()[0], socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert option(site.back.relays()[0], socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
-    @pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system has no such limit")
-    async def test_little_of_a_link_waits_in_the_system_where_nothing_can_overtake_it(
-        self, site: World
-    ) -> None:
-        for session in (site.gateway, site.client):
-            assert option(session.link, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 128 * 1024
-
     async def test_the_two_ends_of_a_link_know_their_roles(self, listening: Listening) -> None:
         gateway, client = await make_links(listening)
 
