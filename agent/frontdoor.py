@@ -67,13 +67,17 @@ class FrontDoor:
         """Lead visitors that come from now on by these routes."""
         self._spec = spec
         self._table = RouteTable(spec.routes)
+        self._log: Any = _log.bind(listen=str(spec.address))
 
     # RelayOwner
 
     def connected(self, relay: Relay) -> None:
         visitor = relay.note = Visitor(self._table, relay.source)
         self._visitors.add(relay)
-        if visitor.table.peeks:
+        if not visitor.source[1]:  # a loop that asks the system who it is learns nothing
+            visitor.failure = "the visitor had gone before it was accepted"
+            relay.abort()
+        elif visitor.table.peeks:
             relay.set_deadline(self._spec.peek_timeout)
             relay.peek()
         else:
@@ -159,9 +163,8 @@ class FrontDoor:
 
     def _report(self, relay: Relay, visitor: Visitor, end: RelayEnd) -> None:
         """One line for each visitor, at its end, with all its numbers."""
-        _log.info(
+        self._log.info(
             "visitor_left" if visitor.failure is None else "visitor_refused",
-            listen=str(self._spec.address),
             visitor=str(HostPort(*visitor.source)),
             tunnel=visitor.route.tunnel if visitor.route is not None else None,
             client=visitor.client.id if visitor.client is not None else None,

@@ -78,7 +78,7 @@ def classify(buffer: Buffer, table: RouteTable, *, eof: bool, timed_out: bool) -
     is never NeedMore. The buffer is not changed: the service gets all of it.
     """
     if not table.peeks:
-        return _fallback(table, Refused(kind=TrafficKind.RAW, reason=Reason.NO_ROUTE, name=None))
+        return _fallback(table, _NOT_LOOKED_AT)
     try:
         asked = _peek(buffer)
     except RemoteProtocolError as error:
@@ -97,6 +97,7 @@ def classify(buffer: Buffer, table: RouteTable, *, eof: bool, timed_out: bool) -
     return _fallback(table, Refused(kind=_kind(buffer), reason=reason, name=None, detail=detail))
 
 
+_NOT_LOOKED_AT: Final = Refused(kind=TrafficKind.RAW, reason=Reason.NO_ROUTE, name=None)
 _END: Final = {True: "ended its side", False: "no more in time"}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from contextlib import suppress
 from typing import Any, Final
 
@@ -10,7 +12,7 @@ import pytest
 
 from agent import frontdoor
 from agent.refusal import Reason, TrafficKind, refusal_bytes
-from reconcile.desired import Timing
+from reconcile.desired import RouteSpec, Timing
 from schemas.messages import FailureCode, StreamFailed
 from schemas.names import ClientId, ProxyProtocol
 from tests.support.gateway_parts import gateway_parts, hand_driven, listener, route
@@ -401,6 +403,23 @@ async def test_a_visitor_that_is_gone_before_it_is_looked_at_costs_nothing(journ
 
 
 # The line in the log
+
+
+@pytest.mark.parametrize("its_route", [BLOG, MAIL], ids=["peeked at", "raw"])
+async def test_a_visitor_that_has_gone_before_it_is_accepted_is_led_nowhere(
+    its_route: RouteSpec, journal: Journal
+) -> None:
+    """A loop that takes the address from accept() knows it all the same, and learns of the end later."""
+    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
+        address = await parts.listen(its_route)
+        with socket.create_connection((address.host, address.port)) as visitor:
+            visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        line = await left(journal)
+        if line["visitor"] == "?:0":
+            assert (line["event"], line["client"]) == ("visitor_refused", None)
+            assert not homelab.offers
+        assert not parts.listeners._visitors
 
 
 async def test_the_line_about_a_visitor_has_all_its_numbers(journal: Journal) -> None:
