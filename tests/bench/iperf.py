@@ -29,15 +29,27 @@ class Way(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IperfResult:
-    received: float  # bytes
+    """What came through.
+
+    :param received: bytes that count.
+    :param beginning: bits a second in the time that does not count, as this end saw it; None without any.
+    """
+
+    received: float
     bits_per_second: float
+    beginning: float | None = None
 
 
-def iperf_command(program: str, address: str, way: Way, *, seconds: float) -> list[str]:
-    """One stream. The whole of it counts, its beginning too."""
+def iperf_command(program: str, address: str, way: Way, *, seconds: float, uncounted: int = 0) -> list[str]:
+    """One stream.
+
+    :param uncounted: so many seconds run before those that count.
+    """
     host, _, port = address.rpartition(":")
     command = [program, "-c", host, "-p", port, "-t", f"{max(1, round(seconds))}", "-J"]
-    return [*command, *(["-R"] if way is Way.DOWNLOAD else [])]
+    command += ["-O", f"{uncounted}"] if uncounted else []
+    command += ["-R"] if way is Way.DOWNLOAD else []
+    return command
 
 
 def parse_iperf(text: str) -> IperfResult:
@@ -47,9 +59,19 @@ def parse_iperf(text: str) -> IperfResult:
         if "error" in result:
             raise (IperfBusyError if "busy" in result["error"] else IperfError)(f"iperf3: {result['error']}")
         total = result["end"]["sum_received"]
-        found = IperfResult(received=float(total["bytes"]), bits_per_second=float(total["bits_per_second"]))
+        found = IperfResult(
+            received=float(total["bytes"]),
+            bits_per_second=float(total["bits_per_second"]),
+            beginning=_beginning([interval["sum"] for interval in result.get("intervals", [])]),
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise IperfError(f"iperf3 gave no result: {text.strip()[:200] or 'it printed nothing'}") from error
     if not found.received:
         raise IperfError("not one byte came through")
     return found
+
+
+def _beginning(sums: list[Any]) -> float | None:
+    omitted = [one for one in sums if one["omitted"]]
+    seconds = sum(float(one["seconds"]) for one in omitted)
+    return sum(float(one["bytes"]) for one in omitted) * 8 / seconds if seconds else None

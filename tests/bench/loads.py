@@ -74,21 +74,20 @@ def _wrk(
     )
 
 
-def bulk(now: Running, seconds: float, *, way: Way, unit: float) -> Outcome:
-    """One stream of iperf3.
-
-    :param unit: bits a second that are one of the value.
-    """
-    result = _when_free(lambda: _iperf(now, seconds, way))
-    return Outcome(value=result.bits_per_second / unit, done=result.received)
+def bulk(now: Running, seconds: float, *, way: Way) -> Outcome:
+    """One stream of iperf3, from its first byte."""
+    result = when_free(lambda: iperf(now, seconds, way))
+    return Outcome(value=result.bits_per_second / 1e9, done=result.received)
 
 
-def _iperf(now: Running, seconds: float, way: Way) -> IperfResult:
-    command = iperf_command(path_of("iperf3"), now.public[BULK], way, seconds=seconds)
-    return parse_iperf(output_of(command, seconds=seconds))
+def iperf(now: Running, seconds: float, way: Way, *, uncounted: int = 0) -> IperfResult:
+    """Run it once. See :func:`~tests.bench.iperf.iperf_command`."""
+    address = now.public[BULK]
+    command = iperf_command(path_of("iperf3"), address, way, seconds=seconds, uncounted=uncounted)
+    return parse_iperf(output_of(command, seconds=seconds + uncounted))
 
 
-def _when_free(measure: Callable[[], T]) -> T:
+def when_free(measure: Callable[[], T]) -> T:
     """Measure again as long as the server of iperf3 has not done with the measurement before."""
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -102,7 +101,7 @@ def _when_free(measure: Callable[[], T]) -> T:
 
 def _paced_beside_bulk(now: Running, seconds: float, *, way: Way) -> Outcome:
     """Requests at a fixed rate while iperf3 runs; the value is their p99, see ``paced``."""
-    return _when_free(lambda: _paced_beside_one(now, seconds, way))
+    return when_free(lambda: _paced_beside_one(now, seconds, way))
 
 
 def _paced_beside_one(now: Running, seconds: float, way: Way) -> Outcome:
@@ -112,7 +111,7 @@ def _paced_beside_one(now: Running, seconds: float, way: Way) -> Outcome:
         *("--seconds", f"{seconds}", "--after", f"{_HEAD_START}"),
     )
     with ThreadPoolExecutor(1) as beside:
-        moving = beside.submit(_iperf, now, seconds + 2 * _HEAD_START, way)
+        moving = beside.submit(iperf, now, seconds + 2 * _HEAD_START, way)
         printed = output_of(command, seconds=seconds)
         bits = moving.result().bits_per_second
     try:
@@ -173,7 +172,7 @@ LOADS: Final = (
             target=_AS_FAST,
             work=Work.BYTES,
         ),
-        run=partial(bulk, way=Way.UPLOAD, unit=1e9),
+        run=partial(bulk, way=Way.UPLOAD),
     ),
     Load(
         family="iperf",
@@ -184,7 +183,7 @@ LOADS: Final = (
             target=_AS_FAST,
             work=Work.BYTES,
         ),
-        run=partial(bulk, way=Way.DOWNLOAD, unit=1e9),
+        run=partial(bulk, way=Way.DOWNLOAD),
     ),
     Load(
         family="mixed",

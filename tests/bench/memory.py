@@ -21,7 +21,7 @@ from tests.support.services import listening, target
 from . import proc
 from .figures import Bound, Quantity, Sample, Target, Unit
 from .services import ENDLESS
-from .systems import WEB, Running, Services, System, started
+from .systems import WEB, Running, Services, System, cpu_seconds, started
 
 FAMILY: Final = "memory"
 STALLED: Final = 500
@@ -29,7 +29,8 @@ _ECHO: Final = "echo"
 _WORDS: Final = b"a few words from each visitor, to and fro, before it falls silent"
 _PATIENCE: Final = 20.0
 _AT_ONCE: Final = 100  # visitors that arrive together: how many can is not what is measured here
-_STILL: Final = 0.5  # seconds without growth, after which a process is taken to have all that it will take
+_STILL: Final = 0.5  # seconds at rest, after which a process is taken to have all that it will take
+_AT_REST: Final = 0.02  # seconds of CPU in that time that are not work, such as those of a ping
 _SPARE: Final = 400  # descriptors that this process keeps for other things
 
 
@@ -95,20 +96,21 @@ def measure(
 
 
 def _settled(now: Running) -> Mapping[str, int]:
-    """What each side has resident, once that does not grow any more."""
+    """What each side has resident, once nothing moves any more.
+
+    Memory that does not grow is no sign of that: bytes can pass through a process for seconds, until the
+    buffers of the kernel behind it are full, and only then pile up in it.
+    """
     deadline = time.monotonic() + _PATIENCE
-    sizes: dict[str, int] = {}
-    since = time.monotonic()
-    while True:
-        found = {
-            side: sum(proc.resident(process.pid) for process in processes)
-            for side, processes in now.sides.items()
-        }
-        if any(abs(found[side] - sizes.get(side, 0)) > 1 << 16 for side in found):
-            sizes, since = found, time.monotonic()
-        if time.monotonic() - since >= _STILL or time.monotonic() > deadline:
-            return found
+    since, worked = time.monotonic(), cpu_seconds(now)
+    while time.monotonic() - since < _STILL and time.monotonic() < deadline:
         time.sleep(0.05)
+        if cpu_seconds(now) - worked > _AT_REST:
+            since, worked = time.monotonic(), cpu_seconds(now)
+    return {
+        side: sum(proc.resident(process.pid) for process in processes)
+        for side, processes in now.sides.items()
+    }
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from .figures import Sample
 from .iperf import IperfError
 from .loads import Load, LoadError
 from .processes import StartError
-from .systems import Running
+from .systems import Running, cpu_seconds
 from .wrk import WrkError
 
 FAILURES = (IperfError, LoadError, StartError, WrkError, OSError)
@@ -47,7 +47,7 @@ def take(load: Load, name: str, now: Running, *, number: int, seconds: float) ->
     for process in now.processes.values():
         process.check()
         proc.forget_peak(process.pid)
-    before = _cpu(now)
+    before = cpu_seconds(now)
     outcome = load.run(now, seconds)
     return Sample(
         quantity=load.quantity,
@@ -55,7 +55,7 @@ def take(load: Load, name: str, now: Running, *, number: int, seconds: float) ->
         number=number,
         value=outcome.value,
         done=outcome.done,
-        cpu=_cpu(now) - before,
+        cpu=cpu_seconds(now) - before,
         peak={
             side: sum(proc.peak(process.pid) for process in processes)
             for side, processes in now.sides.items()
@@ -63,7 +63,3 @@ def take(load: Load, name: str, now: Running, *, number: int, seconds: float) ->
         details=outcome.details,
         remarks=outcome.remarks,
     )
-
-
-def _cpu(now: Running) -> float:
-    return sum(proc.cpu_seconds(process.pid) for process in now.processes.values())

@@ -19,6 +19,7 @@ from urllib.error import URLError
 from tests.support.real_software import find
 from tests.support.site import COMMAND, Site
 
+from . import proc
 from .figures import DIRECT, HAPROXY, TIDEGATE
 from .processes import PATIENCE, Process, StartError, running, wait_listening
 
@@ -67,6 +68,11 @@ class System:
     def missing(self) -> tuple[str, ...]:
         """Those of its programs that are not on PATH."""
         return tuple(program for program in self.needs if find(program) is None)
+
+
+def cpu_seconds(now: Running) -> float:
+    """What all of its programs have used so far, user and kernel."""
+    return sum(proc.cpu_seconds(process.pid) for process in now.processes.values())
 
 
 def path_of(program: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 import pytest
@@ -41,6 +42,19 @@ def test_what_the_receiving_end_took_is_what_counts() -> None:
     result = parse_iperf(GOOD)
 
     assert (result.received, result.bits_per_second) == (2536000000, 20272840933.98029)
+
+
+def test_what_came_before_the_time_that_counts_is_told_apart() -> None:
+    intervals = [
+        {"sum": {"seconds": 1.0, "bytes": 1_000_000, "omitted": True}},
+        {"sum": {"seconds": 1.0, "bytes": 3_000_000, "omitted": True}},
+        {"sum": {"seconds": 1.0, "bytes": 50_000_000, "omitted": False}},
+    ]
+
+    result = parse_iperf(json.dumps({**json.loads(GOOD), "intervals": intervals}))
+
+    assert (result.beginning, result.received) == (16_000_000, 2536000000)
+    assert parse_iperf(GOOD).beginning is None
 
 
 def test_its_error_is_told_in_its_words() -> None:
