@@ -2,18 +2,26 @@
 
 Rule: open relays are asked for their own counts when somebody looks; closed ones
 are added up when they end.
+
+Decision: counts belong to a name, whatever the state file says of it. A tunnel that
+is taken out and put in again goes on where it was, and so does one that moves to
+another port. In return names are forgotten, those that had no visitor for the
+longest time first, once there are more of them than any agent has tunnels.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
-from typing import TypeAlias
+from itertools import count
+from typing import Final, TypeAlias
 
 from schemas.status import Traffic
 from transport.pump.relay import Relay
 
 Counts: TypeAlias = tuple[int, int]  # from the visitor to the service, and back
+
+_MOST_KEPT: Final = 10_000  # names; half a kilobyte each
+_VISITS: Final = count(1)
 
 
 def visitor_side(relay: Relay) -> Counts:
@@ -27,16 +35,24 @@ def service_side(relay: Relay) -> Counts:
 
 
 class TrafficMeter:
-    """The traffic of one tunnel, client or service."""
+    """The traffic of one tunnel, client or service. ``latest`` orders meters by their last visitor."""
+
+    __slots__ = ("_bytes_in", "_bytes_out", "_counts", "_open", "_total", "latest")
 
     def __init__(self, counts: Callable[[Relay], Counts]) -> None:
+        self.latest = 0
         self._counts = counts
         self._open: set[Relay] = set()
         self._total = 0
         self._bytes_in = 0
         self._bytes_out = 0
 
+    @property
+    def is_idle(self) -> bool:
+        return not self._open
+
     def opened(self, relay: Relay) -> None:
+        self.latest = next(_VISITS)
         self._open.add(relay)
         self._total += 1
 
@@ -58,10 +74,27 @@ class TrafficMeter:
 
 
 class TrafficBook:
-    """A meter for every name that has been seen. A name's meter outlives its listener and its session."""
+    """A meter for every name that is asked for. A name's meter outlives its listener and its session.
 
-    def __init__(self, counts: Callable[[Relay], Counts]) -> None:
-        self._meters: defaultdict[str, TrafficMeter] = defaultdict(lambda: TrafficMeter(counts))
+    :param most: so many names are kept, or as many as have open relays.
+    """
+
+    def __init__(self, counts: Callable[[Relay], Counts], *, most: int = _MOST_KEPT) -> None:
+        self._counts = counts
+        self._most = most
+        self._meters: dict[str, TrafficMeter] = {}
 
     def __getitem__(self, name: str) -> TrafficMeter:
-        return self._meters[name]
+        meter = self._meters.get(name)
+        if meter is None:
+            if len(self._meters) >= self._most:
+                self._forget_some()
+            meter = self._meters[name] = TrafficMeter(self._counts)
+        return meter
+
+    def _forget_some(self) -> None:
+        """A tenth at once, so that looking for them is paid for by many names."""
+        idle = [name for name, meter in self._meters.items() if meter.is_idle]
+        idle.sort(key=lambda name: self._meters[name].latest)
+        for name in idle[: len(self._meters) - self._most + max(1, self._most // 10)]:
+            del self._meters[name]

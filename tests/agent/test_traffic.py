@@ -79,3 +79,40 @@ def test_nothing_is_kept_of_a_relay_that_has_ended() -> None:
 
     assert not meter._open
     assert meter.snapshot().total == 1_000
+
+
+def test_of_too_many_names_those_without_visitors_for_the_longest_time_are_forgotten() -> None:
+    book = TrafficBook(visitor_side, most=10)
+    kept = {}
+    for number in range(10):
+        _, kept[number] = relay()
+        book[f"tunnel {number}"].opened(kept[number])
+    for number in range(1, 10):
+        book[f"tunnel {number}"].closed(kept[number])
+    _, again = relay()
+    book["tunnel 1"].opened(again)
+    book["tunnel 1"].closed(again)
+
+    assert book["one more"].snapshot() == Traffic()
+
+    totals = {number: book[f"tunnel {number}"].snapshot().total for number in (0, 1, 3, 9)}
+    assert totals == {0: 1, 1: 2, 3: 1, 9: 1}
+    assert "tunnel 2" not in book._meters
+
+
+def test_no_name_with_a_visitor_is_forgotten_however_many_there_are() -> None:
+    book = TrafficBook(visitor_side, most=10)
+    for number in range(100):
+        book[f"tunnel {number}"].opened(relay()[1])
+
+    assert all(book[f"tunnel {number}"].snapshot().open == 1 for number in range(100))
+
+
+def test_names_that_come_and_go_do_not_pile_up() -> None:
+    book = TrafficBook(visitor_side, most=10)
+    for number in range(1_000):
+        _, one = relay()
+        book[f"tunnel {number}"].opened(one)
+        book[f"tunnel {number}"].closed(one)
+
+    assert len(book._meters) <= 10
