@@ -94,7 +94,7 @@ class Measures:
 
     :param largest: bytes of the largest transfer.
     :param longest: seconds of the longest pause.
-    :param patient: whether somebody may wait until a client gives up a service that does not answer: 10 s.
+    :param patient: whether anybody may wait until a client gives up a service that does not answer, for 10 s.
     """
 
     largest: int
@@ -229,8 +229,8 @@ def in_vain(dice: random.Random, measures: Measures) -> Conversation:
 
 
 def unanswered(dice: random.Random, measures: Measures) -> Conversation:
-    """A visitor of a service that does not answer. It leaves, or waits until it is told so."""
-    last: Step = dice.choice((Leave(), Reset(), HearOut() if measures.patient else Reset()))
+    """A visitor of a service that does not answer. It breaks off, or it or its client waits for nothing."""
+    last: Step = dice.choice((Leave(), Reset(), HearOut())) if measures.patient else Reset()
     return Conversation(visitor=(Say(measures.size(dice, KIB)), measures.pause(dice), last), service=())
 
 

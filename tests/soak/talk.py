@@ -21,6 +21,7 @@ from .tape import Tape, first_difference
 _PIECE: Final = 128 * 1024
 _SMALL_PIECE: Final = 32 * 1024
 _PAUSE: Final = 0.04  # seconds between two pieces at most, when slow
+_PAUSES: Final = 0.25  # how often there is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,5 +210,5 @@ class Talk:
         assert_never(pace)
 
     async def _pause(self, pace: Pace) -> None:
-        if pace is Pace.SLOW:
+        if pace is Pace.SLOW and self._dice.random() < _PAUSES:
             await anyio.sleep(self._dice.uniform(0, _PAUSE))
