@@ -199,6 +199,7 @@ class GatewayLink:
         finally:
             self._session = None
             session.close("the client is stopping")
+            self._spawn(self._lingering.run_out)
         return reason
 
     def _set(self, phase: LinkPhase, message: str, next_attempt_at: datetime | None = None) -> None:

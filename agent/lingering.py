@@ -49,6 +49,12 @@ class Lingering:
             await anyio.sleep(self._limit / _LOOKS)
             self.look()
 
+    async def run_out(self) -> None:
+        """Look until there is none left: the session is over, and last bytes are still to be taken."""
+        while self._connections:
+            await anyio.sleep(self._limit / _LOOKS)
+            self.look()
+
     def look(self) -> None:
         """Drop what has not moved for as many times between two looks as fill the limit."""
         for connection, (before, still) in list(self._connections.items()):

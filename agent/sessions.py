@@ -167,6 +167,7 @@ class Sessions:
             session.close(reason)
             self._forget(client)
             log.info("client_disconnected", reason=reason)
+        await client.lingering.run_out()
 
     def _take_on(self, client: ConnectedClient) -> None:
         """Make this one of the client's sessions. Those that it replaces end, also if their peer is gone."""

@@ -58,7 +58,7 @@ class Offer:
     def refuse(self, code: FailureCode, message: str) -> None:
         """Do not accept the stream, and say why."""
         self._failed = True
-        self._held.discard(self)
+        self._drop()
         self._owner.offer_failed(self, code, message)
 
     # Holder
@@ -78,7 +78,7 @@ class Offer:
             return  # being reset
         self._early += chunk
         self._held.add(self, len(chunk))
-        if self.header is None:
+        if self.header is None and not self._failed:  # given up just now
             self._peek()
 
     def fin(self) -> None:
@@ -87,7 +87,7 @@ class Offer:
             self.refuse(FailureCode.MALFORMED, "the stream ended within its open header")
 
     def reset(self) -> None:
-        self._held.discard(self)
+        self._drop()
         if self.on_reset is not None:
             self.on_reset()
 
@@ -96,6 +96,11 @@ class Offer:
 
     def credit(self) -> None:
         """Nothing is sent before the stream is joined."""
+
+    def _drop(self) -> None:
+        """Nobody will ask for what has arrived. A dial that is under way may hold this for seconds."""
+        self._held.discard(self)
+        self._early = bytearray()
 
     def _peek(self) -> None:
         try:

@@ -210,6 +210,7 @@ class Session:
             match keepalive.handle_timeout(time.monotonic(), self.link.bytes_received):
                 case Verdict.PING:
                     self.link.mux.ping(keepalive.value)
+                    self._look()
                 case Verdict.DEAD:
                     self._end(f"nothing was heard for {ping_timeout:g} s after a ping")
                     self.link.abort()
@@ -300,6 +301,11 @@ class Session:
     def _control_ended(self) -> None:
         if not self.link.is_lost:  # else the link says why
             self.close("the peer ended the session")
+
+    def _look(self) -> None:
+        for stream in list(self.link.mux.streams.values()):
+            if isinstance(stream.sink, Relay):
+                stream.sink.look()
 
     def _end(self, reason: str) -> None:
         if self._state is not _State.LOST:

@@ -119,3 +119,13 @@ async def test_it_looks_by_itself() -> None:
             tasks.start_soon(lingering.run)
             await dropped.wait()
             tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_behind_the_end_of_a_session_it_looks_until_there_is_nothing_left() -> None:
+    lingering, connection = make(limit=0.01)
+
+    with anyio.fail_after(20):
+        await lingering.run_out()
+
+    assert connection.aborted == 1

@@ -62,12 +62,7 @@ async def test_a_visitor_that_does_not_take_its_last_bytes_is_dropped_at_last() 
         assert await has_left(gateway)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the lingering connections of a session are looked after only for as long as it lasts"
-)
-async def test_a_visitor_that_does_not_take_its_last_bytes_is_dropped_also_when_its_session_has_ended() -> (
-    None
-):
+async def test_who_does_not_take_its_last_bytes_is_dropped_also_when_its_session_has_ended() -> None:
     """Its stream was closed before, so the end of the session does not reach it."""
     async with served() as (gateway, session, relay, visitor):
         await say_everything(session, relay, visitor)
@@ -76,9 +71,7 @@ async def test_a_visitor_that_does_not_take_its_last_bytes_is_dropped_also_when_
         assert await has_left(gateway)
 
 
-async def test_a_visitor_that_still_takes_its_last_bytes_gets_all_of_them_when_its_session_has_ended() -> (
-    None
-):
+async def test_who_still_takes_its_last_bytes_gets_all_of_them_when_its_session_has_ended() -> None:
     async with served() as (gateway, session, relay, visitor):
         await say_everything(session, relay, visitor)
         session.close("gone")
@@ -87,10 +80,6 @@ async def test_a_visitor_that_still_takes_its_last_bytes_gets_all_of_them_when_i
         assert await visitor.receive() == b""
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="no loop watches a socket that is not read, so a reset is seen only when it is read again",
-)
 async def test_a_visitor_that_resets_while_nobody_takes_its_bytes_is_noticed() -> None:
     """Its service may wait for something else for hours, and would hold a connection to nobody."""
     async with served() as (gateway, _session, relay, visitor):

@@ -84,7 +84,7 @@ def test_a_header_that_makes_no_sense_is_told_once_and_what_follows_is_dropped(
     assert end.ready == []
     assert code is FailureCode.MALFORMED
     assert "open header" in message
-    assert (offer.holding, end.held.size) == (len(first), 0)
+    assert (offer.holding, end.held.size) == (0, 0)
 
 
 def test_a_stream_that_ends_within_its_header_is_an_error(end: OfferingEnd) -> None:

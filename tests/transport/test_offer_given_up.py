@@ -28,7 +28,6 @@ def test_who_was_ready_and_holds_too_much_fails(end: OfferingEnd) -> None:
     assert end.held.size == 0
 
 
-@pytest.mark.xfail(strict=True, reason="who is given up by its own last bytes goes on to read its header")
 def test_who_holds_too_much_at_once_fails_and_is_never_ready(end: OfferingEnd) -> None:
     """A dial for it would be for nobody: its stream is being reset."""
     end.receive(data_frame(2, HEADER + bytes(100), SYN))

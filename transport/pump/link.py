@@ -92,6 +92,10 @@ class Link(asyncio.BufferedProtocol):
         """Call back once, when the link has room again."""
         self._blocked[callback] = None
 
+    def forget(self, callback: Callable[[], None]) -> None:
+        """Do not call it. Who has gone would else be kept until the link has room, which may be never."""
+        self._blocked.pop(callback, None)
+
     def flush_if_large(self) -> None:
         """Write now what is too much to wait for the end of the turn."""
         if self.mux.output_size > _FLUSH_AT and not self.is_paused:

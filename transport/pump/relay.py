@@ -78,6 +78,7 @@ class _Phase(Enum):
 
 
 _NOT_READ: Final = frozenset({_Phase.WAITING, _Phase.CLOSING, _Phase.CLOSED})
+_WATCHED: Final = frozenset({_Phase.OPENING, _Phase.JOINED})
 _NO_STREAM_YET: Final = frozenset({_Phase.WAITING, _Phase.PEEKING})
 _REFUSABLE: Final = frozenset({_Phase.WAITING, _Phase.PEEKING, _Phase.OPENING})
 
@@ -250,6 +251,14 @@ class Relay(asyncio.BufferedProtocol):
         """Make room: too much waits for sockets that take nothing, and this one's has waited longest."""
         self._abort(RelayEnd.NOT_TAKEN)
 
+    def look(self) -> None:
+        """Notice a socket that broke while nothing was read from it: no loop watches it then."""
+        if self._reading or self._phase not in _WATCHED or self._transport.is_closing():
+            return
+        connection = self._transport.get_extra_info("socket")
+        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._abort(RelayEnd.SOCKET_LOST)
+
     def forget(self) -> None:
         """Say that the socket is closed, in place of a loop that closed it without a word."""
         if self._phase is not _Phase.NEW:
@@ -278,6 +287,7 @@ class Relay(asyncio.BufferedProtocol):
     def reset(self) -> None:
         if self._phase is _Phase.OPENING:
             self._pause_reading()
+            self._link.forget(self._resume_reading)
             self.stream = None
             self._phase = _Phase.WAITING
             self._owner.refused(self)
@@ -446,6 +456,7 @@ class Relay(asyncio.BufferedProtocol):
     def _drop_stream(self) -> None:
         if self.stream is not None:
             self.stream.reset()  # harmless on a closed one
+            self._link.forget(self._resume_reading)
 
     def _reset_socket(self) -> None:
         """Close with RST: a plain close would tell the far end that all went well."""

@@ -446,6 +446,16 @@ async def test_who_waits_for_room_is_called_once_and_in_order_and_may_wait_again
     assert called == ["first", "second", "first"]
 
 
+async def test_who_no_longer_waits_for_room_is_not_kept(fake: FakeTransport) -> None:
+    fake.protocol.pause_writing()
+    fake.protocol.call_when_writable(pytest.fail)
+    fake.protocol.forget(pytest.fail)
+    fake.protocol.forget(pytest.fail)  # nor does it matter that it does not wait
+
+    assert not fake.protocol._blocked
+    fake.protocol.resume_writing()
+
+
 async def test_nobody_is_called_for_room_on_a_link_that_is_lost(fake: FakeTransport) -> None:
     fake.protocol.pause_writing()
     fake.protocol.call_when_writable(pytest.fail)

@@ -859,6 +859,9 @@ class FakeLink:
     def call_when_writable(self, callback: Callable[[], None]) -> None:
         self.waiting.append(callback)
 
+    def forget(self, callback: Callable[[], None]) -> None:
+        self.waiting = [other for other in self.waiting if other != callback]
+
     def as_link(self) -> Link:
         return self  # type: ignore[return-value]  # what a relay needs of a link
 
@@ -916,6 +919,16 @@ async def test_a_full_link_takes_one_last_sip_of_each_socket(fake: Fake) -> None
     link.waiting[0]()
 
     assert connection.calls == ["pause", "resume"]
+
+
+async def test_who_has_gone_waits_for_no_room(fake: Fake) -> None:
+    """A link may stand still for long, and visitors come and go meanwhile."""
+    relay, _connection, link = fake
+    link.is_paused = True
+    relay.buffer_updated(1024)
+    relay.connection_lost(None)
+
+    assert link.waiting == []
 
 
 async def test_a_read_that_was_not_asked_for_pauses_again_and_loses_nothing() -> None:
