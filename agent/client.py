@@ -9,6 +9,7 @@ import random
 import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from schemas.status import ClientAgentStatus
 
 from .actuator import Failed, ResourceActuator
 from .api.admin_socket import admin_socket
-from .api.app import create_app
+from .api.loading import load_app
 from .connector import GatewayLinks
 from .keeping import keep
 from .paths import admin_socket_path
@@ -91,7 +92,7 @@ class Client:
                 source=source,
                 reconciler=self._reconciler,
                 actuator=self._actuator,
-                app=create_app(self),
+                load=partial(load_app, self),
                 listening=admin,
                 started=started,
             )

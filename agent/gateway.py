@@ -9,6 +9,7 @@ import random
 import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,8 +30,8 @@ from schemas.status import GatewayStatus
 from .actuator import ResourceActuator
 from .admission import Admissions
 from .api.admin_socket import admin_socket
-from .api.app import create_app
 from .api.declared import DeclaredTunnels
+from .api.loading import load_app
 from .control_port import ControlPorts
 from .gateway_status import GatewayReporter
 from .keeping import keep
@@ -82,7 +83,7 @@ class Gateway:
     ) -> tuple[Problem, ...]:
         fragment = declared_path(self._path, settings)
         source = FileSource(self._path, role=Role.GATEWAY, owned=fragment)
-        app = create_app(self)
+        load = partial(load_app, self)
         tunnels = TrafficBook(visitor_side)
         sessions = self._sessions = Sessions(name, _now, self._note_change)
         listeners = PublicListeners(sessions, tunnels)
@@ -97,7 +98,7 @@ class Gateway:
                 {
                     Kind.ADMISSION: Admissions(sessions),
                     Kind.CONTROL: ControlPorts(sessions, spawn),
-                    Kind.MANAGEMENT: ManagementPorts(app, sessions, spawn),
+                    Kind.MANAGEMENT: ManagementPorts(load, sessions, spawn),
                     Kind.LISTENER: listeners,
                 },
                 ring=self.reload,
@@ -122,7 +123,7 @@ class Gateway:
                     source=source,
                     reconciler=self._reconciler,
                     actuator=actuator,
-                    app=app,
+                    load=load,
                     listening=admin,
                     background=[self._keep_looking],
                     started=started,

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Final
 
 import anyio
-from starlette.applications import Starlette
 
 from reconcile.loop import Reconciler
 from reconcile.source import FileSource
@@ -22,6 +21,7 @@ from schemas.errors import Problem
 
 from .actuator import ResourceActuator
 from .api.identity import on_unix_socket
+from .api.loading import LoadApp
 from .api.server import serve_api
 
 _CLOSE_TIMEOUT: Final = 5.0  # seconds that closing everything may take
@@ -32,13 +32,14 @@ async def keep(
     source: FileSource,
     reconciler: Reconciler,
     actuator: ResourceActuator,
-    app: Starlette,
+    load: LoadApp,
     listening: socket.socket,
     background: Sequence[Callable[[], Coroutine[Any, Any, Any]]] = (),
     started: Callable[[], None],
 ) -> tuple[Problem, ...]:
     """Keep a state in force until cancelled. Returns only if there is none: with the problems of its files.
 
+    :param load: gives the API.
     :param listening: the admin socket.
     :param background: what else runs meanwhile.
     :param started: called once, when the first state has been applied.
@@ -52,7 +53,7 @@ async def keep(
                 tasks.start_soon(watch, source, reconciler.ring)
                 for task in background:
                     tasks.start_soon(task)
-                await tasks.start(partial(serve_api, app, listening, identify=on_unix_socket))
+                await tasks.start(partial(serve_api, load, listening, identify=on_unix_socket))
                 started()
             else:
                 problems = turn.problems

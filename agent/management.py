@@ -11,12 +11,11 @@ import ssl
 from functools import partial
 from typing import Final
 
-from starlette.applications import Starlette
-
 from reconcile.desired import ManagementSpec
 
 from .actuator import Failed
 from .api.identity import ByCertificate
+from .api.loading import LoadApp
 from .api.server import serve_api
 from .bind import bind
 from .control_port import make_context
@@ -36,14 +35,14 @@ class ManagementPort:
         self._context = context
         self._serving = Running(failed)
 
-    def start(self, app: Starlette, listening: socket.socket, sessions: Sessions, spawn: Spawn) -> None:
+    def start(self, load: LoadApp, listening: socket.socket, sessions: Sessions, spawn: Spawn) -> None:
         """Serve until closed."""
         serve = partial(
             serve_api,
             context=lambda: self._context,
             identify=ByCertificate(lambda: sessions.admission),
         )
-        spawn(self._serving.run, serve, app, listening)
+        spawn(self._serving.run, serve, load, listening)
 
     async def update(self, spec: ManagementSpec) -> None:
         self._context = await make_context(spec.tls, alpn=_ALPN)
@@ -55,15 +54,16 @@ class ManagementPort:
 class ManagementPorts:
     """Opens management ports.
 
+    :param load: gives the API.
     :param spawn: starts tasks that live as long as the gateway.
     """
 
-    def __init__(self, app: Starlette, sessions: Sessions, spawn: Spawn) -> None:
-        self._app = app
+    def __init__(self, load: LoadApp, sessions: Sessions, spawn: Spawn) -> None:
+        self._load = load
         self._sessions = sessions
         self._spawn = spawn
 
     async def __call__(self, spec: ManagementSpec, failed: Failed) -> ManagementPort:
         port = ManagementPort(await make_context(spec.tls, alpn=_ALPN), failed)
-        port.start(self._app, bind(spec.address), self._sessions, self._spawn)
+        port.start(self._load, bind(spec.address), self._sessions, self._spawn)
         return port

@@ -7,12 +7,13 @@ against any role and any test.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from schemas.names import ClientId
 from schemas.status import AgentStatus
 
-from .declared import DeclaredTunnels
+if TYPE_CHECKING:  # a client, which has none, need not load them
+    from .declared import DeclaredTunnels
 
 
 class Backend(Protocol):

@@ -30,8 +30,8 @@ from uvicorn.server import ServerState
 from .identity import Identify, PeerCertificate, attach
 from .problems import PROBLEM_JSON, ApiError
 
-#: Seconds a peer has for the TLS handshake, and then for the head of each request. HAProxy's manual
-#: advises 10 for a head, nginx gives 60; nobody types requests to this API by hand.
+#: Seconds a peer has for the head of each request. HAProxy's manual advises 10, nginx gives 60; nobody types
+#: requests to this API by hand.
 HEAD_PATIENCE: Final = 10.0
 
 #: Seconds that a connection is kept open for another request.

@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
-
-from starlette.requests import Request
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from reconcile.desired import AdmissionSpec
 from schemas.names import ClientId
 from transport.tls import IdentityError, client_id_from, peer_identity
 
 from .problems import ApiError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 #: The name under which the unix socket declares tunnels. A client id cannot be it, for it has a space.
 UNIX_SOCKET: Final = "unix socket"

@@ -11,22 +11,26 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup, TaskStatus
-from starlette.types import ASGIApp
-from uvicorn.config import Config
 
 from agent.accepting import accept
 from transport.tls_errors import explain_tls_error
 
-from .connection import HEAD_PATIENCE, Connection, make_config
 from .identity import Identify
+from .loading import Connections, LoadApp
+
+if TYPE_CHECKING:
+    from .connection import Connection
 
 #: Connections on one socket. A status table, a monitor and a few scripts need ten.
 MAX_CONNECTIONS: Final = 128
+
+#: Seconds that a peer has for the TLS handshake.
+HANDSHAKE_PATIENCE: Final = 10.0
 
 #: Seconds that a peer may take to say goodbye in TLS.
 _GOODBYE: Final = 1.0
@@ -38,7 +42,7 @@ _log: Any = structlog.get_logger("api")
 
 
 async def serve_api(
-    app: ASGIApp,
+    load: LoadApp,
     listening: socket.socket,
     *,
     context: Context = None,
@@ -47,19 +51,20 @@ async def serve_api(
 ) -> None:
     """Serve until cancelled, and then stop within about two seconds.
 
+    :param load: gives the app, once somebody calls.
     :param listening: a bound socket, TCP or unix, which this takes over and closes.
     :param context: TLS that demands a client certificate, with ALPN ``http/1.1``.
     :param identify: says who calls; asked for every request.
     :raises OSError: if the socket is of no more use.
     """
-    await _Server(make_config(app), listening, context, identify).run(task_status)
+    await _Server(Connections(load), listening, context, identify).run(task_status)
 
 
 class _Server:
     def __init__(
-        self, config: Config, listening: socket.socket, context: Context, identify: Identify
+        self, connections: Connections, listening: socket.socket, context: Context, identify: Identify
     ) -> None:
-        self._config = config
+        self._connections = connections
         self._listening = listening
         self._context = context
         self._identify = identify
@@ -102,7 +107,15 @@ class _Server:
     async def _greet(self, accepted: socket.socket) -> Connection | None:
         """Make the connection, with the TLS handshake. A peer that cannot costs a line in the log."""
         peer = _peer(accepted)
-        connection = Connection(self._config, self._identify)
+        try:
+            connection = await self._connections.make(self._identify)
+        except Exception:  # noqa: BLE001 - whoever upgrades the program under an agent that runs must not stop it
+            accepted.close()
+            _log.exception("api_load_failed", peer=peer, reason="restart the agent if it has been upgraded")
+            return None
+        except BaseException:
+            accepted.close()
+            raise
         context = self._context if isinstance(self._context, ssl.SSLContext | None) else self._context()
         try:
             if context is None:
@@ -112,7 +125,7 @@ class _Server:
                     lambda: connection,
                     accepted,
                     ssl=context,
-                    ssl_handshake_timeout=HEAD_PATIENCE,
+                    ssl_handshake_timeout=HANDSHAKE_PATIENCE,
                     ssl_shutdown_timeout=_GOODBYE,
                 )
         except OSError as error:

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from agent.api.admin_socket import admin_socket
 from agent.api.app import create_app
 from agent.api.identity import ByCertificate, on_unix_socket
+from agent.api.loading import LoadApp
 from agent.api.server import serve_api
 from agent.certificates import Credentials
 from tests.support import pki
@@ -33,9 +34,16 @@ PATIENCE = 10  # seconds until a test that waits for something gives up: a guard
 @asynccontextmanager
 async def on_unix(app: ASGIApp, path: Path) -> AsyncIterator[None]:
     """The app on a unix socket, stopped at the end."""
+    async with on_unix_loading(lambda: app, path):
+        yield
+
+
+@asynccontextmanager
+async def on_unix_loading(load: LoadApp, path: Path) -> AsyncIterator[None]:
+    """The same, of an app that is loaded when somebody calls."""
     with admin_socket(path) as listening:
         async with anyio.create_task_group() as tasks:
-            await tasks.start(partial(serve_api, app, listening, identify=on_unix_socket))
+            await tasks.start(partial(serve_api, load, listening, identify=on_unix_socket))
             yield
             tasks.cancel_scope.cancel()
 
@@ -66,7 +74,7 @@ async def on_tls(gateway: FakeGateway, *, context: ssl.SSLContext | None = None)
     async with anyio.create_task_group() as tasks:
         serve = partial(
             serve_api,
-            create_app(gateway),
+            partial(create_app, gateway),
             listening,
             context=context or tls_context(),
             identify=ByCertificate(gateway.admission),

@@ -179,7 +179,7 @@ async def test_a_peer_that_goes_away_in_the_handshake_leaves_a_line(gateway: Fak
 async def test_a_handshake_that_does_not_come_is_not_waited_for(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "HEAD_PATIENCE", 0.02)
+    monkeypatch.setattr(server, "HANDSHAKE_PATIENCE", 0.02)
     with capture_logs() as logs:
         async with running(gateway), on_tls(gateway) as tls_port, dialing(tls_port) as stream:
             await read_all(stream)
@@ -193,7 +193,11 @@ async def test_a_renewed_certificate_holds_from_the_next_connection_on(gateway: 
     listening = socket.create_server(("127.0.0.1", 0))
     tls_port = listening.getsockname()[1]
     serve = partial(
-        serve_api, create_app(gateway), listening, context=lambda: contexts[0], identify=on_unix_socket
+        serve_api,
+        partial(create_app, gateway),
+        listening,
+        context=lambda: contexts[0],
+        identify=on_unix_socket,
     )
     async with anyio.create_task_group() as tasks:
         await tasks.start(serve)
@@ -237,7 +241,7 @@ async def test_a_place_that_is_free_again_can_be_taken(
 
 async def test_a_socket_that_cannot_listen_is_an_error_of_the_system() -> None:
     with pytest.raises(OSError, match="not supported"):
-        await serve_api(app_of(pong), socket.socket(type=socket.SOCK_DGRAM), identify=on_unix_socket)
+        await serve_api(lambda: app_of(pong), socket.socket(type=socket.SOCK_DGRAM), identify=on_unix_socket)
 
 
 # How it stops
@@ -346,7 +350,7 @@ async def _stop(
 
     async def serve(*, task_status: anyio.abc.TaskStatus[None]) -> None:
         with scope:
-            await serve_api(app, listening, identify=on_unix_socket, task_status=task_status)
+            await serve_api(lambda: app, listening, identify=on_unix_socket, task_status=task_status)
 
     async with anyio.create_task_group() as tasks:
         await tasks.start(serve)
