@@ -13,8 +13,6 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Literal, NewType, TypeAlias
 
-import idna
-
 from .quantities import parse_duration as parse_duration  # part of this module's vocabulary
 from .quantities import parse_size as parse_size
 from .quoting import quote
@@ -293,6 +291,8 @@ def _ascii_labels(text: str) -> list[str]:
         labels.pop()
     if text.isascii():
         return labels
+    import idna  # its tables are half a megabyte, and most names are ASCII
+
     try:
         return [
             label if label.isascii() else idna.encode(label, uts46=True).decode("ascii") for label in labels

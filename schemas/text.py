@@ -15,11 +15,8 @@ from pathlib import PurePath
 from typing import Final
 
 from .errors import Place, Problem, StateError
-from .json_text import json_positions, read_json
 from .positions import MAX_DEPTH, TOO_DEEP, Path, Position, place, walk
 from .quoting import kind
-from .toml_text import read_toml, toml_positions
-from .yaml_text import read_yaml
 
 # About 100,000 tunnels. A larger file is a mistake, or an attempt to keep the agent busy.
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -118,13 +115,20 @@ def read_document(data: bytes, *, name: str, directory: str, syntax: Syntax, own
 
 
 def _parse(text: str, name: str, syntax: Syntax) -> tuple[object, Callable[[], Position]]:
+    # One process reads one or two of the syntaxes, and keeps what it has loaded.
     match syntax:
         case Syntax.YAML:
+            from .yaml_text import read_yaml
+
             value, position = read_yaml(text, file=name)
             return value, lambda: position
         case Syntax.TOML:
+            from .toml_text import read_toml, toml_positions
+
             return read_toml(text, file=name), lambda: toml_positions(text)
         case Syntax.JSON:
+            from .json_text import json_positions, read_json
+
             # RFC 8259 has no empty document, but "a value is missing" would not help anybody.
             return read_json(text, file=name) if text.strip() else None, lambda: json_positions(text)
 
