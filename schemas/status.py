@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Report(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Built when the first one is made: most are not before somebody asks.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class ConditionType(Enum):
