@@ -6,7 +6,6 @@ difflib compares every pair of letters.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final
 
@@ -19,6 +18,8 @@ def suggest(text: str, options: tuple[str, ...]) -> str | None:
     """The option that the text is most likely a misspelling of, if any."""
     if len(text) > LONGEST_GUESS:
         return None
+    from difflib import get_close_matches  # most agents never see a slip
+
     folded = {_fold(option): option for option in options}
     close = get_close_matches(_fold(text), folded, n=1)
     return folded[close[0]] if close else None

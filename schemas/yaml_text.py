@@ -22,7 +22,6 @@ import yaml
 from .errors import Problem, StateError
 from .positions import MAX_DEPTH, TOO_DEEP, Position, Spot, duplicate_key, place, spot_at
 from .quoting import quote
-from .yaml_syntax_errors import explain
 
 # The C parser is about ten times as fast; a platform without libyaml gets the same answers,
 # and reads a few spellings such as {a:} that libyaml refuses.
@@ -64,6 +63,8 @@ def read_yaml(text: str, *, file: str, loader: type[Any] = LOADERS[0]) -> tuple[
         for event in _events(text, loader):
             composer.take(event)
     except yaml.YAMLError as error:
+        from .yaml_syntax_errors import explain  # most agents never read a broken file
+
         composer.problems.append(explain(error, text, file=file))
     except _HopelessError:
         pass

@@ -31,7 +31,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -46,7 +46,9 @@ from schemas.state import GatewayState, Tunnel
 from .identity import Caller
 from .probe import Probe, probe_port, unavailable
 from .problems import ApiError, RequestProblem
-from .proposal import Proposal, propose
+
+if TYPE_CHECKING:
+    from .proposal import Proposal
 
 #: Seconds that a declaration may take to come into force. A turn of the loop takes milliseconds,
 #: and one of its actions at most 30 seconds.
@@ -128,6 +130,8 @@ class DeclaredTunnels:
             self._stage = before
 
     async def _check(self, caller: Caller, tunnels: Sequence[Tunnel]) -> Proposal:
+        from .proposal import propose  # most gateways are never told tunnels in this way
+
         proposal = await anyio.to_thread.run_sync(
             propose, self._state_path, self._fragment.path, caller, tunnels
         )

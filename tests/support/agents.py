@@ -11,6 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
+
+from agent.cli import main
+
 TIDEGATE: Final = (sys.executable, "-m", "agent")
 ROOT: Final = Path(__file__).parents[2]
 
@@ -33,6 +37,15 @@ def tidegate(*arguments: str, directory: Path, stdin: str = "") -> subprocess.Co
         text=True,
         check=False,
     )
+
+
+def typed(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a command that runs in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, out, err
 
 
 @contextmanager
