@@ -2,7 +2,7 @@
 
 Rule: what :func:`read_plainly` understands means exactly what Typer makes of it, and it
 leaves all else to Typer: ``--help``, every abbreviation, and every slip of the keyboard.
-Typer needs a moment and 2.5 MB, and an agent would keep those for as long as it lives.
+Typer takes 1.5 MB, and an agent would keep them for as long as it lives.
 """
 
 from __future__ import annotations
