@@ -59,7 +59,8 @@ _StreamId = Annotated[int, Field(ge=1, lt=2**32)]
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    # Built when it is first sent: neither side sends them all.
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
 
 
 class Hello(_Message):

@@ -41,8 +41,9 @@ DEFAULT_CONTROL = (ListenAddress("0.0.0.0", 9056),)  # noqa: S104 - clients come
 
 
 class _Declared(BaseModel):
-    # Inputs are hidden because pydantic would otherwise print keys and certificates in its errors.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # Inputs are hidden because pydantic would otherwise print keys and certificates in its errors. A model is
+    # built when it is first used: an agent has use for those of its own role.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class TlsGateway(_Declared):
