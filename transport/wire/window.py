@@ -29,6 +29,9 @@ INITIAL_WINDOW: Final = 256 * 1024
 MAX_WINDOW: Final = 16 * 1024 * 1024
 # A large window gives credit back sooner: more than this owed at once comes as a burst.
 _MAX_OWED: Final = 1024 * 1024
+# Seconds, and the round trip of any path that a ping finds shorter. Two processes that are both busy take
+# turns of about so long, in which a sender with a smaller window stands still.
+_TURNS: Final = 0.001
 
 
 class SendWindow:
@@ -127,7 +130,7 @@ class WindowGrowth:
         because of a queue makes the queue longer.
         """
         if self._round_trip is None or seconds < self._round_trip:
-            self._round_trip = seconds
+            self._round_trip = max(0.001, seconds)
 
     def grow(self, window: ReceiveWindow, taken: int) -> int:
         """Let a window grow if it limits its stream.

@@ -153,10 +153,17 @@ def test_a_window_grows_to_16_mib_at_most() -> None:
 
 
 def test_a_path_without_delay_keeps_the_window_that_every_stream_begins_with() -> None:
-    path = Path(rate=200e6, round_trip=0.0002)
+    path = Path(rate=100e6, round_trip=0.0002)
     path.run(0.5)
 
     assert path.window.size == INITIAL_WINDOW
+
+
+def test_a_path_without_delay_is_given_what_two_busy_processes_need_to_take_turns() -> None:
+    path = Path(rate=1e9, round_trip=0.00005)
+    path.run(0.5)
+
+    assert 1e6 < path.window.size < 3e6
 
 
 def test_a_slow_destination_keeps_a_small_window_on_a_fast_link() -> None:
