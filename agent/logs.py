@@ -22,12 +22,14 @@ from enum import Enum
 from typing import Any, Final, TextIO
 
 import structlog
+from pydantic_core import PydanticSerializationError, to_json
 from structlog.typing import EventDict, WrappedLogger
 
 from .log_writer import LogWriter
 from .redaction import Plain, redact
 
 _FLUSH: Final = 1.0  # seconds that a slow reader has at the end
+_OFFSET: Final = len("+00:00")
 _LINES: Final = ("exception", "stack")  # the only values that may go over several lines
 
 
@@ -121,7 +123,7 @@ class _Pipeline:
 
 
 def _timestamp() -> str:
-    return f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    return f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-_OFFSET]}Z"
 
 
 def _format_exception(event: EventDict) -> None:
@@ -131,7 +133,11 @@ def _format_exception(event: EventDict) -> None:
         event["exception"] = repr(exc_info)  # some libraries put a class where the exception should be
 
 
-_json: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+def _json(event: dict[str, Plain]) -> str:
+    try:
+        return to_json(event).decode()
+    except PydanticSerializationError:  # half of a surrogate pair, as in a file's name that is not UTF-8
+        return json.dumps(event, ensure_ascii=False, allow_nan=False)
 
 
 def _console(*, colors: bool) -> Callable[[dict[str, Plain]], str]:

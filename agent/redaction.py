@@ -60,7 +60,7 @@ _ASSIGNMENT: Final = re.compile(
     re.IGNORECASE,
 )
 _URL: Final = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
-# A word of one of these three is in every text that they change.
+# A word of one of these three is in every text that they change, and a colon or an equals sign.
 _WORTH_A_LOOK: Final = re.compile(r"authorization|cookie|pass|secret|token|key|://", re.IGNORECASE)
 
 
@@ -82,13 +82,18 @@ def redact_text(text: str) -> str:
         text = _PEM.sub(HIDDEN, text)
     if length >= _SHORTEST_RUN:
         text = _RUN.sub(_hide_key_material, text)
-    if _WORTH_A_LOOK.search(text):
+    if (":" in text or "=" in text) and _WORTH_A_LOOK.search(text):
         text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
         text = _ASSIGNMENT.sub(rf"\1\2{HIDDEN}", text)
         text = _URL.sub(rf"\1{HIDDEN}@", text)
     if length > _LOOKED_AT or len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}{_LEFT_OUT} ({length} characters)"
     return text
+
+
+def _is_harmless(text: str) -> bool:
+    """Whether no rule can change it, as far as can be told at a glance."""
+    return len(text) < _SHORTEST_RUN and ":" not in text and "=" not in text and "--" not in text
 
 
 @lru_cache(maxsize=1024)
@@ -98,8 +103,9 @@ def is_secret_name(name: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _redact_name(name: str) -> str:
-    return redact_text(name)
+def _look_at_name(name: str) -> tuple[str, bool]:
+    """How to show a name, and whether what is kept under it is shown."""
+    return redact_text(name), is_secret_name(name)
 
 
 def _hide_key_material(run: re.Match[str]) -> str:
@@ -120,8 +126,11 @@ class _Walk:
 
     def redact(self, value: object, depth: int) -> Plain:
         self._left -= 1
-        if type(value) is str:  # most values are, and all others take a while to be told apart
-            return redact_text(value)
+        # Nearly all are one of these, and all others take a while to be told apart.
+        if type(value) is str:
+            return value if _is_harmless(value) else redact_text(value)
+        if type(value) is int or value is None:
+            return value
         match value:
             case Enum():  # before str and int, which it may also be
                 return self.redact(value.value, depth)
@@ -151,8 +160,11 @@ class _Walk:
                 plain[_LEFT_OUT] = len(mapping) - len(plain)
                 break
             name = key if isinstance(key, str) else _said_by(key)
-            is_secret = is_secret_name(name) and value not in (None, "")
-            plain[_redact_name(name)] = HIDDEN if is_secret else self.redact(value, depth - 1)
+            shown, is_secret = _look_at_name(name)
+            if is_secret and value not in (None, ""):
+                plain[shown] = HIDDEN
+            else:
+                plain[shown] = self.redact(value, depth - 1)
         return plain
 
     def _redact_items(self, items: Sequence[object] | Set[object], depth: int) -> Plain:

@@ -26,7 +26,8 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     "reconcile": {"schemas", "anyio", "structlog", "watchfiles"},
     "agent": {
         "schemas", "transport", "reconcile",
-        "anyio", "cryptography", "httpx2", "pydantic", "rich", "starlette", "structlog", "typer", "uvicorn",
+        "anyio", "cryptography", "httpx2", "pydantic", "pydantic_core", "rich", "starlette", "structlog",
+        "typer", "uvicorn",
     },
 }  # fmt: skip
 
@@ -63,6 +64,7 @@ TESTED_ELSEWHERE: Final[dict[str, str]] = {
     "agent/__main__.py": "calls main; every end-to-end test starts its agents with it",
     "agent/keeping.py": "how both roles begin and end: tests/agent/test_gateway.py and test_client.py run it",
     "schemas/status.py": "models without behavior; tests/agent/test_gateway_status.py sees them filled in",
+    "transport/pump/relay_owner.py": "a Protocol and the ends it hears of; tests/transport/pump/test_relay.py",
     "reconcile/actuator.py": "a Protocol; whatever implements it is tested under its own name",
 }
 

@@ -203,7 +203,9 @@ def test_what_a_library_gives_in_the_place_of_an_exception_does_no_harm(stream: 
 
 def test_what_cannot_be_rendered_is_reported_and_does_not_raise(stream: io.StringIO) -> None:
     with configured(stream=stream):
-        log.info("number_seen", number=10**5_000)  # more digits than Python is willing to write
+        log.info(
+            "number_seen", number=10**5_000, path="\udcff"
+        )  # more digits than Python is willing to write
 
     (line,) = lines(stream)
     assert (line["event"], line["about"]) == ("log_failed", "number_seen")
