@@ -71,6 +71,8 @@ class ClientSessions:
         ]
         if not able:
             return None
+        if len(self._sessions) == 1:
+            return able[0]
         chosen = min(able, key=_streams)  # the first of several, which had to wait the longest
         self._sessions[chosen.number] = self._sessions.pop(chosen.number)
         return chosen

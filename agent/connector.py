@@ -218,7 +218,7 @@ class GatewayLink:
                 self._session.close(_REPLACED)  # so that the status, too, says why
 
     def stream_offered(self, session: Session, offer: Offer) -> None:
-        self._spawn(self._services.connect, offer, session, self._lingering)
+        self._services.connect(offer, session, self._lingering)
 
 
 class GatewayLinks:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import errno
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, assert_never
 
-import anyio
 import structlog
 
 from reconcile.desired import ServicesSpec
@@ -20,6 +19,7 @@ from schemas.messages import FailureCode
 from schemas.names import HostPort, ProxyProtocol, ServiceName, Target, TcpTarget, UnixTarget
 from schemas.status import ServiceStatus
 from transport.offer import Offer
+from transport.pump.dial import Dial
 from transport.pump.relay import Relay, RelayEnd
 from transport.pump.sockets import dial_tcp, dial_unix
 from transport.session import Session
@@ -44,6 +44,7 @@ class Services:
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = _nobody
         self.traffic = TrafficBook(service_side)
+        self.log: Any = _log.bind()  # once: a logger that is not bound is made anew for each line
         self._targets: dict[ServiceName, Target] = {}
         self._last_error: dict[ServiceName, str] = {}
 
@@ -69,63 +70,111 @@ class Services:
             for name, target in self._targets.items()
         )
 
-    async def connect(self, offer: Offer, session: Session, lingering: Lingering) -> None:
-        """Dial the service that an offered stream asks for, and join the two."""
+    def connect(self, offer: Offer, session: Session, lingering: Lingering) -> None:
+        """Dial the service that an offered stream asks for, and join the two once it answers."""
         header = offer.header
         assert header is not None  # an offer is passed on when its header is there
-        log = _log.bind(tunnel=header.tunnel, service=header.service)
         name = ServiceName(header.service)
         target = self._targets.get(name)
         if target is None:
             message = f"the client offers no service {name!r}; add it under services in the client's file"
             offer.refuse(FailureCode.UNKNOWN_SERVICE, message)
-            log.warning("stream_failed", reason=message)
+            self.log.warning("stream_failed", tunnel=header.tunnel, service=name, reason=message)
             return
-        connection = ServiceConnection(header, target, self.traffic, lingering)
-        try:
-            prologue = _prologue(header)
-            relay = await _dial_for(offer, target, connection)
-        except OSError as error:  # TimeoutError is one
-            message = f"{target}: {_explain(error)}"
-            self._last_error[name] = message
-            offer.refuse(FailureCode.SERVICE_DOWN, f"service {name} does not answer")
-            log.warning("stream_failed", reason=message)
-            return
-        except Exception:
-            offer.refuse(FailureCode.OTHER, "the client failed inside; look into its log")
-            raise
-        if relay is None:
-            log.info("stream_abandoned", reason="the visitor left before the service answered")
-            return
+        ServiceConnection(self, header, target, offer, session, lingering).dial()
+
+    def answered(self, name: ServiceName, relay: Relay) -> None:
+        """A service has taken a connection."""
         self._last_error.pop(name, None)
         self.traffic[name].opened(relay)
-        offer.join(relay, session.link, prologue)
+
+    def failed(self, name: ServiceName, message: str) -> None:
+        """A service has not."""
+        self._last_error[name] = message
 
 
 class ServiceConnection:
-    """The owner of the relay to one service, for one visitor."""
+    """The connection to one service, for one visitor; the owner of its relay."""
+
+    __slots__ = (
+        "_dial",
+        "_header",
+        "_lingering",
+        "_name",
+        "_offer",
+        "_services",
+        "_session",
+        "_started",
+        "_target",
+    )
+
+    _dial: Dial
 
     def __init__(
-        self, header: OpenHeader, target: Target, traffic: TrafficBook, lingering: Lingering
+        self,
+        services: Services,
+        header: OpenHeader,
+        target: Target,
+        offer: Offer,
+        session: Session,
+        lingering: Lingering,
     ) -> None:
+        self._services = services
         self._header = header
+        self._name = ServiceName(header.service)
         self._target = target
-        self._traffic = traffic
+        self._offer = offer
+        self._session = session
         self._lingering = lingering
         self._started = time.monotonic()
+
+    def dial(self) -> None:
+        """Dial for as long as the visitor waits."""
+        if self._offer.stream.is_closed:
+            self._abandoned()
+            return
+        self._dial = Dial(_dialing(self._target, self), DIAL_TIMEOUT, self._dialed)
+        self._offer.on_reset = self._given_up
+
+    def _given_up(self) -> None:
+        self._dial.give_up()
+        self._abandoned()
+
+    def _abandoned(self) -> None:
+        self._say("info", "stream_abandoned", reason="the visitor left before the service answered")
+
+    def _dialed(self, outcome: Relay | BaseException) -> None:
+        self._offer.on_reset = None
+        match outcome:
+            case Relay():
+                try:
+                    prologue = _prologue(self._header)
+                except Exception as error:  # noqa: BLE001 - a defect costs one visitor, not the session of all
+                    self._defect(error)
+                    outcome.abort()
+                    return
+                self._services.answered(self._name, outcome)
+                self._offer.join(outcome, self._session.link, prologue)
+            case OSError():
+                message = f"{self._target}: {_explain(outcome)}"
+                self._services.failed(self._name, message)
+                self._offer.refuse(FailureCode.SERVICE_DOWN, f"service {self._name} does not answer")
+                self._say("warning", "stream_failed", reason=message)
+            case _:
+                self._defect(outcome)
 
     def half_closed(self, relay: Relay) -> None:
         self._lingering.add(relay)
 
     def ended(self, relay: Relay, end: RelayEnd) -> None:
         if relay.stream is None:
-            return  # the dial was given up, and who did that has said so
+            return  # it was never joined, and who decided that has said so
         self._lingering.discard(relay)
-        self._traffic[self._header.service].closed(relay)
-        _log.info(
+        self._services.traffic[self._name].closed(relay)
+        self._services.log.info(
             "stream_closed",
             tunnel=self._header.tunnel,
-            service=self._header.service,
+            service=self._name,
             target=str(self._target),
             visitor=str(HostPort(self._header.source.host, self._header.source.port)),
             end=end.value,
@@ -149,34 +198,25 @@ class ServiceConnection:
     def refused(self, relay: Relay) -> None:
         """The gateway opened the stream, not we."""
 
+    def _defect(self, error: BaseException) -> None:
+        self._offer.refuse(FailureCode.OTHER, "the client failed inside; look into its log")
+        reason = f"a defect in Tidegate: {type(error).__name__}; please report it"
+        self._say("error", "stream_failed", reason=reason, exc_info=error)
+
+    def _say(self, level: str, event: str, **details: object) -> None:
+        getattr(self._services.log, level)(event, tunnel=self._header.tunnel, service=self._name, **details)
+
 
 def _nobody() -> None:
     """Nobody listens yet."""
 
 
-async def _dial_for(offer: Offer, target: Target, connection: ServiceConnection) -> Relay | None:
-    """Dial for as long as the visitor waits; None if it has left.
-
-    :raises OSError: if nobody answers.
-    """
-    relay: Relay | None = None
-    if not offer.stream.is_closed:
-        with anyio.CancelScope() as dialing:
-            offer.on_reset = dialing.cancel
-            with anyio.fail_after(DIAL_TIMEOUT):
-                relay = await _dial(target, connection)
-    if relay is not None and offer.stream.is_closed:
-        relay.abort()
-        return None
-    return relay
-
-
-async def _dial(target: Target, connection: ServiceConnection) -> Relay:
+def _dialing(target: Target, connection: ServiceConnection) -> Coroutine[Any, Any, Relay]:
     match target:
         case TcpTarget(host=host, port=port):
-            return await dial_tcp(host, port, connection)
+            return dial_tcp(host, port, connection)
         case UnixTarget(path=path):
-            return await dial_unix(path, connection)
+            return dial_unix(path, connection)
     assert_never(target)
 
 

@@ -77,9 +77,11 @@ class Offer:
         if self._failed:
             return  # being reset
         self._early += chunk
-        self._held.add(self, len(chunk))
-        if self.header is None and not self._failed:  # given up just now
-            self._peek()
+        is_new = self.header is None and self._peek()
+        if self._early and not self._failed:
+            self._held.add(self, len(chunk))
+        if is_new and not self._failed:  # not given up just now
+            self._owner.offer_ready(self)
 
     def fin(self) -> None:
         self._ended = True
@@ -102,14 +104,16 @@ class Offer:
         self._held.discard(self)
         self._early = bytearray()
 
-    def _peek(self) -> None:
+    def _peek(self) -> bool:
+        """Look for the header, once it is there; whether it is."""
         try:
             found = peek_open_header(self._early)
         except RemoteProtocolError as error:
             self.refuse(FailureCode.MALFORMED, str(error))
-            return
-        if found is not None:
-            self.header, size = found
-            del self._early[:size]
-            self.stream.take(size)
-            self._owner.offer_ready(self)
+            return False
+        if found is None:
+            return False
+        self.header, size = found
+        del self._early[:size]
+        self.stream.take(size)
+        return True

@@ -16,7 +16,6 @@ import pytest
 from agent import services as services_module
 from agent.lingering import Lingering
 from agent.services import Services, _explain
-from agent.spawn import IsolatedTasks
 from reconcile.desired import ServicesSpec
 from schemas.names import ListenAddress, ProxyProtocol, ServiceName, parse_target
 from schemas.status import Traffic
@@ -53,10 +52,9 @@ async def place(*, proxy_protocol: ProxyProtocol = ProxyProtocol.OFF, **targets:
     await services.update(offering(**targets))
     async with gateway_parts() as parts, anyio.create_task_group() as tasks:
         made = Place(parts, services, await parts.listen(route(proxy_protocol=proxy_protocol)))
-        spawn = IsolatedTasks(tasks)
 
         def take(session: Session, offer: Offer) -> None:
-            spawn(services.connect, offer, session, made.lingering)
+            services.connect(offer, session, made.lingering)
 
         async with hand_driven(parts.control, take=take) as client:
             made.session = client.session
@@ -314,7 +312,7 @@ async def test_a_visitor_that_left_before_it_was_looked_at_is_not_dialed_for(jou
                     visitor.reset()
                     await until(lambda: offer.stream.is_closed)
 
-                await services.connect(offer, client.session, Lingering(600.0))
+                services.connect(offer, client.session, Lingering(600.0))
 
             assert journal.find("stream_abandoned")
             assert not web.has_caller()
@@ -340,7 +338,8 @@ async def test_a_defect_while_dialing_fails_the_one_stream(
             monkeypatch.setattr(services_module, "_prologue", broken)
             async with visit(here.address) as visitor:
                 assert await visitor.receive_until_gone() == b""
-            await journal.wait_for("task_failed")
+            line = await journal.wait_for("stream_failed")
+            assert line["reason"] == "a defect in Tidegate: KeyError; please report it"
             line = await journal.wait_for("visitor_refused")
             assert line["reason"] == "the client failed inside; look into its log"
             assert here.session.is_open

@@ -22,7 +22,7 @@ from .held import PROCESS_LIMIT, SESSION_LIMIT, Held
 
 # Shared by all links of the process: the loop reads into it and the mux is done with it in one
 # callback. So a process runs one loop.
-_READ: Final = memoryview(bytearray(256 * 1024))
+_READ: Final = memoryview(bytearray(320 * 1024))
 # One turn can have more to say than should wait for its end in one piece.
 _FLUSH_AT: Final = 256 * 1024
 _HIGH_WATER: Final = 256 * 1024

@@ -8,18 +8,23 @@ never decides where a socket leads; its owner does, by calling it.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from enum import Enum, auto
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from transport.wire.errors import LocalProtocolError
 from transport.wire.mux import MuxStream
 
 from .link import Link
+from .relay_owner import RelayEnd as RelayEnd  # who owns relays needs it
+from .relay_owner import RelayOwner as RelayOwner
 
 # Larger reads make small streams wait behind bulk ones and bring nothing.
 _CHUNK: Final = 64 * 1024
+# From here on copying costs more than finding the socket behind a transport.
+_LARGE: Final = 16 * 1024
 # What is still read when the link is full, before reading pauses. With a whole chunk each, a
 # thousand busy visitors would put 64 MB onto a link that just said it has no room.
 _LAST_CHUNK: Final = 1024
@@ -31,42 +36,9 @@ _REFUSAL_LINGER: Final = 2.0
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: close sends RST
 
 
-class RelayEnd(Enum):
-    """How a relay came to its end."""
-
-    DONE = "done"  # both directions ended
-    SOCKET_LOST = "socket_lost"  # the socket was reset or broke
-    STREAM_RESET = "stream_reset"  # the far side gave up, or the link is gone
-    ABORTED = "aborted"  # we gave up: refused, or no progress
-    NOT_TAKEN = "not_taken"  # so much waited for sockets that take nothing that we gave this one up
-
-
-class RelayOwner(Protocol):
-    """Who decides what becomes of a socket."""
-
-    def connected(self, relay: Relay) -> None:
-        """A socket is there. Nothing is read until the owner peeks, opens or joins."""
-
-    def peeked(self, relay: Relay) -> None:
-        """There is more in ``relay.early``, or its end was seen."""
-
-    def timed_out(self, relay: Relay) -> None:
-        """The time given to :meth:`Relay.set_deadline` is over."""
-
-    def acknowledged(self, relay: Relay) -> None:
-        """The far side accepted the stream."""
-
-    def refused(self, relay: Relay) -> None:
-        """The stream was reset before it was accepted. The socket lives; the owner refuses it."""
-
-    def half_closed(self, relay: Relay) -> None:
-        """One direction has ended. Called at most once."""
-
-    def ended(self, relay: Relay, end: RelayEnd) -> None:
-        """The socket is closed. Called once for each ``connected``."""
-
-
 class _Phase(Enum):
+    __hash__ = object.__hash__  # looked up for every chunk, and Enum's own hash is a call of Python code
+
     NEW = auto()  # not connected; nobody has been told of it
     WAITING = auto()  # connected; nothing is read
     PEEKING = auto()  # what is read is kept in ``early``
@@ -252,12 +224,18 @@ class Relay(asyncio.BufferedProtocol):
         self._abort(RelayEnd.NOT_TAKEN)
 
     def look(self) -> None:
-        """Notice a socket that broke while nothing was read from it: no loop watches it then."""
-        if self._reading or self._phase not in _WATCHED or self._transport.is_closing():
+        """See to a socket that has been there for a while.
+
+        From now on the system watches whether the machine at the far end is still there. And one that broke
+        while nothing was read from it is noticed: no loop watches it then.
+        """
+        if self._phase not in _WATCHED or self._transport.is_closing():
             return
         connection = self._transport.get_extra_info("socket")
-        if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        if not self._reading and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._abort(RelayEnd.SOCKET_LOST)
+        else:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def forget(self) -> None:
         """Say that the socket is closed, in place of a loop that closed it without a word."""
@@ -271,6 +249,12 @@ class Relay(asyncio.BufferedProtocol):
             return  # the socket broke; its connection_lost comes this turn and resets the stream
         size = len(chunk)
         self.bytes_written += size
+        if size >= _LARGE and not self._writing_paused:
+            sent = self._write_uncopied(chunk)
+            if sent == size:
+                return
+            chunk = chunk[sent:]
+            size -= sent
         self._transport.write(bytes(chunk))
         if self._writing_paused:
             self._owed += size
@@ -398,6 +382,20 @@ class Relay(asyncio.BufferedProtocol):
         assert self.stream is not None  # or there would be nothing to pass it on to
         self.stream.send_fin()
         self._one_direction_ended()
+
+    def _write_uncopied(self, chunk: memoryview) -> int:
+        """Write what the socket takes now, past its transport, of which nothing waits; how much that was.
+
+        A transport keeps what it is given, so what is in a buffer of ours would have to be copied for it.
+        """
+        connection = self._transport.get_extra_info("socket")
+        try:
+            sent = os.write(connection.fileno(), chunk)
+        except OSError:  # full, or broken: the transport sees which when it is given the same
+            return 0
+        if self.stream is not None:
+            self.stream.take(sent)
+        return sent
 
     def _end_writing(self) -> None:
         """Send the socket its end of file, behind what is still buffered."""

@@ -71,14 +71,8 @@ async def serve(listening: socket.socket, owner: RelayOwner) -> Server:
     """Make a relay of every connection to a bound socket, which this takes over."""
     # Inherited by what is accepted. The standard loop sees to it only if the socket names its protocol.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    _keep_alive(listening)
     loop = asyncio.get_running_loop()
     return Server(await loop.create_server(partial(Relay, owner), sock=listening, backlog=_BACKLOG))
-
-
-def _keep_alive(connection: socket.socket) -> None:
-    """Have the system notice at last when the machine at the far end goes while nothing is said."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 async def dial_tcp(host: str, port: int, owner: RelayOwner) -> Relay:
@@ -88,11 +82,10 @@ async def dial_tcp(host: str, port: int, owner: RelayOwner) -> Relay:
     """
     relay = Relay(owner)
     try:
-        transport, _ = await asyncio.get_running_loop().create_connection(lambda: relay, host, port)
+        await asyncio.get_running_loop().create_connection(lambda: relay, host, port)
     except BaseException:
         relay.forget()
         raise
-    _keep_alive(transport.get_extra_info("socket"))
     return relay
 
 

@@ -325,6 +325,15 @@ class Mux:
             if not self._header and end - position >= HEADER_SIZE:
                 header = HEADER.unpack_from(data, position)
                 position += HEADER_SIZE
+                version, kind, flags, stream_id, length = header
+                # Nearly every frame is this one, whole, and all that the calls below would do with it.
+                if version == kind == flags == 0 and length <= end - position:
+                    stream = self.streams.get(stream_id)
+                    if stream is not None and stream.may_receive and length:
+                        stream._receive_window.receive(length)
+                        stream.sink.data(data[position : position + length])
+                        position += length
+                        continue
             else:
                 size = min(HEADER_SIZE - len(self._header), end - position)
                 self._header += data[position : position + size]

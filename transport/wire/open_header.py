@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
@@ -40,17 +41,20 @@ class OpenHeader:
 
 def encode_open_header(header: OpenHeader) -> bytes:
     """The header with its length in front. Its values are those of a checked state file and of sockets."""
-    text = json.dumps(
-        {
-            "tunnel": header.tunnel,
-            "service": header.service,
-            "source": [header.source.host, header.source.port],
-            "destination": [header.destination.host, header.destination.port],
-            "proxy_protocol": header.proxy_protocol.value,
-        },
-        separators=(",", ":"),
+    source, destination = header.source, header.destination
+    text = (
+        f"{_start(header.tunnel, header.service, header.proxy_protocol)}"
+        f'"source":["{source.host}",{source.port}],'
+        f'"destination":["{destination.host}",{destination.port}]}}'
     ).encode()
     return len(text).to_bytes(_LENGTH_SIZE, "big") + text
+
+
+@lru_cache(maxsize=1024)
+def _start(tunnel: str, service: str, proxy_protocol: ProxyProtocol) -> str:
+    """What the headers of all visitors of a route have in common, up to the comma."""
+    common = {"tunnel": tunnel, "service": service, "proxy_protocol": proxy_protocol.value}
+    return json.dumps(common, separators=(",", ":"))[:-1] + ","
 
 
 def peek_open_header(buffer: bytes | bytearray) -> tuple[OpenHeader, int] | None:
@@ -67,7 +71,7 @@ def peek_open_header(buffer: bytes | bytearray) -> tuple[OpenHeader, int] | None
     if len(buffer) < end:
         return None
     try:
-        value = json.loads(buffer[_LENGTH_SIZE:end])
+        value = json.loads(buffer[_LENGTH_SIZE:end].decode())
     except (ValueError, RecursionError):
         raise _malformed("it is not JSON") from None
     if not isinstance(value, dict):
@@ -102,6 +106,7 @@ def _endpoint(value: dict[str, object], key: str) -> Endpoint:
     raise _malformed(f"{key} is not [address, port]")
 
 
+@lru_cache(maxsize=1024)
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)

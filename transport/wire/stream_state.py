@@ -20,6 +20,9 @@ from typing import Final
 class StreamState(Enum):
     """Where a stream is in its life."""
 
+    # Members are looked up for every visitor several times, and Enum's own hash is a call of Python code.
+    __hash__ = object.__hash__
+
     OPENING = auto()  # we sent SYN and wait for ACK
     OPENING_LOCAL_ENDED = auto()  # the same, and we sent FIN already
     OFFERED = auto()  # the peer sent SYN; we have not answered
@@ -32,6 +35,8 @@ class StreamState(Enum):
 
 class StreamInput(Enum):
     """What can happen to a stream: something we send or something we receive."""
+
+    __hash__ = object.__hash__  # as above
 
     SEND_DATA = auto()
     SEND_ACK = auto()

@@ -805,7 +805,10 @@ class FakeSocket:
         assert high == 0
 
     def get_extra_info(self, name: str) -> object:
-        return {"peername": "/run/x.sock", "sockname": ("::1", 443, 0, 0)}.get(name)
+        return {"peername": "/run/x.sock", "sockname": ("::1", 443, 0, 0), "socket": self}.get(name)
+
+    def fileno(self) -> int:
+        return -1  # nothing can be written past this transport
 
     def get_write_buffer_size(self) -> int:
         return self.buffered

@@ -202,10 +202,12 @@ class TestLinks:
     async def test_visitors_and_services_that_vanish_in_silence_are_noticed_at_last(
         self, site: World
     ) -> None:
+        """By the system, which is asked to watch when they have been there for a while."""
         await site.meet()
+        for relay in (site.door.relays()[0], site.back.relays()[0]):
+            relay.look()
 
-        assert option(site.door.relays()[0], socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert option(site.back.relays()[0], socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert option(relay, socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
     async def test_the_two_ends_of_a_link_know_their_roles(self, listening: Listening) -> None:
         gateway, client = await make_links(listening)
