@@ -64,7 +64,7 @@ TESTED_ELSEWHERE: Final[dict[str, str]] = {
     "agent/__main__.py": "calls main; every end-to-end test starts its agents with it",
     "agent/keeping.py": "how both roles begin and end: tests/agent/test_gateway.py and test_client.py run it",
     "schemas/status.py": "models without behavior; tests/agent/test_gateway_status.py sees them filled in",
-    "transport/pump/relay_owner.py": "a Protocol and the ends it hears of; tests/transport/pump/test_relay.py",
+    "transport/pump/relay_owner.py": "a Protocol; tests/transport/pump/test_relay.py holds what it says",
     "reconcile/actuator.py": "a Protocol; whatever implements it is tested under its own name",
 }
 
