@@ -93,7 +93,9 @@ def redact_text(text: str) -> str:
 
 def _is_harmless(text: str) -> bool:
     """Whether no rule can change it, as far as can be told at a glance."""
-    return len(text) < _SHORTEST_RUN and ":" not in text and "=" not in text and "--" not in text
+    if len(text) >= _SHORTEST_RUN:
+        return False
+    return text.isidentifier() or not (":" in text or "=" in text or "--" in text)
 
 
 @lru_cache(maxsize=1024)

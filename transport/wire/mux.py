@@ -141,7 +141,7 @@ class MuxStream:
             raise LocalProtocolError(f"cannot send on stream {self.id} in state {self.state.name}")
         size = len(data)
         self._send_window.spend(size)
-        self._mux._send(encode_header(FrameType.DATA, 0, self.id, size), data)
+        self._mux._send(HEADER.pack(VERSION, _DATA, 0, self.id, size), data)
 
     def send_fin(self) -> None:
         """End our direction. What was sent before is delivered.
