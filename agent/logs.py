@@ -112,14 +112,14 @@ class _Pipeline:
     def _line(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
         if "exc_info" in event:
             _format_exception(event)
-        first: dict[str, object] = {"timestamp": _timestamp(), "level": method}
+        plain = redact(event)
+        assert isinstance(plain, dict)
+        first: dict[str, Plain] = {"timestamp": _timestamp(), "level": method}
         if logger.name:
             first["logger"] = logger.name
-        first["event"] = event.get("event")
+        first["event"] = plain.get("event")
         # They come first, since a reader looks for them, and last, so that no other has their names.
-        plain = redact({**first, **event, **first})
-        assert isinstance(plain, dict)
-        return self._render(plain)
+        return self._render({**first, **plain, **first})
 
 
 def _timestamp() -> str:

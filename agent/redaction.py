@@ -60,14 +60,15 @@ _ASSIGNMENT: Final = re.compile(
     re.IGNORECASE,
 )
 _URL: Final = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
-# A word of one of these three is in every text that they change, and a colon or an equals sign.
-_WORTH_A_LOOK: Final = re.compile(r"authorization|cookie|pass|secret|token|key|://", re.IGNORECASE)
+# One of these is in every text that those three change, and a colon or an equals sign.
+_WORTH_A_LOOK: Final = ("://", "key", "pass", "token", "secret", "cookie", "authorization")
 
 
 def redact(value: object) -> Plain:
     """The value without secrets, as something JSON can say."""
     try:
-        return _Walk().redact(value, _DEEPEST)
+        walk = _Walk()
+        return walk.redact_mapping(value, _DEEPEST) if type(value) is dict else walk.redact(value, _DEEPEST)
     except Exception:  # noqa: BLE001 - a mapping, say, that raises when it is iterated
         return _cannot_be_shown(value)
 
@@ -82,7 +83,7 @@ def redact_text(text: str) -> str:
         text = _PEM.sub(HIDDEN, text)
     if length >= _SHORTEST_RUN:
         text = _RUN.sub(_hide_key_material, text)
-    if (":" in text or "=" in text) and _WORTH_A_LOOK.search(text):
+    if (":" in text or "=" in text) and _is_worth_a_look(text):
         text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
         text = _ASSIGNMENT.sub(rf"\1\2{HIDDEN}", text)
         text = _URL.sub(rf"\1{HIDDEN}@", text)
@@ -91,11 +92,8 @@ def redact_text(text: str) -> str:
     return text
 
 
-def _is_harmless(text: str) -> bool:
-    """Whether no rule can change it, as far as can be told at a glance."""
-    if len(text) >= _SHORTEST_RUN:
-        return False
-    return text.isidentifier() or not (":" in text or "=" in text or "--" in text)
+def _is_worth_a_look(text: str) -> bool:
+    return any(map(text.casefold().__contains__, _WORTH_A_LOOK))
 
 
 @lru_cache(maxsize=1024)
@@ -128,11 +126,8 @@ class _Walk:
 
     def redact(self, value: object, depth: int) -> Plain:
         self._left -= 1
-        # Nearly all are one of these, and all others take a while to be told apart.
-        if type(value) is str:
-            return value if _is_harmless(value) else redact_text(value)
-        if type(value) is int or value is None:
-            return value
+        if type(value) is str:  # told apart sooner than below
+            return redact_text(value)
         match value:
             case Enum():  # before str and int, which it may also be
                 return self.redact(value.value, depth)
@@ -149,22 +144,27 @@ class _Walk:
             case Mapping() | Sequence() | Set() if depth == 0:
                 return _LEFT_OUT
             case Mapping():
-                return self._redact_mapping(value, depth)
+                return self.redact_mapping(value, depth)
             case Sequence() | Set():
                 return self._redact_items(value, depth)
             case _:
                 return redact_text(_said_by(value))
 
-    def _redact_mapping(self, mapping: Mapping[object, object], depth: int) -> Plain:
+    def redact_mapping(self, mapping: Mapping[object, object], depth: int) -> Plain:
         plain: dict[str, Plain] = {}
         for key, value in mapping.items():
             if self._left <= 0:
                 plain[_LEFT_OUT] = len(mapping) - len(plain)
                 break
-            name = key if isinstance(key, str) else _said_by(key)
-            shown, is_secret = _look_at_name(name)
+            shown, is_secret = _look_at_name(key if type(key) is str else _name_of(key))
             if is_secret and value not in (None, ""):
                 plain[shown] = HIDDEN
+            elif type(value) is str and value.isidentifier() and len(value) < _SHORTEST_RUN:
+                self._left -= 1  # most values are a word or a number, and need no closer look
+                plain[shown] = value
+            elif value is None or type(value) is int:
+                self._left -= 1
+                plain[shown] = value
             else:
                 plain[shown] = self.redact(value, depth - 1)
         return plain
@@ -179,6 +179,10 @@ class _Walk:
             plain.append(self.redact(item, depth - 1))
         left_out = len(items) - len(plain)
         return [*plain, f"{_LEFT_OUT} ({left_out} more)"] if left_out else plain
+
+
+def _name_of(key: object) -> str:
+    return str(key) if isinstance(key, str) else _said_by(key)
 
 
 def _is_torn(text: str) -> bool:
