@@ -10,6 +10,7 @@ import errno
 import re
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, assert_never
 
 import structlog
@@ -20,6 +21,7 @@ from schemas.names import HostPort, ProxyProtocol, ServiceName, Target, TcpTarge
 from schemas.status import ServiceStatus
 from transport.offer import Offer
 from transport.pump.dial import Dial
+from transport.pump.link import Link
 from transport.pump.relay import Relay, RelayEnd
 from transport.pump.sockets import dial_tcp, dial_unix
 from transport.session import Session
@@ -81,7 +83,7 @@ class Services:
             offer.refuse(FailureCode.UNKNOWN_SERVICE, message)
             self.log.warning("stream_failed", tunnel=header.tunnel, service=name, reason=message)
             return
-        ServiceConnection(self, header, target, offer, session, lingering).dial()
+        ServiceConnection(self, header, target, lingering).dial(offer, session.link)
 
     def answered(self, name: ServiceName, relay: Relay) -> None:
         """A service has taken a connection."""
@@ -96,79 +98,64 @@ class Services:
 class ServiceConnection:
     """The connection to one service, for one visitor; the owner of its relay."""
 
-    __slots__ = (
-        "_dial",
-        "_header",
-        "_lingering",
-        "_name",
-        "_offer",
-        "_services",
-        "_session",
-        "_started",
-        "_target",
-    )
+    __slots__ = ("_has_ended", "_header", "_lingering", "_name", "_services", "_started", "_target")
 
-    _dial: Dial
-
-    def __init__(
-        self,
-        services: Services,
-        header: OpenHeader,
-        target: Target,
-        offer: Offer,
-        session: Session,
-        lingering: Lingering,
-    ) -> None:
+    def __init__(self, services: Services, header: OpenHeader, target: Target, lingering: Lingering) -> None:
         self._services = services
         self._header = header
         self._name = ServiceName(header.service)
         self._target = target
-        self._offer = offer
-        self._session = session
         self._lingering = lingering
         self._started = time.monotonic()
+        self._has_ended = False
 
-    def dial(self) -> None:
-        """Dial for as long as the visitor waits."""
-        if self._offer.stream.is_closed:
+    def dial(self, offer: Offer, link: Link) -> None:
+        """Dial for as long as the visitor waits. Nothing of that is kept while the two talk."""
+        if offer.stream.is_closed:
             self._abandoned()
             return
-        self._dial = Dial(_dialing(self._target, self), DIAL_TIMEOUT, self._dialed)
-        self._offer.on_reset = self._given_up
+        dial = Dial(_dialing(self._target, self), DIAL_TIMEOUT, partial(self._dialed, offer, link))
+        offer.on_reset = partial(self._given_up, dial)
 
-    def _given_up(self) -> None:
-        self._dial.give_up()
+    def _given_up(self, dial: Dial) -> None:
+        dial.give_up()
         self._abandoned()
 
     def _abandoned(self) -> None:
         self._say("info", "stream_abandoned", reason="the visitor left before the service answered")
 
-    def _dialed(self, outcome: Relay | BaseException) -> None:
-        self._offer.on_reset = None
+    def _dialed(self, offer: Offer, link: Link, outcome: Relay | BaseException) -> None:
+        offer.on_reset = None
         match outcome:
+            case Relay() if self._has_ended:
+                self._failed(offer, "it resets every connection at once; look into its log")
             case Relay():
                 try:
                     prologue = _prologue(self._header)
                 except Exception as error:  # noqa: BLE001 - a defect costs one visitor, not the session of all
-                    self._defect(error)
+                    self._defect(offer, error)
                     outcome.abort()
                     return
                 self._services.answered(self._name, outcome)
-                self._offer.join(outcome, self._session.link, prologue)
+                offer.join(outcome, link, prologue)
             case OSError():
-                message = f"{self._target}: {_explain(outcome)}"
-                self._services.failed(self._name, message)
-                self._offer.refuse(FailureCode.SERVICE_DOWN, f"service {self._name} does not answer")
-                self._say("warning", "stream_failed", reason=message)
+                self._failed(offer, _explain(outcome))
             case _:
-                self._defect(outcome)
+                self._defect(offer, outcome)
+
+    def _failed(self, offer: Offer, why: str) -> None:
+        message = f"{self._target}: {why}"
+        self._services.failed(self._name, message)
+        offer.refuse(FailureCode.SERVICE_DOWN, f"service {self._name} does not answer")
+        self._say("warning", "stream_failed", reason=message)
 
     def half_closed(self, relay: Relay) -> None:
         self._lingering.add(relay)
 
     def ended(self, relay: Relay, end: RelayEnd) -> None:
+        self._has_ended = True
         if relay.stream is None:
-            return  # it was never joined, and who decided that has said so
+            return  # it was never joined: why is said where that is decided
         self._lingering.discard(relay)
         self._services.traffic[self._name].closed(relay)
         self._services.log.info(
@@ -198,8 +185,8 @@ class ServiceConnection:
     def refused(self, relay: Relay) -> None:
         """The gateway opened the stream, not we."""
 
-    def _defect(self, error: BaseException) -> None:
-        self._offer.refuse(FailureCode.OTHER, "the client failed inside; look into its log")
+    def _defect(self, offer: Offer, error: BaseException) -> None:
+        offer.refuse(FailureCode.OTHER, "the client failed inside; look into its log")
         reason = f"a defect in Tidegate: {type(error).__name__}; please report it"
         self._say("error", "stream_failed", reason=reason, exc_info=error)
 

@@ -24,6 +24,8 @@ from tests.support.gateway_parts import GatewayParts, gateway_parts, hand_driven
 from tests.support.journal import Journal
 from tests.support.peers import blackhole, free_listen, free_port_of, service, unix_service, until, visit
 from transport.offer import Offer
+from transport.pump.relay import Relay, RelayOwner
+from transport.pump.sockets import dial_tcp
 from transport.session import Session
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
@@ -274,6 +276,28 @@ async def test_a_service_that_never_answers_is_given_up(
 
             line = await journal.wait_for("stream_failed")
             assert "no answer within 0.05 s; check that the service is up and reachable" in line["reason"]
+
+
+async def test_a_service_that_resets_before_the_two_are_joined_is_told_and_nothing_is_kept_of_it(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can do so in the very turn in which it was reached."""
+
+    async def reached_and_lost(host: str, port: int, owner: RelayOwner) -> Relay:
+        relay = await dial_tcp(host, port, owner)
+        relay._transport.abort()
+        await until(lambda: relay._phase.name == "CLOSED")
+        return relay
+
+    monkeypatch.setattr(services_module, "dial_tcp", reached_and_lost)
+    with service() as web:
+        async with place(web=web.target) as here, visit(here.address) as visitor:
+            assert await visitor.receive_until_gone() == b""
+
+            line = await journal.wait_for("stream_failed")
+            assert line["reason"] == f"{web.target}: it resets every connection at once; look into its log"
+            assert here.services.status()[0].traffic == Traffic()
+            assert here.services.status()[0].last_error == line["reason"]
 
 
 async def test_dialing_stops_when_the_visitor_leaves(journal: Journal) -> None:
