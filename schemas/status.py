@@ -153,6 +153,7 @@ class GatewayStatus(_Report):
     ready: bool
     source: SourceStatus
     resources: tuple[ResourceStatus, ...]
+    warnings: tuple[str, ...] = ()  # what is wrong though all that is declared is in force
     tunnels: tuple[TunnelStatus, ...]
     clients: tuple[SessionStatus, ...]
 
@@ -166,6 +167,7 @@ class ClientAgentStatus(_Report):
     ready: bool
     source: SourceStatus
     resources: tuple[ResourceStatus, ...]
+    warnings: tuple[str, ...] = ()  # what is wrong though all that is declared is in force
     links: tuple[LinkStatus, ...]
     services: tuple[ServiceStatus, ...]
 
