@@ -1,42 +1,164 @@
 """From references in a state file to TLS contexts.
 
-Rule: keys are read here, when a context is made, and kept nowhere else. Blocks on
-the disk: call it in a worker thread.
+Rule: keys are read here, and what they are worth is found out here, before anybody
+sees them. Blocks on the disk: call it in a worker thread.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
 
+from schemas.references import Reference
 from schemas.state import TlsClient, TlsGateway
-from transport.tls import ALPN, PemNames, client_context, server_context
+from transport.tls import ALPN, PemNames, TlsError, client_context, server_context
 
-from .references import describe, resolve
+from .references import UnreadableReferenceError, describe, resolve
+
+Tls: TypeAlias = TlsGateway | TlsClient
+
+# X509_V_ERR_* of openssl/x509_vfy.h. These numbers are part of OpenSSL's interface.
+_UNUSABLE: Final = {
+    9: "is not valid yet: set this machine's clock, or wait",
+    10: "has expired: issue a new one, or set this machine's clock",
+    26: "was made for another purpose: a client needs one from tidegate pki client, "
+    "a gateway one from tidegate pki gateway",
+}
+_ROUNDS: Final = 4  # of a handshake; TLS 1.3 needs two
 
 
-def gateway_context(tls: TlsGateway, *, alpn: Sequence[str] = (ALPN,)) -> ssl.SSLContext:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pem:
+    """What the references of a role stood for at one moment."""
+
+    cert: bytes
+    key: bytes = field(repr=False)
+    ca: bytes
+
+
+def gateway_context(
+    tls: TlsGateway, pem: Pem | None = None, *, alpn: Sequence[str] = (ALPN,)
+) -> ssl.SSLContext:
     """The context of a port of the gateway that asks for client certificates.
 
+    :param pem: what the references stand for; None reads it.
     :raises TidegateError: if something cannot be read, or is not what it should be.
     """
-    return server_context(
-        cert=resolve(tls.cert),
-        key=resolve(tls.key),
-        ca=resolve(tls.client_ca),
-        alpn=alpn,
-        names=PemNames(cert=describe(tls.cert), key=describe(tls.key), ca=describe(tls.client_ca)),
-    )
+    pem = pem or read_pem(tls)
+    return server_context(cert=pem.cert, key=pem.key, ca=pem.ca, alpn=alpn, names=_names(tls))
 
 
-def link_context(tls: TlsClient) -> ssl.SSLContext:
+def link_context(tls: TlsClient, pem: Pem | None = None) -> ssl.SSLContext:
     """The context with which a client dials a gateway.
 
+    :param pem: what the references stand for; None reads it.
     :raises TidegateError: if something cannot be read, or is not what it should be.
     """
-    return client_context(
-        cert=resolve(tls.cert),
-        key=resolve(tls.key),
-        ca=resolve(tls.ca),
-        names=PemNames(cert=describe(tls.cert), key=describe(tls.key), ca=describe(tls.ca)),
-    )
+    pem = pem or read_pem(tls)
+    return client_context(cert=pem.cert, key=pem.key, ca=pem.ca, names=_names(tls))
+
+
+def references(tls: Tls) -> Mapping[str, Reference]:
+    """The certificate, its key and the authority, by the fields of the state file that name them."""
+    match tls:
+        case TlsGateway(cert=cert, key=key, client_ca=ca):
+            return {"gateway.tls.cert": cert, "gateway.tls.key": key, "gateway.tls.client_ca": ca}
+        case TlsClient(cert=cert, key=key, ca=ca):
+            return {"client.tls.cert": cert, "client.tls.key": key, "client.tls.ca": ca}
+
+
+def read_pem(tls: Tls) -> Pem:
+    """What the references stand for now.
+
+    :raises TidegateError: if one of them cannot be read.
+    """
+    texts = []
+    for name, reference in references(tls).items():
+        try:
+            texts.append(resolve(reference))
+        except UnreadableReferenceError as error:
+            raise UnreadableReferenceError(f"{name}: {error}") from error
+    cert, key, ca = texts
+    return Pem(cert=cert, key=key, ca=ca)
+
+
+def prove(tls: Tls, pem: Pem) -> Mapping[str, Any]:
+    """See whether a pair and its authority may take the place of others; what a peer sees of the certificate.
+
+    More is asked of them than of the first ones, which are better than nothing: nothing is cut off, and peers
+    would accept the certificate today.
+
+    :returns: what :meth:`ssl.SSLSocket.getpeercert` says.
+    :raises TidegateError: if not.
+    """
+    names = _names(tls)
+    for name, text in ((names.cert, pem.cert), (names.key, pem.key), (names.ca, pem.ca)):
+        if text.count(b"-----BEGIN ") != text.count(b"-----END "):
+            raise TlsError(f"{name} is cut off: copy it anew")
+    # A server needs a certificate in any case, and does not look at what its own is for.
+    server = server_context(cert=pem.cert, key=pem.key, ca=pem.ca, names=names)
+    client = client_context(cert=pem.cert, key=pem.key, ca=pem.ca, names=names)
+    _check_authorities(server.get_ca_certs(), names.ca)
+    client.check_hostname = False
+    own, peer = (server, client) if isinstance(tls, TlsGateway) else (client, server)
+    own.verify_mode = ssl.CERT_NONE
+    peer.load_verify_locations(cadata=pem.cert.decode("ascii", "ignore"))  # trusts this one certificate
+    try:
+        return _seen_by(peer, server, client)
+    except ssl.SSLCertVerificationError as error:
+        trouble = _UNUSABLE.get(error.verify_code, f"would be refused ({error.verify_message})")
+        raise TlsError(f"{names.cert} {trouble}") from error
+    except ssl.SSLError as error:
+        raise TlsError(f"{names.cert} does not work ({error.reason or error}): issue a new one") from error
+
+
+def renewed(tls: Tls, seen: Mapping[str, Any]) -> Mapping[str, str]:
+    """What a log says of a certificate, by which it can be told from the one before.
+
+    :param seen: what :func:`prove` gave.
+    """
+    return {
+        "cert": describe(tls.cert),
+        "serial": seen.get("serialNumber", ""),
+        "expires": seen.get("notAfter", ""),
+    }
+
+
+def _check_authorities(authorities: Iterable[Mapping[str, Any]], name: str) -> None:
+    """One that is valid now is enough: others may be on their way out, or in.
+
+    :raises TlsError: if there is none.
+    """
+    now = time.time()
+    if not any(
+        ssl.cert_time_to_seconds(found["notBefore"]) <= now <= ssl.cert_time_to_seconds(found["notAfter"])
+        for found in authorities
+    ):
+        raise TlsError(f"{name} holds no authority that is valid now: put the one there that signs the peers")
+
+
+def _seen_by(peer: ssl.SSLContext, server: ssl.SSLContext, client: ssl.SSLContext) -> Mapping[str, Any]:
+    """Let the two shake hands in memory; what one of them sees of the other's certificate.
+
+    :raises ssl.SSLError: if it does not accept it.
+    """
+    upward, downward = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = {
+        client: client.wrap_bio(downward, upward),
+        server: server.wrap_bio(upward, downward, server_side=True),
+    }
+    for _ in range(_ROUNDS):
+        for side in sides.values():
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    return sides[peer].getpeercert() or {}
+
+
+def _names(tls: Tls) -> PemNames:
+    cert, key, ca = (f"{name} ({describe(reference)})" for name, reference in references(tls).items())
+    return PemNames(cert=cert, key=key, ca=ca)
