@@ -1,0 +1,129 @@
+"""Looking at the files of keys and certificates, again and again.
+
+Rule: this file decides when keys are looked at and when somebody is told that they
+will not do. What becomes of them is decided by whoever uses them. Tools that renew
+write two files one after the other, and in between the two do not belong together:
+what is wrong is told only if it is still so a little later.
+
+It has no watch of its own. Whoever rings for the state file rings here too, whatever
+the occasion, so a ring means nothing but "look".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import anyio
+import structlog
+
+from reconcile.hops import directories_on_the_way
+from schemas.errors import TidegateError
+from schemas.references import FileRef
+
+from .credentials import Tls, references
+
+SETTLING: Final = 2.0
+"""Seconds in which whoever writes the files can finish."""
+
+_log: Any = structlog.get_logger("keys")
+
+_TlsT = TypeVar("_TlsT", bound=Tls)
+
+
+class KeyUser(Protocol[_TlsT]):
+    """Who uses keys."""
+
+    meanwhile: str
+    """What holds while the files will not do, as the end of a sentence about them."""
+
+    @property
+    def in_use(self) -> Iterable[_TlsT]:
+        """The references that are used. Read in a worker thread, too."""
+        ...
+
+    async def renew(self, tls: _TlsT) -> Mapping[str, Any] | None:
+        """Read what these references stand for, and use it if it is something else.
+
+        :returns: what to log if it is something else, None if it is what is used already.
+        :raises TidegateError: if it will not do. What was used before is still used.
+        :raises OSError: if it cannot be found out now.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _Trouble:
+    since: float  # on the clock of the event loop
+    told: str = ""  # what was said of it, "" while there is hope
+
+
+class KeyWatch(Generic[_TlsT]):
+    """Keeps the keys of an agent up to date."""
+
+    def __init__(self, user: KeyUser[_TlsT]) -> None:
+        self._user = user
+        self._bell = anyio.Event()
+        self._troubles: dict[_TlsT, _Trouble] = {}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with files whose earlier content is still in use."""
+        return tuple(trouble.told for trouble in self._troubles.values() if trouble.told)
+
+    def watch_directories(self) -> set[Path]:
+        """Where a change may change a key. Blocks on the disk."""
+        files = {
+            reference.path
+            for tls in tuple(self._user.in_use)
+            for reference in references(tls).values()
+            if isinstance(reference, FileRef)
+        }
+        return set().union(*(directories_on_the_way(Path(file)) for file in files))
+
+    def ring(self) -> None:
+        """Ask for a look, from the thread of the event loop."""
+        self._bell.set()
+
+    async def run(self) -> None:
+        """Look whenever somebody rings, until cancelled."""
+        while True:
+            with anyio.CancelScope(deadline=self._next_look()):
+                await self._bell.wait()
+            self._bell = anyio.Event()
+            used = tuple(dict.fromkeys(self._user.in_use))
+            self._troubles = {tls: trouble for tls, trouble in self._troubles.items() if tls in used}
+            for tls in used:
+                await self._look(tls)
+
+    def _next_look(self) -> float:
+        """Without a ring: when what is wrong now has had its time."""
+        return min(
+            (trouble.since + SETTLING for trouble in self._troubles.values() if not trouble.told),
+            default=math.inf,
+        )
+
+    async def _look(self, tls: _TlsT) -> None:
+        try:
+            renewed = await self._user.renew(tls)
+        except (TidegateError, OSError) as error:
+            self._note_trouble(tls, str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - a defect here must not stop an agent that works
+            _log.error("keys_forgotten", exc_info=error)
+            return
+        trouble = self._troubles.pop(tls, None)
+        if renewed is not None:
+            _log.info("keys_renewed", **renewed)
+        elif trouble is not None and trouble.told:
+            _log.info("keys_mended", reason="the files hold again what is in use")
+
+    def _note_trouble(self, tls: _TlsT, reason: str) -> None:
+        trouble = self._troubles.setdefault(tls, _Trouble(since=anyio.current_time()))
+        reason = f"{reason}; {self._user.meanwhile}"
+        if reason != trouble.told and anyio.current_time() >= trouble.since + SETTLING:
+            trouble.told = reason
+            _log.error("keys_refused", reason=reason)
