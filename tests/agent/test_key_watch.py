@@ -115,11 +115,11 @@ async def test_what_stays_wrong_is_told_once_and_shown_until_it_is_mended(journa
         for _ in range(3):
             await find(watch, user, MISMATCH)
         told = "the two do not belong together; the old one is in use"
-        assert watch.warnings == (told,)
+        assert list(watch.warnings) == [told]
         assert [line["reason"] for line in journal.find("keys_refused")] == [told]
 
         await find(watch, user, TidegateError("it is damaged"))
-        assert watch.warnings == ("it is damaged; the old one is in use",)
+        assert list(watch.warnings) == ["it is damaged; the old one is in use"]
 
         await find(watch, user, None)
         assert not watch.warnings
