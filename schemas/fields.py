@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypeAlias, TypeVar, cast
 
-from pydantic import PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from .messages import MAX_SESSIONS
@@ -246,51 +246,28 @@ _plain_name = _one(check_name, "a name", '"gw1"')
 _plain_domain = _one(check_domain, "a domain", '"example.com"')
 _plain_declarer = _one(_declarer, "the name of whoever declared the tunnel", '"homelab"')
 
-_TEXT = {"type": "string", "minLength": 1}
-_TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1, "uniqueItems": True}]}
-_PEM_REFERENCE = {
-    "anyOf": [
-        _TEXT,
-        *(
-            {"type": "object", "properties": {key: _TEXT}, "required": [key], "additionalProperties": False}
-            for key in ("file", "env")
-        ),
-    ]
-}
-
-NameField: TypeAlias = Annotated[str | None, PlainValidator(_name_or_none), WithJsonSchema(_TEXT)]
-DomainField: TypeAlias = Annotated[str | None, PlainValidator(_domain), WithJsonSchema(_TEXT)]
-DeclaredByField: TypeAlias = Annotated[str | None, PlainValidator(_declared_by), WithJsonSchema(_TEXT)]
-PathField: TypeAlias = Annotated[str | None, PlainValidator(_path), WithJsonSchema(_TEXT)]
-FlagField: TypeAlias = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
-SessionsField: TypeAlias = Annotated[
-    int,
-    PlainValidator(_sessions),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_SESSIONS}),
-]
-ReferenceField: TypeAlias = Annotated[Reference, PlainValidator(_reference), WithJsonSchema(_PEM_REFERENCE)]
-DurationField: TypeAlias = Annotated[
-    float,
-    PlainValidator(_one(_positive, "a duration", '"30s"')),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h)$"}),
-]
+NameField: TypeAlias = Annotated[str | None, PlainValidator(_name_or_none)]
+DomainField: TypeAlias = Annotated[str | None, PlainValidator(_domain)]
+DeclaredByField: TypeAlias = Annotated[str | None, PlainValidator(_declared_by)]
+PathField: TypeAlias = Annotated[str | None, PlainValidator(_path)]
+FlagField: TypeAlias = Annotated[bool, PlainValidator(_flag)]
+SessionsField: TypeAlias = Annotated[int, PlainValidator(_sessions)]
+ReferenceField: TypeAlias = Annotated[Reference, PlainValidator(_reference)]
+DurationField: TypeAlias = Annotated[float, PlainValidator(_one(_positive, "a duration", '"30s"'))]
 ClientIdField: TypeAlias = Annotated[
-    ClientId, PlainValidator(_one(check_client_id, "a client id", '"homelab"')), WithJsonSchema(_TEXT)
+    ClientId, PlainValidator(_one(check_client_id, "a client id", '"homelab"'))
 ]
 TunnelNameField: TypeAlias = Annotated[
     TunnelName,
     PlainValidator(_one(lambda text: TunnelName(check_name(text)), "a name", '"blog"')),
-    WithJsonSchema(_TEXT),
 ]
 ServiceNameField: TypeAlias = Annotated[
     ServiceName,
     PlainValidator(_one(lambda text: ServiceName(check_name(text)), "the name of a service", '"web"')),
-    WithJsonSchema(_TEXT),
 ]
 ProxyProtocolField: TypeAlias = Annotated[
     ProxyProtocol,
     PlainValidator(_one(_proxy_protocol, "a version of the PROXY protocol", '"v1"')),
-    WithJsonSchema({"enum": [member.value for member in ProxyProtocol]}),
 ]
 ListenField: TypeAlias = Annotated[
     tuple[ListenAddress, ...],
@@ -299,7 +276,6 @@ ListenField: TypeAlias = Annotated[
             parse_listen, "an address with its port", '"0.0.0.0:443"', empty="write at least one address"
         )
     ),
-    WithJsonSchema(_TEXTS),
 ]
 ManagementField: TypeAlias = Annotated[
     tuple[ListenAddress, ...],
@@ -311,7 +287,6 @@ ManagementField: TypeAlias = Annotated[
             empty="write an address, or leave the key out for the unix socket alone",
         )
     ),
-    WithJsonSchema(_TEXTS),
 ]
 HostnameField: TypeAlias = Annotated[
     tuple[str, ...],
@@ -323,19 +298,16 @@ HostnameField: TypeAlias = Annotated[
             empty="write a name, or leave hostname out for the port's default route",
         )
     ),
-    WithJsonSchema(_TEXTS),
 ]
 ClientsField: TypeAlias = Annotated[
     tuple[ClientId, ...],
     PlainValidator(
         _several(_alone(check_client_id), "a client id", '"homelab"', empty="write the id of a client")
     ),
-    WithJsonSchema(_TEXTS),
 ]
 AdminsField: TypeAlias = Annotated[
     tuple[ClientId, ...],
     PlainValidator(_several(_alone(check_client_id), "a client id", '"ops"', empty=None)),
-    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "uniqueItems": True}]}),
 ]
 GatewaysField: TypeAlias = Annotated[
     tuple[HostPort, ...],
@@ -347,10 +319,8 @@ GatewaysField: TypeAlias = Annotated[
             empty="write the address of at least one gateway",
         )
     ),
-    WithJsonSchema(_TEXTS),
 ]
 ServicesField: TypeAlias = Annotated[
     tuple[tuple[ServiceName, Target], ...],
     PlainValidator(_services),
-    WithJsonSchema({"type": "object", "additionalProperties": _TEXT}),
 ]

@@ -30,9 +30,9 @@ class ProxyProtocol(Enum):
     V2 = "v2"
 
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
-_HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _GLOB_LABEL: Final = re.compile(r"[a-z0-9_*-]+")
 # IDNA (RFC 5891, UTS 46) treats these three as full stops too.
 _UNICODE_DOTS: Final = re.compile("[.\u3002\uff0e\uff61]")
@@ -44,13 +44,13 @@ _LISTEN_EXAMPLE: Final = (
 
 def check_name(text: str) -> str:
     """The name of a tunnel, a service or a gateway: 1 to 128 letters, digits, ``.``, ``_``, ``-``."""
-    if _NAME.fullmatch(text):
+    if NAME.fullmatch(text):
         return text
     if len(text) > 128:
         raise ValueError(f"the name {quote(text)} has {len(text)} characters; write at most 128")
     if not text:
         raise ValueError("the name is empty; write a name of letters, digits, '.', '_' and '-'")
-    if not _NAME.match(text):
+    if not NAME.match(text):
         raise ValueError(f"the name {quote(text)} must start with a letter (a to z) or a digit")
     raise ValueError(f"the name {quote(text)} may hold only letters (a to z), digits, '.', '_' and '-'")
 
@@ -281,7 +281,7 @@ def _dialed_host(host: str, text: str) -> str:
 
 
 def _is_host_name(name: str) -> bool:
-    return len(name) <= 253 and all(_HOST_LABEL.fullmatch(label) for label in name.split("."))
+    return len(name) <= 253 and all(HOST_LABEL.fullmatch(label) for label in name.split("."))
 
 
 def _ascii_labels(text: str) -> list[str]:

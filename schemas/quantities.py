@@ -10,8 +10,9 @@ from typing import Final
 
 from .quoting import quote
 
-_QUANTITY: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?([A-Za-z]*)")
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+NUMBER: Final = r"[0-9]{1,18}(?:\.[0-9]{1,18})?"
+_QUANTITY: Final = re.compile(rf"({NUMBER}) ?([A-Za-z]*)")
+SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES: Final = {
     "B": 1,
     "KiB": 1024,
@@ -34,13 +35,13 @@ def parse_duration(text: str) -> float:
     :raises ValueError: if it is anything else, or more than a year.
     """
     match = _QUANTITY.fullmatch(text)
-    if match is None or match[2] not in _SECONDS:
+    if match is None or match[2] not in SECONDS:
         if match is not None and not match[2]:
             raise ValueError(
                 f'{quote(text)} has no unit; write "{text}s" for seconds (ms, s, m and h are known)'
             )
         raise ValueError(f'{quote(text)} is not a duration; write a number and a unit, for example "30s"')
-    seconds = float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * SECONDS[match[2]]
     if seconds > _LONGEST_SECONDS:
         raise ValueError(f"{quote(text)} is more than a year; write at most 8760h")
     return seconds

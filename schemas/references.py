@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from .quoting import PEM_START, kind
 
-_ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
+ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 _ADVICE: Final = 'write a path, {file: "pki/x.pem"}, {env: "NAME"} or the PEM text itself'
 
 
@@ -59,7 +59,7 @@ def parse_reference(value: object, *, directory: str) -> Reference:
                 raise ValueError("this is PEM text, not the path of a file; write the text without {file: …}")
             return FileRef(resolve_path(path, directory=directory))
         case {"env": str() as name, **rest} if not rest:
-            if not _ENV_NAME.fullmatch(name):
+            if not ENV_NAME.fullmatch(name):
                 raise ValueError(
                     "this is not the name of an environment variable; write one, for example GATEWAY_KEY"
                 )

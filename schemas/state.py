@@ -8,7 +8,7 @@ a file is decided in ``fields``, and what must hold between entries in ``rules``
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,7 +37,25 @@ from .names import ListenAddress, ProxyProtocol
 
 DEFAULT_CONTROL = (ListenAddress("0.0.0.0", 9056),)  # noqa: S104 - clients come from anywhere
 
-# The first example of a field is what a message tells an operator to write.
+# Said of both roles.
+_CERT: Final = "The certificate, followed by those between it and its authority, if there are any."
+_KEY: Final = "The private key of the certificate."
+_SOCKET: Final = (
+    "The unix socket of the HTTP API, over which commands such as tidegate status ask. "
+    "Default: beside the state file, under its name with the end .sock."
+)
+_PING_INTERVAL: Final = "How often the other end of a session is asked whether it is still there."
+_PING_TIMEOUT: Final = "How long the answer to that may take before the session is given up."
+_HALF_CLOSE_TIMEOUT: Final = (
+    "How long a connection that has ended in one direction may stand still in the other before it is dropped."
+)
+_ALLOW_EMPTY: Final = (
+    "Whether to accept what is otherwise taken for an accident: a state that offers nothing where the one "
+    "before did, or a file that stops in the middle of a line."
+)
+
+# The first example of a field is what a message tells an operator to write. Its description is what an editor
+# shows, as it shows the first paragraph of a docstring; a default that a file cannot say is told there.
 
 
 class _Declared(BaseModel):
@@ -49,62 +67,121 @@ class _Declared(BaseModel):
 class TlsGateway(_Declared):
     """The gateway's certificate and key, and the authority that signs its clients' certificates."""
 
-    cert: ReferenceField = Field(examples=["pki/gateway.crt"])
-    key: ReferenceField = Field(examples=["pki/gateway.key"])
-    client_ca: ReferenceField = Field(examples=["pki/ca.crt"])
+    cert: ReferenceField = Field(description=_CERT, examples=["pki/gateway.crt"])
+    key: ReferenceField = Field(description=_KEY, examples=["pki/gateway.key"])
+    client_ca: ReferenceField = Field(
+        description="The certificates of the authorities whose clients may connect.", examples=["pki/ca.crt"]
+    )
 
 
 class TlsClient(_Declared):
     """The client's certificate and key, and the authority that signs its gateways' certificates."""
 
-    cert: ReferenceField = Field(examples=["pki/homelab.crt"])
-    key: ReferenceField = Field(examples=["pki/homelab.key"])
-    ca: ReferenceField = Field(examples=["pki/ca.crt"])
+    cert: ReferenceField = Field(description=_CERT, examples=["pki/homelab.crt"])
+    key: ReferenceField = Field(description=_KEY, examples=["pki/homelab.key"])
+    ca: ReferenceField = Field(
+        description="The certificates of the authorities whose gateways are trusted.", examples=["pki/ca.crt"]
+    )
 
 
 class GatewaySettings(_Declared):
-    """The gateway itself. Durations are in seconds; ``socket`` and ``data`` are resolved paths.
+    """The gateway itself: its addresses, its certificate, and how long it waits for others.
 
-    ``data`` is the directory of what Tidegate writes itself: the tunnels declared
-    through the API. None means the directory of the state file.
+    Durations are in seconds; ``socket`` and ``data`` are resolved paths. ``data`` is None for the
+    directory of the state file.
     """
 
-    name: NameField = Field(default=None, examples=["gw1"])
-    control: ListenField = Field(default=DEFAULT_CONTROL, examples=["0.0.0.0:9056"])
-    management: ManagementField = Field(default=(), examples=["127.0.0.1:9057"])
-    socket: PathField = Field(default=None, examples=["run/gateway.sock"])
-    data: PathField = Field(default=None, examples=["data"])
-    admins: AdminsField = Field(default=(), examples=[["ops"]])
-    domain: DomainField = Field(default=None, examples=["example.com"])
+    name: NameField = Field(
+        default=None,
+        description="What the gateway calls itself, in its status and to its clients. "
+        "Default: the host name of the machine.",
+        examples=["gw1"],
+    )
+    control: ListenField = Field(
+        default=DEFAULT_CONTROL,
+        description="Where clients connect, over mutual TLS.",
+        examples=["0.0.0.0:9056"],
+    )
+    management: ManagementField = Field(
+        default=(),
+        description="Where the HTTP API answers those who show a client certificate. "
+        "Default: nowhere, which leaves the unix socket.",
+        examples=["127.0.0.1:9057"],
+    )
+    socket: PathField = Field(default=None, description=_SOCKET, examples=["run/gateway.sock"])
+    data: PathField = Field(
+        default=None,
+        description="The directory of what Tidegate itself writes, such as the tunnels declared through its "
+        "API. Default: that of the state file.",
+        examples=["data"],
+    )
+    admins: AdminsField = Field(
+        default=(),
+        description="The ids of the clients whose certificates may change everything through the API. "
+        "Default: nobody, which leaves the unix socket.",
+        examples=[["ops"]],
+    )
+    domain: DomainField = Field(
+        default=None,
+        description="The domain behind the id in the common name of every client's certificate: ID@DOMAIN. "
+        "Default: none, and the common name is the id alone.",
+        examples=["example.com"],
+    )
     tls: TlsGateway = Field(
         examples=[{"cert": "pki/gateway.crt", "key": "pki/gateway.key", "client_ca": "pki/ca.crt"}]
     )
-    peek_timeout: DurationField = Field(default=3.0, examples=["3s"])
-    ping_interval: DurationField = Field(default=15.0, examples=["15s"])
-    ping_timeout: DurationField = Field(default=10.0, examples=["10s"])
-    half_close_timeout: DurationField = Field(default=300.0, examples=["5m"])
+    peek_timeout: DurationField = Field(
+        default=3.0,
+        description="How long a visitor of a port with hostnames may take to name one, before the tunnel "
+        "without a hostname takes it or, if there is none, it is turned away.",
+        examples=["3s"],
+    )
+    ping_interval: DurationField = Field(default=15.0, description=_PING_INTERVAL, examples=["15s"])
+    ping_timeout: DurationField = Field(default=10.0, description=_PING_TIMEOUT, examples=["10s"])
+    half_close_timeout: DurationField = Field(default=300.0, description=_HALF_CLOSE_TIMEOUT, examples=["5m"])
 
 
 class ClientEntry(_Declared):
     """A client that may connect."""
 
-    id: ClientIdField = Field(examples=["homelab"])
+    id: ClientIdField = Field(
+        description="The id of the client, which its certificate names; no two clients have the same.",
+        examples=["homelab"],
+    )
 
 
 class Tunnel(_Declared):
-    """One declared entry: where it listens, what it matches, and where that leads.
+    """One tunnel: where it listens, which visitors it takes, and where it leads them.
 
     No hostname means the default route of its ports. ``client`` is in order of
     preference. ``declared_by`` is who declared it through the API, None for a
     tunnel that an operator wrote; only Tidegate's own fragment may hold it.
     """
 
-    name: TunnelNameField = Field(examples=["blog"])
-    listen: ListenField = Field(examples=["0.0.0.0:443"])
-    hostname: HostnameField = Field(default=(), examples=["blog.example.com"])
-    client: ClientsField = Field(examples=["homelab"])
-    service: ServiceNameField = Field(examples=["web"])
-    proxy_protocol: ProxyProtocolField = Field(default=ProxyProtocol.OFF, examples=["v2"])
+    name: TunnelNameField = Field(
+        description="What the tunnel is called; no two tunnels have the same name.", examples=["blog"]
+    )
+    listen: ListenField = Field(
+        description="The public addresses that visitors connect to.", examples=["0.0.0.0:443"]
+    )
+    hostname: HostnameField = Field(
+        default=(),
+        description="The TLS server names or HTTP hosts of the visitors to take; the most exact one wins. "
+        "Default: whoever no other tunnel on the same addresses takes.",
+        examples=["blog.example.com"],
+    )
+    client: ClientsField = Field(
+        description="The client to lead visitors to; of several, the first one that is connected.",
+        examples=["homelab"],
+    )
+    service: ServiceNameField = Field(
+        description="The service to lead visitors to, as the client's state file names it.", examples=["web"]
+    )
+    proxy_protocol: ProxyProtocolField = Field(
+        default=ProxyProtocol.OFF,
+        description="The version of the PROXY protocol in which the service is told who the visitor is.",
+        examples=["v2"],
+    )
     declared_by: DeclaredByField = Field(default=None, examples=["homelab"])
 
 
@@ -116,36 +193,59 @@ class GatewayState(_Declared):
     """
 
     gateway: GatewaySettings
-    clients: tuple[ClientEntry, ...] | None = None
-    tunnels: tuple[Tunnel, ...] = ()
-    allow_empty: FlagField = False
+    clients: tuple[ClientEntry, ...] | None = Field(
+        default=None,
+        description="The clients that may connect; with an empty list, none may. "
+        "Default: every client whose certificate client_ca has signed.",
+    )
+    tunnels: tuple[Tunnel, ...] = Field(
+        default=(), description="Which public ports are open and where they lead. Default: none."
+    )
+    allow_empty: FlagField = Field(default=False, description=_ALLOW_EMPTY)
 
 
 class ClientSettings(_Declared):
-    """The client itself. Durations are in seconds; ``socket`` is a resolved path.
+    """The client itself: its gateways, its certificate, and how long it waits for others.
 
-    ``sessions`` is how many the client keeps to each gateway. Visitors are spread over them, so that one
-    TCP connection that loses packets does not hold all of them up.
+    Durations are in seconds; ``socket`` is a resolved path.
     """
 
-    id: ClientIdField = Field(examples=["homelab"])
-    gateways: GatewaysField = Field(examples=[["gw1.example.com:9056"]])
-    sessions: SessionsField = Field(default=1, examples=[3])
+    id: ClientIdField = Field(
+        description="The id of the client, as its certificate and the tunnels of its gateways name it.",
+        examples=["homelab"],
+    )
+    gateways: GatewaysField = Field(
+        description="The gateways to connect to.", examples=[["gw1.example.com:9056"]]
+    )
+    sessions: SessionsField = Field(
+        default=1,
+        description="How many sessions to keep to each gateway. Visitors are spread over them, so that one "
+        "TCP connection that loses packets does not hold all of them up.",
+        examples=[3],
+    )
     tls: TlsClient = Field(
         examples=[{"cert": "pki/homelab.crt", "key": "pki/homelab.key", "ca": "pki/ca.crt"}]
     )
-    socket: PathField = Field(default=None, examples=["run/client.sock"])
-    ping_interval: DurationField = Field(default=15.0, examples=["15s"])
-    ping_timeout: DurationField = Field(default=10.0, examples=["10s"])
-    half_close_timeout: DurationField = Field(default=300.0, examples=["5m"])
+    socket: PathField = Field(default=None, description=_SOCKET, examples=["run/client.sock"])
+    ping_interval: DurationField = Field(default=15.0, description=_PING_INTERVAL, examples=["15s"])
+    ping_timeout: DurationField = Field(default=10.0, description=_PING_TIMEOUT, examples=["10s"])
+    half_close_timeout: DurationField = Field(default=300.0, description=_HALF_CLOSE_TIMEOUT, examples=["5m"])
 
 
 class ClientState(_Declared):
-    """Everything a client is asked to be. ``services`` is sorted by name."""
+    """Everything a client is asked to be.
+
+    ``services`` is sorted by name.
+    """
 
     client: ClientSettings
-    services: ServicesField = ()
-    allow_empty: FlagField = False
+    services: ServicesField = Field(
+        default=(),
+        description="The services on offer: for each the name that tunnels know it by, and its address. "
+        "Default: none.",
+        examples=[{"web": "127.0.0.1:8443"}],
+    )
+    allow_empty: FlagField = Field(default=False, description=_ALLOW_EMPTY)
 
 
 State: TypeAlias = GatewayState | ClientState

@@ -74,6 +74,7 @@ USED_WITHOUT_IMPORT: Final[dict[str, str]] = {
     "mypy": "a command",
     "ruff": "a command",
     "pytest-timeout": "a plugin of pytest",
+    "types-jsonschema": "read by mypy",
     "types-pyyaml": "read by mypy",
 }
 

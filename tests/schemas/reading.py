@@ -7,8 +7,10 @@ from textwrap import dedent
 
 from schemas.errors import StateError
 from schemas.parse import parse_state
+from schemas.roles import Role
 from schemas.state import ClientState, GatewayState, State
 from schemas.text import Document, Syntax, read_document
+from tests.support.json_schemas import refusals
 
 GATEWAY = """\
 tidegate: 1
@@ -48,7 +50,13 @@ def document(
 
 
 def state_of(*documents: Document | str) -> State:
-    return parse_state([document(item) if isinstance(item, str) else item for item in documents])
+    read = [document(item) if isinstance(item, str) else item for item in documents]
+    state = parse_state(read)
+    # So every state that some test reads also shows that its schema, which is one of whole files, takes it.
+    if len(read) == 1 and not read[0].owned:
+        role = Role.GATEWAY if isinstance(state, GatewayState) else Role.CLIENT
+        assert refusals(role, read[0].value) == []
+    return state
 
 
 def gateway_of(*documents: Document | str) -> GatewayState:

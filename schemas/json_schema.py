@@ -1,0 +1,242 @@
+"""The JSON Schema of a state file, for editors and for whoever checks files without Tidegate.
+
+Rule: it never refuses what ``tidegate check`` takes. What it takes ``check`` may still refuse, because
+a schema cannot see how entries fit together, nor all of how a text is spelled. Which keys there are, what
+they mean and what they are by default is read from the models of ``state``; only how a value is written is
+said here, once for each type of field. An agent that runs has no use for this file.
+
+``schemas/gateway.schema.json`` and ``schemas/client.schema.json`` are what it gives. After a change of the
+models, write them anew: ``tidegate schema gateway > schemas/gateway.schema.json``, and the same for client.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, Final, TypeAlias, get_type_hints
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from . import fields, patterns
+from .merge import VERSION
+from .messages import MAX_SERVICES, MAX_SESSIONS
+from .names import ProxyProtocol
+from .quantities import SECONDS
+from .quoting import PEM_START
+from .roles import Role
+from .state import ClientEntry, ClientState, GatewayState, Tunnel
+
+Schema: TypeAlias = dict[str, Any]
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_MODELS: Final[Mapping[Role, type[BaseModel]]] = {Role.GATEWAY: GatewayState, Role.CLIENT: ClientState}
+
+# Written by Tidegate into its own fragment; a state file may not hold it.
+_NOT_FOR_OPERATORS: Final = frozenset({"declared_by"})
+
+
+def _text(pattern: str, description: str, **more: object) -> Schema:
+    return {"description": description, "type": "string", "pattern": pattern, **more}
+
+
+_PATH: Final = _text(patterns.PATH, "A path; a relative one starts at the directory of the state file.")
+
+_DEFINITIONS: Final[Mapping[str, Schema]] = {
+    "name": _text(
+        patterns.NAME,
+        'At most 128 letters (a to z), digits, ".", "_" and "-", of which the first is a letter or a digit.',
+    ),
+    "duration": _text(
+        patterns.DURATION,
+        f"A number and its unit ({', '.join(SECONDS)}), more than zero and at most a year.",
+        **{"not": {"pattern": patterns.ZERO_DURATION}},
+    ),
+    "path": _PATH,
+    "reference": {
+        "description": "A path, {file: PATH}, {env: VARIABLE} or the PEM text itself; "
+        "a relative path starts at the directory of the state file.",
+        "anyOf": [
+            {"type": "string", "pattern": patterns.PATH},
+            {"type": "string", "pattern": PEM_START},
+            {
+                "type": "object",
+                "properties": {"file": {**_PATH, "not": {"pattern": PEM_START}}},
+                "required": ["file"],
+                "additionalProperties": False,
+            },
+            {
+                "type": "object",
+                "properties": {
+                    "env": _text(
+                        patterns.ENVIRONMENT_VARIABLE,
+                        "The name of an environment variable that holds PEM text.",
+                    )
+                },
+                "required": ["env"],
+                "additionalProperties": False,
+            },
+        ],
+    },
+    "listen_address": _text(
+        patterns.LISTEN_ADDRESS,
+        "An IP address of this machine and a port, as in 0.0.0.0:443 and [::]:443; "
+        "a port alone, as in :443, is both of these.",
+    ),
+    "host_and_port": _text(
+        patterns.HOST_AND_PORT,
+        "A host name or an IP address, and a port, as in gw1.example.com:9056 and [::1]:9056.",
+    ),
+    "target": _text(
+        patterns.TARGET,
+        "A host and a port, as in 127.0.0.1:8443, or a unix socket, as in unix:/run/app.sock.",
+    ),
+    "hostname": _text(
+        patterns.HOSTNAME, "A name, or a pattern of one in which * stands for anything, dots too."
+    ),
+    "domain": _text(patterns.DOMAIN, "A DNS name.", **{"not": {"pattern": patterns.IPV4_ADDRESS}}),
+}
+
+
+def _one(definition: str) -> Schema:
+    return {"$ref": f"#/$defs/{definition}"}
+
+
+def _one_or_list(definition: str, **more: object) -> Schema:
+    several = {"type": "array", "items": _one(definition), "uniqueItems": True, **more}
+    return {"anyOf": [_one(definition), several]}
+
+
+def _one_or_more(definition: str) -> Schema:
+    return _one_or_list(definition, minItems=1)
+
+
+# How the value of each type of field is written.
+_WRITTEN: Final[Mapping[object, Schema]] = {
+    fields.NameField: _one("name"),
+    fields.DomainField: _one("domain"),
+    fields.PathField: _one("path"),
+    fields.FlagField: {"type": "boolean"},
+    fields.SessionsField: {"type": "integer", "minimum": 1, "maximum": MAX_SESSIONS},
+    fields.ReferenceField: _one("reference"),
+    fields.DurationField: _one("duration"),
+    fields.ClientIdField: _one("name"),
+    fields.TunnelNameField: _one("name"),
+    fields.ServiceNameField: _one("name"),
+    fields.ProxyProtocolField: {"enum": [member.value for member in ProxyProtocol]},
+    fields.ListenField: _one_or_more("listen_address"),
+    fields.ManagementField: _one_or_more("listen_address"),
+    fields.HostnameField: _one_or_more("hostname"),
+    fields.ClientsField: _one_or_more("name"),
+    fields.AdminsField: _one_or_list("name"),
+    fields.GatewaysField: _one_or_more("host_and_port"),
+    fields.ServicesField: {
+        "type": "object",
+        "propertyNames": _one("name"),
+        "additionalProperties": _one("target"),
+        "maxProperties": MAX_SERVICES,
+    },
+}
+# Of the entries of a list, a schema can tell that two are the same, but not that their names are.
+_ENTRIES: Final[Mapping[object, tuple[type[BaseModel], Schema]]] = {
+    tuple[Tunnel, ...]: (Tunnel, {}),
+    tuple[ClientEntry, ...] | None: (ClientEntry, {"uniqueItems": True}),
+}
+
+
+def schema_text(role: Role) -> str:
+    """The JSON Schema (draft 2020-12) of a state file of that role, as indented JSON in ASCII."""
+    body = _mapping(_MODELS[role])
+    version = {
+        "description": "The version of the language of this file.",
+        "type": "integer",
+        "const": VERSION,
+    }
+    used = frozenset(_references(body))
+    schema = {
+        "$schema": _DIALECT,
+        "title": f"The state file of a Tidegate {role.value}",
+        **body,
+        "properties": {"tidegate": version, **body["properties"]},
+        "required": ["tidegate", *body["required"]],
+        "$defs": {name: definition for name, definition in _DEFINITIONS.items() if name in used},
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _mapping(model: type[BaseModel]) -> Schema:
+    hints = get_type_hints(model, include_extras=True)
+    shown = {name: field for name, field in model.model_fields.items() if name not in _NOT_FOR_OPERATORS}
+    return {
+        "description": _first_paragraph(model),
+        "type": "object",
+        "properties": {name: _property(hints[name], field) for name, field in shown.items()},
+        "required": [name for name, field in shown.items() if field.is_required()],
+        "additionalProperties": False,
+    }
+
+
+def _property(hint: Any, field: FieldInfo) -> Schema:
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return _mapping(hint)
+    if hint in _ENTRIES:
+        entry, more = _ENTRIES[hint]
+        return {"description": field.description, "type": "array", "items": _mapping(entry), **more}
+    written = _WRITTEN[hint]
+    told: Schema = {"description": " ".join([str(field.description), *_how(written)])}
+    if field.default is not None and field.default != () and not field.is_required():
+        default = _as_written(field.default)
+        told["description"] += f" Default: {json.dumps(default).strip(chr(34))}."
+        told["default"] = default
+    if field.examples:
+        told["examples"] = field.examples
+    return told | written
+
+
+def _how(written: Schema) -> Iterator[str]:
+    """How a value is written, in words: an editor shows what stands beside the key alone."""
+    match written:
+        case {"$ref": str() as reference} | {"additionalProperties": {"$ref": str() as reference}}:
+            yield _DEFINITIONS[reference.rpartition("/")[2]]["description"]
+        case {"anyOf": [one, _]}:
+            yield from _how(one)
+            yield "One, or a list of them."
+        case _:
+            pass  # a number, a truth value or one of a few words
+
+
+def _as_written(default: Any) -> object:
+    """A default as a state file would say it."""
+    match default:
+        case bool() | int():
+            return default
+        case Enum():
+            return default.value
+        case float():
+            unit, seconds = next((u, s) for u, s in reversed(SECONDS.items()) if default % s == 0)
+            return f"{default / seconds:.0f}{unit}"
+        case (address,):
+            return str(address)
+        case _:
+            raise TypeError(f"no state file can say {default!r}")
+
+
+def _first_paragraph(model: type[BaseModel]) -> str:
+    return " ".join(inspect.cleandoc(model.__doc__ or "").partition("\n\n")[0].split())
+
+
+def _references(schema: object) -> Iterator[str]:
+    """The names of the definitions that a schema refers to."""
+    match schema:
+        case {"$ref": str() as reference}:
+            yield reference.rpartition("/")[2]
+        case dict():
+            for value in schema.values():
+                yield from _references(value)
+        case list():
+            for value in schema:
+                yield from _references(value)
+        case _:
+            pass
