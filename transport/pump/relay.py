@@ -156,11 +156,15 @@ class Relay(asyncio.BufferedProtocol):
         """
         if self._phase not in _NO_STREAM_YET:
             raise LocalProtocolError("the visitor is joined already, or has gone")
-        self.stream = link.mux.open_stream(self, header + self.early)
+        first = self.early if not link.is_paused else bytearray()
+        self.stream = link.mux.open_stream(self, header + first)
         self._link = link
         self._phase = _Phase.OPENING
-        self.bytes_read = len(self.early)
-        self.early = bytearray()
+        self.bytes_read = len(first)
+        if first:
+            self.early = bytearray()
+        if self.early:
+            self._pause_reading()  # what was read goes first, once the link has room
         if self._socket_ended:
             self._pass_on_end()
         self._resume_reading()
@@ -182,15 +186,13 @@ class Relay(asyncio.BufferedProtocol):
             self._transport.write(prologue)
         if early:
             self.data(memoryview(early))
-        if self.early:
-            self.bytes_read = len(self.early)
-            stream.send(self.early)  # less than a window: reading stopped after the first of it
-            self.early = bytearray()
+        if stream.is_closed:
+            return  # it was given up for what it holds
         if self._socket_ended:
             self._pass_on_end()
+        self._resume_reading()
         if ended:
             self.fin()
-        self._resume_reading()
 
     def refuse(self, answer: bytes) -> None:
         """Close the socket after these bytes; drop what it still sends.
@@ -378,7 +380,9 @@ class Relay(asyncio.BufferedProtocol):
             self._owner.peeked(self)
 
     def _pass_on_end(self) -> None:
-        """The socket has ended, so the stream's direction does."""
+        """The socket has ended, so the stream's direction does, behind all that was read."""
+        if self.early:
+            return  # they are on their way, see _send_early
         assert self.stream is not None  # or there would be nothing to pass it on to
         self.stream.send_fin()
         self._one_direction_ended()
@@ -408,17 +412,33 @@ class Relay(asyncio.BufferedProtocol):
             asyncio.get_running_loop().call_soon(self._transport.abort)
 
     def _resume_reading(self) -> None:
-        """Read, if there is anything to read for."""
-        if self._reading or self._socket_ended or self._phase in _NOT_READ:
+        """Read, if there is anything to read for, behind what was read before there was a stream."""
+        stream = self.stream
+        comes_first = self.early if stream is not None and stream.may_send else b""
+        if self._phase in _NOT_READ or ((self._reading or self._socket_ended) and not comes_first):
             return
-        if self.stream is not None:
-            if not self.stream.send_credit:
+        if stream is not None:
+            if not stream.send_credit:
                 return
             if self._link.is_paused:
                 self._link.call_when_writable(self._resume_reading)
                 return
+            if comes_first:
+                self._send_early(stream)
+                return
         self._reading = True
         self._transport.resume_reading()
+
+    def _send_early(self, stream: MuxStream) -> None:
+        """Send what was read before there was a stream and did not go with its first frame."""
+        first = self.early[: stream.send_credit]
+        del self.early[: len(first)]
+        stream.send(first)
+        self.bytes_read += len(first)
+        if self._socket_ended:
+            self._pass_on_end()
+        self._link.flush_if_large()
+        self._resume_reading()
 
     def _pause_reading(self) -> None:
         if self._reading:
@@ -433,7 +453,7 @@ class Relay(asyncio.BufferedProtocol):
             self._owner.timed_out(self)
 
     def _one_direction_ended(self) -> None:
-        if self._socket_ended and self._stream_ended:
+        if self._socket_ended and self._stream_ended and not self.early:
             self._close()
         else:
             self._owner.half_closed(self)

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from schemas.messages import FailureCode
-from tests.support.mux_pair import End, Frame, frames_in, window_frame
+from tests.support.mux_pair import End, Frame, data_frame, frames_in, window_frame
 from tests.transport.world import PATIENCE, Plain, RecordingOwner, World, both, loop_turns, turn_until, world
 from transport.offer import Offer
 from transport.pump import relay as relay_module
@@ -23,7 +23,7 @@ from transport.pump.relay import Relay, RelayEnd
 from transport.pump.sockets import dial_tcp
 from transport.session import Session
 from transport.wire.errors import LocalProtocolError
-from transport.wire.frames import ACK, FIN, RST, FrameType
+from transport.wire.frames import ACK, FIN, RST, SYN, FrameType
 from transport.wire.mux import MuxStream, Role
 from transport.wire.window import INITIAL_WINDOW
 
@@ -716,6 +716,32 @@ async def test_a_link_that_is_full_stops_every_visitor_and_goes_on_where_it_stop
             assert await service.receive_all() == data
 
 
+async def test_visitors_who_come_while_the_link_is_full_wait_outside_it(site: World) -> None:
+    """The session of all would end, were thousands of first words more than a link may have to say."""
+    busy, _ = await site.meet()
+    link, lead = site.gateway.link, site.lead
+    stream_of(site.back.relays()[0])._receive_window.grow(16 * MIB)
+    stream_of(site.door.relays()[0])._send_window.grant(16 * MIB)
+    site.client.link._transport.pause_reading()
+    await busy.send_until(lambda: link.is_paused, bytes(64 * MIB))
+    site.door.on_connected = Relay.peek
+    site.door.on_peeked = lambda relay: lead(relay) if len(relay.early) >= 60_000 else None
+    said = [noise(80_000, seed=number) for number in range(20)]
+    visitors = [await site.visit() for _ in said]
+    for visitor, data in zip(visitors, said, strict=True):
+        await visitor.send(data[:60_000])
+    await turn_until(lambda: sum(relay.stream is not None for relay in site.door.relays()) == 1 + len(said))
+    assert link.mux.output_size < len(said) * 1024
+
+    site.client.link._transport.resume_reading()
+    for visitor, data in zip(visitors, said, strict=True):
+        await visitor.send(data[60_000:])
+        visitor.end()
+    heard = [await (await site.service.accept()).receive_all() for _ in said]
+
+    assert sorted(heard) == sorted(said)
+
+
 # Sockets that die at the worst moment
 
 
@@ -800,12 +826,16 @@ class FakeSocket:
         self.protocol: Relay
         self.is_full = False
         self.eof_error: OSError | None = None
+        self.family = socket.AF_INET6
 
     def set_write_buffer_limits(self, *, high: int) -> None:
         assert high == 0
 
     def get_extra_info(self, name: str) -> object:
         return {"peername": "/run/x.sock", "sockname": ("::1", 443, 0, 0), "socket": self}.get(name)
+
+    def setsockopt(self, *option: object) -> None:
+        pass
 
     def fileno(self) -> int:
         return -1  # nothing can be written past this transport
@@ -934,6 +964,54 @@ async def test_who_has_gone_waits_for_no_room(fake: Fake) -> None:
     assert link.waiting == []
 
 
+@pytest.fixture
+async def peeked() -> Fake:
+    """A relay that has read something, and its end, and is not joined."""
+    relay, connection, link = Relay(RecordingOwner()), FakeSocket(), FakeLink()
+    connection.protocol = relay
+    relay.connection_made(connection)  # type: ignore[arg-type]  # what it needs of a transport
+    relay.peek()
+    relay.get_buffer(-1)[:5] = b"hello"
+    relay.buffer_updated(5)
+    relay.eof_received()
+    link.is_paused = True
+    return relay, connection, link
+
+
+def make_room(link: FakeLink) -> None:
+    link.is_paused, waiting, link.waiting = False, link.waiting, []
+    for callback in waiting:
+        callback()
+
+
+async def test_first_words_and_their_end_wait_for_a_full_link(peeked: Fake) -> None:
+    relay, connection, link = peeked
+    relay.open(link.as_link(), b"header")
+    stream = stream_of(relay)
+    assert link.end.written() == [Frame(FrameType.DATA, SYN, stream.id, 6, b"header")]
+    link.end.receive(window_frame(stream.id, 0, ACK | FIN))
+    assert "close" not in connection.calls
+    make_room(link)
+
+    assert link.end.written() == [
+        Frame(FrameType.DATA, 0, stream.id, 5, b"hello"),
+        Frame(FrameType.DATA, FIN, stream.id, 0),
+    ]
+    assert connection.calls[-1] == "close"
+    assert relay.bytes_read == 5
+
+
+async def test_first_words_of_a_stream_that_is_reset_while_the_link_is_full_are_dropped(peeked: Fake) -> None:
+    relay, connection, link = peeked
+    relay.open(link.as_link(), b"header")
+    link.end.receive(window_frame(stream_of(relay).id, 0, ACK) + window_frame(stream_of(relay).id, 0, RST))
+    link.end.written()
+    make_room(link)
+
+    assert link.end.written() == []
+    assert connection.calls[-1] == "abort"
+
+
 async def test_a_read_that_was_not_asked_for_pauses_again_and_loses_nothing() -> None:
     """As uvloop does it: it begins to read after connection_made, also when it was told not to."""
     relay, connection, link = Relay(RecordingOwner()), FakeSocket(), FakeLink()
@@ -947,6 +1025,27 @@ async def test_a_read_that_was_not_asked_for_pauses_again_and_loses_nothing() ->
 
     assert connection.calls == ["pause", "pause"]
     assert frames_in(link.mux.take_output())[-1].payload == b"hello"
+
+
+async def test_who_is_given_up_while_it_is_joined_does_nothing_more() -> None:
+    """What came while it was dialed may be what is too much, and all that would follow is wrong then."""
+    owner, connection, link = RecordingOwner(), FakeSocket(), FakeLink()
+    relay = connection.protocol = Relay(owner)
+    relay.connection_made(connection)  # type: ignore[arg-type]  # what it needs of a transport
+    relay.get_buffer(-1)[:6] = b"banner"
+    relay.buffer_updated(6)
+    link.end.receive(data_frame(1, bytes(100), SYN))
+    (stream,) = link.end.offered
+    connection.is_full, link.held = True, Held(10)
+    relay.join(link.as_link(), stream, prologue=b"", early=bytearray(100), ended=True)
+
+    assert link.end.written() == [
+        Frame(FrameType.WINDOW_UPDATE, ACK, stream.id, 0),
+        Frame(FrameType.WINDOW_UPDATE, RST, stream.id, 0),
+    ]
+    assert connection.calls[-1] == "abort"
+    relay.connection_lost(None)
+    assert [what for what, _ in owner.told] == ["connected", "ended"]
 
 
 async def test_credit_goes_back_when_the_socket_has_taken_the_bytes(fake: Fake) -> None:
