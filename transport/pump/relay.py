@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import struct
 from enum import Enum, auto
 from typing import Any, Final, cast
 
@@ -20,6 +18,7 @@ from transport.wire.mux import MuxStream
 from .link import Link
 from .relay_owner import RelayEnd as RelayEnd  # who owns relays needs it
 from .relay_owner import RelayOwner as RelayOwner
+from .socket_options import address, is_broken, keep_alive, reset_when_closed
 
 # Larger reads make small streams wait behind bulk ones and bring nothing.
 _CHUNK: Final = 64 * 1024
@@ -33,7 +32,6 @@ _READ: Final = memoryview(bytearray(_CHUNK))
 # How long a visitor who was refused may take to read why, in seconds. Closing at once would
 # send a reset when it is still sending, and a reset discards what it has not read.
 _REFUSAL_LINGER: Final = 2.0
-_LINGER_ZERO: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: close sends RST
 
 
 class _Phase(Enum):
@@ -234,10 +232,10 @@ class Relay(asyncio.BufferedProtocol):
         if self._phase not in _WATCHED or self._transport.is_closing():
             return
         connection = self._transport.get_extra_info("socket")
-        if not self._reading and connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        if not self._reading and is_broken(connection):
             self._abort(RelayEnd.SOCKET_LOST)
         else:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            keep_alive(connection)
 
     def forget(self) -> None:
         """Say that the socket is closed, in place of a loop that closed it without a word."""
@@ -299,8 +297,8 @@ class Relay(asyncio.BufferedProtocol):
         # comes before the owner has decided is kept, see buffer_updated.
         self._transport.pause_reading()
         # Taken now: of a socket that the far end has reset, the system no longer tells.
-        self.source = _address(transport.get_extra_info("peername"))
-        self.destination = _address(transport.get_extra_info("sockname"))
+        self.source = address(transport.get_extra_info("peername"))
+        self.destination = address(transport.get_extra_info("sockname"))
         self._owner.connected(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -479,15 +477,6 @@ class Relay(asyncio.BufferedProtocol):
     def _reset_socket(self) -> None:
         """Close with RST: a plain close would tell the far end that all went well."""
         connection = self._transport.get_extra_info("socket")
-        if connection is not None and connection.family != socket.AF_UNIX:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        if connection is not None:
+            reset_when_closed(connection)
         self._transport.abort()
-
-
-def _address(name: object) -> tuple[str, int]:
-    """What a socket calls an address; a unix socket, or one that is dead already, has none."""
-    match name:
-        case (str() as host, int() as port, *_):
-            return host, port
-        case _:
-            return "?", 0
