@@ -41,6 +41,11 @@ class LogLevel(Enum):
     ERROR = "error"
 
 
+class Role(Enum):
+    GATEWAY = "gateway"
+    CLIENT = "client"
+
+
 class Syntax(Enum):
     YAML = "yaml"
     TOML = "toml"
@@ -210,6 +215,24 @@ def status(
     from .status_command import run_status
 
     raise typer.Exit(run_status(state, socket=socket, watch=watch, as_json=as_json))
+
+
+@app.command(short_help="Print the JSON Schema of a state file.")
+def schema(
+    role: Annotated[Role, typer.Argument(metavar="ROLE", help="Whose state file it is.", show_default=False)],
+) -> None:
+    """Print the JSON Schema (2020-12) of a state file, by which an editor completes, explains and checks it.
+
+    It says how each entry is written. Whether entries fit together, only tidegate check can say.
+
+    \b
+    Example, and the first line of a gateway.yaml beside it:
+      tidegate schema gateway > gateway.schema.json
+      # yaml-language-server: $schema=gateway.schema.json
+    """
+    from schemas import json_schema, roles
+
+    print(json_schema.schema_text(roles.Role(role.value)), end="")
 
 
 @app.command(short_help="Show everything at once, with made-up keys.")

@@ -13,6 +13,7 @@ Reading a state file goes through these, in this order:
 
 ``state`` is the list of everything an operator can ask for; ``fields``, ``names``,
 ``quantities`` and ``references`` say how it is spelled. ``json_schema`` says the same
-for editors, with ``patterns``. ``fragment`` writes what Tidegate itself declares. ``messages`` and ``status`` are the other two things said
-aloud: between the programs, and about them.
+for editors, with ``patterns``. ``fragment`` writes what Tidegate itself declares.
+``messages`` and ``status`` are the other two things said aloud: between the
+programs, and about them.
 """

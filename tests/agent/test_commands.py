@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from typer.testing import CliRunner
 
 from agent.commands import app
 from agent.version import VERSION
+from schemas.roles import Role
 from tests.support.agents import ROOT, tidegate, typed
+from tests.support.json_schemas import schema_file
 from tests.support.states import write_gateway, write_keys
 
 COMMANDS = [
@@ -19,6 +22,7 @@ COMMANDS = [
     ["client"],
     ["check"],
     ["status"],
+    ["schema"],
     ["demo"],
     ["pki"],
     ["pki", "init"],
@@ -112,6 +116,24 @@ def test_a_slip_of_the_keyboard_is_one_line_and_status_2(
 
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"tidegate: error: {message}")
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_schema_that_is_printed_is_the_file_that_is_shipped(role: Role, tmp_path: Path) -> None:
+    printed = tidegate("schema", role.value, directory=tmp_path)
+
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert printed.stdout == schema_file(role).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["schema", "server"]], ids=" ".join)
+def test_whoever_asks_for_the_schema_of_no_role_is_told_the_two(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = typed(*arguments, capsys=capsys)
+
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert re.search(r"'?gateway'?, '?client'? \(see tidegate schema --help\)$", err)
 
 
 def test_a_state_can_be_checked_before_it_is_a_file(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ UNUSED: Final = {
     "agent.demo": "a command of its own",
     "agent.pki": "a command of its own",
     "agent.status_command": "a command of its own",
+    "schemas.json_schema": "a command of its own",
+    "schemas.patterns": "the same",
     "agent.live": "it draws the live table",
     "agent.status_view": "it draws the live table",
 }
