@@ -87,12 +87,13 @@ def headline(status: AgentStatus, *, is_old: bool = False) -> list[Cell]:
 
 
 def failures(status: AgentStatus) -> list[str]:
-    """What should be in force and is not, except public ports and links: their tables tell that."""
-    return [
-        printable(f"{resource.kind} {resource.name}".strip() + f": {resource.message}")
+    """What should be in force and is not, and what else is wrong; of ports and links the tables tell."""
+    failed = [
+        f"{resource.kind} {resource.name}".strip() + f": {resource.message}"
         for resource in status.resources
         if resource.phase == "failed" and resource.kind not in ("listener", "link")
     ]
+    return [printable(text) for text in (*failed, *status.warnings)]
 
 
 def tunnels(status: GatewayStatus, rates: Rates) -> Section:

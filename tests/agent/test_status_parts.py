@@ -112,6 +112,11 @@ def test_only_failures_that_no_table_shows_are_told_apart() -> None:
     assert failures(statuses.gateway(resources=resources)) == ["control 0.0.0.0:1: taken"]
 
 
+def test_warnings_are_told_of_an_agent_that_is_ready() -> None:
+    status = statuses.client().model_copy(update={"warnings": ("the key is not there",)})
+    assert failures(status) == ["the key is not there"]
+
+
 def test_a_link_says_when_it_is_tried_again_and_why_it_is_down() -> None:
     section = links(statuses.client())
 
