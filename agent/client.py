@@ -23,7 +23,7 @@ from reconcile.source import FileSource
 from schemas.errors import Problem, StateError
 from schemas.names import ClientId
 from schemas.roles import Role
-from schemas.state import ClientState
+from schemas.state import ClientState, TlsClient
 from schemas.status import ClientAgentStatus
 
 from .actuator import Failed, ResourceActuator
@@ -31,6 +31,8 @@ from .api.admin_socket import admin_socket
 from .api.loading import load_app
 from .connector import GatewayLinks
 from .keeping import keep
+from .key_watch import KeyWatch
+from .link_keys import LinkKeys
 from .paths import admin_socket_path
 from .reports import is_ready, resource_statuses, source_status
 from .services import Services
@@ -50,6 +52,7 @@ class Client:
         self._path = state_path
         self._name: ClientId
         self._started_at = _now()
+        self._key_watch = KeyWatch(LinkKeys(self._tls))
         self._reconciler: Reconciler
         self._actuator: ResourceActuator
         self._services: Services
@@ -90,6 +93,7 @@ class Client:
             )
             problems = await keep(
                 source=source,
+                key_watch=self._key_watch,
                 reconciler=self._reconciler,
                 actuator=self._actuator,
                 load=partial(load_app, self),
@@ -100,8 +104,9 @@ class Client:
         return problems
 
     def reload(self) -> None:
-        """Look at the state file now."""
+        """Look at the state file, and at what it refers to, now."""
         self._reconciler.ring()
+        self._key_watch.ring()
 
     # Backend: what the API needs, not before run() has started
 
@@ -116,6 +121,7 @@ class Client:
             ready=is_ready(status) and self._links.is_connected,
             source=source_status(self._path, status),
             resources=resource_statuses(self._actuator.observe()),
+            warnings=self._key_watch.warnings,
             links=self._links.status(),
             services=self._services.status(),
         )
@@ -132,6 +138,11 @@ class Client:
         if isinstance(loaded.state, ClientState):
             return loaded.state
         raise StateError(loaded.problems)
+
+    def _tls(self) -> TlsClient | None:
+        """What the links are to use."""
+        state = self._reconciler.status.state
+        return state.client.tls if isinstance(state, ClientState) else None
 
     async def _open_services(self, spec: ServicesSpec, failed: Failed) -> Services:
         await self._services.update(spec)

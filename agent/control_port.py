@@ -7,20 +7,13 @@ peer is, and whether it may stay, is decided by ``sessions``.
 from __future__ import annotations
 
 import socket
-import ssl
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
 
 import anyio
-import anyio.to_thread
 import structlog
 
-from reconcile.actuator import ActionError
 from reconcile.desired import ControlSpec
-from schemas.errors import TidegateError
-from schemas.state import TlsGateway
 from transport.pump.link import Link
 from transport.pump.sockets import accept_link
 from transport.tls import ALPN, TlsError, check_alpn
@@ -29,10 +22,11 @@ from transport.tls_errors import explain_tls_error
 from .accepting import accept, peer_host, peer_name
 from .actuator import Failed
 from .bind import bind
-from .credentials import gateway_context
+from .keyring import Keyring, PortKeys
 from .running import Running
 from .sessions import Sessions
 from .spawn import Spawn
+from .vouched_links import VouchedLinks
 
 _HANDSHAKE_TIMEOUT: Final = 10.0
 # Handshakes cost CPU before a peer has proved anything. Beyond this many at once, the address with
@@ -48,11 +42,20 @@ class ControlPort:
     is_alive = True  # a death is told
 
     def __init__(
-        self, spec: ControlSpec, context: ssl.SSLContext, sessions: Sessions, spawn: Spawn, failed: Failed
+        self,
+        spec: ControlSpec,
+        keys: PortKeys,
+        keyring: Keyring,
+        sessions: Sessions,
+        links: VouchedLinks,
+        spawn: Spawn,
+        failed: Failed,
     ) -> None:
         self._spec = spec
-        self._context = context
+        self._keys = keys
+        self._keyring = keyring
         self._sessions = sessions
+        self._links = links
         self._spawn = spawn
         self._accepting = Running(failed)
         self._handshakes: dict[anyio.CancelScope, str] = {}  # oldest first, and where each comes from
@@ -63,10 +66,11 @@ class ControlPort:
         self._spawn(self._accepting.run, self._accept, listening)
 
     async def update(self, spec: ControlSpec) -> None:
-        self._context = await make_context(spec.tls)
+        await self._keyring.change(self._keys, spec.tls)
         self._spec = spec
 
     async def close(self) -> None:
+        self._keyring.forget(self._keys)
         await self._accepting.stop()
 
     async def _accept(self, listening: socket.socket) -> None:
@@ -112,20 +116,24 @@ class ControlPort:
             del self._handshakes[scope]
             self._is_full = self._is_full and len(self._handshakes) > _MAX_HANDSHAKES // 2
         if link is not None:
-            await self._sessions.serve(link, timing)
+            with self._links.holding(link):
+                await self._sessions.serve(link, timing)
 
     async def _shake_hands(self, connection: socket.socket) -> Link:
         """
         :raises OSError: if the handshake fails.
-        :raises TlsError: if the peer speaks another protocol.
+        :raises TlsError: if the peer speaks another protocol, or its certificate must be looked at again.
         """
+        authorities = self._keys.pem.ca
         try:
-            link = await accept_link(connection, self._context, handshake_timeout=_HANDSHAKE_TIMEOUT)
+            link = await accept_link(connection, self._keys.context, handshake_timeout=_HANDSHAKE_TIMEOUT)
         except Exception:  # when cancelled, the pump closes it: its loop may still be watching it
             connection.close()
             raise
         try:
             check_alpn(link.alpn)
+            if self._keys.pem.ca != authorities:
+                raise TlsError("the client CA was replaced during the handshake: the client dials again")
         except TlsError:
             link.abort()
             raise
@@ -138,23 +146,20 @@ class ControlPorts:
     :param spawn: starts tasks that live as long as the gateway.
     """
 
-    def __init__(self, sessions: Sessions, spawn: Spawn) -> None:
+    def __init__(self, sessions: Sessions, keyring: Keyring, spawn: Spawn) -> None:
         self._sessions = sessions
+        self._keyring = keyring
+        self._links = VouchedLinks(sessions)
         self._spawn = spawn
+        keyring.on_authorities = self._links.end_unvouched
 
     async def __call__(self, spec: ControlSpec, failed: Failed) -> ControlPort:
-        context = await make_context(spec.tls)
-        port = ControlPort(spec, context, self._sessions, self._spawn, failed)
-        port.start(bind(spec.address))
+        keys = await self._keyring.take(spec.tls, alpn=(ALPN,))
+        try:
+            listening = bind(spec.address)
+        except BaseException:
+            self._keyring.forget(keys)
+            raise
+        port = ControlPort(spec, keys, self._keyring, self._sessions, self._links, self._spawn, failed)
+        port.start(listening)
         return port
-
-
-async def make_context(tls: TlsGateway, *, alpn: Sequence[str] = (ALPN,)) -> ssl.SSLContext:
-    """The TLS context of a port, read anew from its files.
-
-    :raises ActionError: if a file cannot be read or does not hold what it should.
-    """
-    try:
-        return await anyio.to_thread.run_sync(partial(gateway_context, tls, alpn=alpn))
-    except TidegateError as error:
-        raise ActionError(str(error), reason="InvalidCertificate") from error

@@ -35,6 +35,8 @@ from .api.loading import load_app
 from .control_port import ControlPorts
 from .gateway_status import GatewayReporter
 from .keeping import keep
+from .key_watch import KeyWatch
+from .keyring import Keyring
 from .listeners import PublicListeners
 from .management import ManagementPorts
 from .paths import admin_socket_path, declared_path
@@ -57,6 +59,8 @@ class Gateway:
         self._turn_log = TurnLog()
         self._changed = anyio.Event()
         self._settings: GatewaySettings
+        self._keyring = Keyring()
+        self._key_watch = KeyWatch(self._keyring)
         self._reconciler: Reconciler
         self._reporter: GatewayReporter
         self._sessions: Sessions
@@ -97,8 +101,8 @@ class Gateway:
             actuator = ResourceActuator(
                 {
                     Kind.ADMISSION: Admissions(sessions),
-                    Kind.CONTROL: ControlPorts(sessions, spawn),
-                    Kind.MANAGEMENT: ManagementPorts(load, sessions, spawn),
+                    Kind.CONTROL: ControlPorts(sessions, self._keyring, spawn),
+                    Kind.MANAGEMENT: ManagementPorts(load, sessions, self._keyring, spawn),
                     Kind.LISTENER: listeners,
                 },
                 ring=self.reload,
@@ -117,10 +121,12 @@ class Gateway:
                 actuator=actuator,
                 sessions=sessions,
                 tunnels=tunnels,
+                warnings=lambda: self._key_watch.warnings,
             )
             try:
                 problems = await keep(
                     source=source,
+                    key_watch=self._key_watch,
                     reconciler=self._reconciler,
                     actuator=actuator,
                     load=load,
@@ -134,8 +140,9 @@ class Gateway:
         return problems
 
     def reload(self) -> None:
-        """Look at the state file now."""
+        """Look at the state file, and at what it refers to, now."""
         self._reconciler.ring()
+        self._key_watch.ring()
 
     # Backend: what the API needs, not before run() has started
 

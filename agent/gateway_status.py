@@ -47,6 +47,7 @@ class GatewayReporter:
         actuator: Actuator,
         sessions: Sessions,
         tunnels: TrafficBook,
+        warnings: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._name = name
         self._path = path
@@ -55,6 +56,7 @@ class GatewayReporter:
         self._actuator = actuator
         self._sessions = sessions
         self._tunnels = tunnels
+        self._warnings = warnings
         self._started_at = clock()
         self._seen: dict[str, _Seen] = {}
 
@@ -97,6 +99,7 @@ class GatewayReporter:
             ready=is_ready(status),
             source=source_status(self._path, status),
             resources=resource_statuses(observed),
+            warnings=self._warnings(),
             tunnels=tuple(self._tunnel(seen, view) for seen in self._seen.values()),
             clients=tuple(self._client(client_id) for client_id in sorted(self._sessions.known())),
         )

@@ -7,7 +7,6 @@ asked, and by whom, is the API's business.
 from __future__ import annotations
 
 import socket
-import ssl
 from functools import partial
 from typing import Final
 
@@ -18,7 +17,7 @@ from .api.identity import ByCertificate
 from .api.loading import LoadApp
 from .api.server import serve_api
 from .bind import bind
-from .control_port import make_context
+from .keyring import Keyring, PortKeys
 from .running import Running
 from .sessions import Sessions
 from .spawn import Spawn
@@ -31,23 +30,25 @@ class ManagementPort:
 
     is_alive = True  # a death is told
 
-    def __init__(self, context: ssl.SSLContext, failed: Failed) -> None:
-        self._context = context
+    def __init__(self, keys: PortKeys, keyring: Keyring, failed: Failed) -> None:
+        self._keys = keys
+        self._keyring = keyring
         self._serving = Running(failed)
 
     def start(self, load: LoadApp, listening: socket.socket, sessions: Sessions, spawn: Spawn) -> None:
         """Serve until closed."""
         serve = partial(
             serve_api,
-            context=lambda: self._context,
+            context=lambda: self._keys.context,
             identify=ByCertificate(lambda: sessions.admission),
         )
         spawn(self._serving.run, serve, load, listening)
 
     async def update(self, spec: ManagementSpec) -> None:
-        self._context = await make_context(spec.tls, alpn=_ALPN)
+        await self._keyring.change(self._keys, spec.tls)
 
     async def close(self) -> None:
+        self._keyring.forget(self._keys)
         await self._serving.stop()
 
 
@@ -58,12 +59,19 @@ class ManagementPorts:
     :param spawn: starts tasks that live as long as the gateway.
     """
 
-    def __init__(self, load: LoadApp, sessions: Sessions, spawn: Spawn) -> None:
+    def __init__(self, load: LoadApp, sessions: Sessions, keyring: Keyring, spawn: Spawn) -> None:
         self._load = load
         self._sessions = sessions
+        self._keyring = keyring
         self._spawn = spawn
 
     async def __call__(self, spec: ManagementSpec, failed: Failed) -> ManagementPort:
-        port = ManagementPort(await make_context(spec.tls, alpn=_ALPN), failed)
-        port.start(self._load, bind(spec.address), self._sessions, self._spawn)
+        keys = await self._keyring.take(spec.tls, alpn=_ALPN)
+        try:
+            listening = bind(spec.address)
+        except BaseException:
+            self._keyring.forget(keys)
+            raise
+        port = ManagementPort(keys, self._keyring, failed)
+        port.start(self._load, listening, self._sessions, self._spawn)
         return port

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent import key_watch
 from agent.client import Client
 from agent.gateway import Gateway
 from schemas.errors import StateError
@@ -55,6 +56,31 @@ async def test_a_service_that_is_added_is_offered_at_once(files: Files, journal:
         client.reload()
         await journal.wait_for("resource_updated", resource="services")
         assert [service.name for service in client.status().services] == ["other"]
+        assert not journal.find("link_down")
+
+
+async def test_a_pair_that_will_not_do_is_told_and_leaves_the_session_alone(
+    files: Files, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_watch, "SETTLING", 0.0)
+    key = files.directory / f"pki/{CLIENT}.key"
+    good = key.read_bytes()
+    client = Client(files.client("127.0.0.1:1"))
+    async with running(Gateway(files.gateway(free_listen()))), running(client):
+        await journal.wait_for("link_up")
+        key.write_bytes((files.directory / "pki/gateway.key").read_bytes())
+        client.reload()
+
+        told = await journal.wait_for("keys_refused")
+
+        (warning,) = client.status().warnings
+        assert warning == told["reason"]
+        assert f"client.tls.key ({key}) is not the key of client.tls.cert" in warning
+        assert client.status().ready
+        key.write_bytes(good)
+        client.reload()
+        await journal.wait_for("keys_mended")
+        assert client.status().warnings == ()
         assert not journal.find("link_down")
 
 

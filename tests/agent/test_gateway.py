@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent import key_watch
 from agent.client import Client
 from agent.gateway import Gateway
 from schemas.errors import StateError
@@ -122,6 +123,33 @@ async def test_a_client_that_is_no_longer_listed_cannot_hold_the_file_with_its_t
         await journal.wait_for("state_in_force", generation=2)
         assert "mine" not in {tunnel.name for tunnel in gateway.status().tunnels}
         assert gateway.status().ready
+
+
+async def test_a_pair_that_will_not_do_is_told_and_changes_nothing(
+    files: Files, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays ready, for it works; the status says what is wrong until it is mended."""
+    monkeypatch.setattr(key_watch, "SETTLING", 0.0)
+    key = files.directory / "pki/gateway.key"
+    good = key.read_bytes()
+    gateway = Gateway(files.gateway(free_listen()))
+    async with running(gateway):
+        key.write_bytes(good[:100])
+        gateway.reload()
+
+        told = await journal.wait_for("keys_refused")
+
+        assert gateway.status().warnings == (told["reason"],)
+        assert told["reason"] == (
+            f"gateway.tls.key ({key}) is cut off: copy it anew; what was there before stays in use"
+        )
+        assert gateway.status().ready
+        async with running(Client(files.client("127.0.0.1:1"))):
+            await journal.wait_for("client_connected")
+        key.write_bytes(good)
+        gateway.reload()
+        await journal.wait_for("keys_mended")
+        assert gateway.status().warnings == ()
 
 
 async def test_stopping_it_changes_no_file(files: Files) -> None:

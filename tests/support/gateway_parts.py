@@ -18,6 +18,7 @@ from agent.actuator import ResourceActuator
 from agent.admission import Admissions
 from agent.certificates import Credentials
 from agent.control_port import ControlPorts
+from agent.keyring import Keyring
 from agent.listeners import PublicListeners
 from agent.sessions import Sessions
 from agent.spawn import IsolatedTasks, Spawn
@@ -101,10 +102,11 @@ class GatewayParts:
         self.sessions = Sessions("gw-test", lambda: datetime.now(UTC), self._changed)
         self.tunnels = TrafficBook(visitor_side)
         self.listeners = PublicListeners(self.sessions, self.tunnels)
+        self.control_ports = ControlPorts(self.sessions, Keyring(), spawn)
         self.actuator = ResourceActuator(
             {
                 Kind.ADMISSION: Admissions(self.sessions),
-                Kind.CONTROL: ControlPorts(self.sessions, spawn),
+                Kind.CONTROL: self.control_ports,
                 Kind.LISTENER: self.listeners,
             },
             self._ring,
