@@ -122,7 +122,7 @@ class ServiceConnection:
         self._abandoned()
 
     def _abandoned(self) -> None:
-        self._say("info", "stream_abandoned", reason="the visitor left before the service answered")
+        self._say("info", "stream_abandoned", reason="its stream was reset before the service answered")
 
     def _dialed(self, offer: Offer, link: Link, outcome: Relay | BaseException) -> None:
         offer.on_reset = None

@@ -90,8 +90,9 @@ class Offer:
 
     def reset(self) -> None:
         self._drop()
-        if self.on_reset is not None:
-            self.on_reset()
+        on_reset, self.on_reset = self.on_reset, None  # refusing can end the session, which resets again
+        if on_reset is not None:
+            on_reset()
 
     def acknowledged(self) -> None:
         """Only who opens a stream is acknowledged."""

@@ -309,7 +309,7 @@ async def test_dialing_stops_when_the_visitor_leaves(journal: Journal) -> None:
 
             line = await journal.wait_for("stream_abandoned")
 
-            assert line["reason"] == "the visitor left before the service answered"
+            assert line["reason"] == "its stream was reset before the service answered"
             await until(lambda: not hole.has_caller())
             assert here.services.status()[0].traffic == Traffic()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -31,6 +32,7 @@ class OfferingEnd(End):
         self.held = Held(10**9)
         self.ready: list[Offer] = []
         self.failed: list[tuple[Offer, FailureCode, str]] = []
+        self.on_failed: Callable[[], None] = lambda: None
 
     def stream_offered(self, stream: MuxStream) -> StreamSink | None:
         return Offer(stream, self.held, self)
@@ -40,6 +42,7 @@ class OfferingEnd(End):
 
     def offer_failed(self, offer: Offer, code: FailureCode, message: str) -> None:
         self.failed.append((offer, code, message))
+        self.on_failed()
 
 
 @pytest.fixture
@@ -119,6 +122,18 @@ def test_an_offer_that_has_to_make_room_is_refused_and_its_dial_given_up(end: Of
     assert (offer, code) == (end.ready[0], FailureCode.OTHER)
     assert message == "the client holds as much as it may for services that do not answer"
     assert end.held.size == 0
+
+
+def test_a_reset_is_passed_on_once_also_if_refusing_ends_the_session(end: OfferingEnd) -> None:
+    """As it does where the gateway does not read what it is told."""
+    end.held = Held(1_000)
+    told: list[str] = []
+    end.receive(data_frame(2, HEADER, SYN))
+    end.ready[0].on_reset = lambda: told.append("given up")
+    end.on_failed = end.mux.connection_lost
+    end.receive(data_frame(2, bytes(1_001)))
+
+    assert told == ["given up"]
 
 
 def test_a_reset_is_passed_on_to_who_works_on_the_offer(end: OfferingEnd) -> None:
