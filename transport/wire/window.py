@@ -126,11 +126,11 @@ class WindowGrowth:
     def round_trip_measured(self, seconds: float) -> None:
         """Take in what a ping took.
 
-        The shortest counts. Others were queued behind a download, and a window that grows
+        The shortest counts, down to ``_TURNS``. Others were queued behind a download, and a window that grows
         because of a queue makes the queue longer.
         """
         if self._round_trip is None or seconds < self._round_trip:
-            self._round_trip = max(0.001, seconds)
+            self._round_trip = max(_TURNS, seconds)
 
     def grow(self, window: ReceiveWindow, taken: int) -> int:
         """Let a window grow if it limits its stream.
