@@ -9,7 +9,10 @@ from typing import Final
 import pytest
 
 from agent.check import run_check
+from schemas.roles import Role
+from schemas.text import read_document, syntax_for
 
+from .support.json_schemas import refusals, schema_file
 from .support.markdown import blocks, free_replacements, replace_ports, run_commands
 from .support.source import ROOT
 
@@ -28,6 +31,26 @@ def relative(path: Path) -> str:
 @pytest.mark.parametrize("state", STATES, ids=relative)
 def test_every_state_file_is_valid(state: Path) -> None:
     assert run_check(state, files=False, syntax="YAML") == 0
+
+
+def read(state: Path) -> tuple[Role, dict[str, object]]:
+    """For which role a state file is, and what it says."""
+    document = read_document(state.read_bytes(), name=state.name, directory="", syntax=syntax_for(state.name))
+    return next(role for role in Role if role.value in document.value), document.value
+
+
+@pytest.mark.parametrize("state", STATES, ids=relative)
+def test_the_schema_takes_every_state_file(state: Path) -> None:
+    assert refusals(*read(state)) == []
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if state.suffix == ".yaml"], ids=relative)
+def test_every_state_file_tells_editors_the_schema_of_its_role(state: Path) -> None:
+    first_line = state.read_text(encoding="utf-8").partition("\n")[0]
+    start, _, schema = first_line.partition("$schema=")
+
+    assert start == "# yaml-language-server: "
+    assert (state.parent / schema).resolve() == schema_file(read(state)[0])
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=relative)
