@@ -44,4 +44,20 @@ def _mend_streams() -> None:
         if stream is None:  # closed by whoever started us: tidegate check STATE >&-
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - like a stream
         elif isinstance(stream, io.TextIOWrapper):
+            stream = _written_whole(stream)
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows "?" and no traceback
+            setattr(sys, name, stream)
+
+
+def _written_whole(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """A stream that writes all of a text, as one with a buffer does.
+
+    With PYTHONUNBUFFERED, which containers like to set, there is no buffer, and Python drops
+    what a write did not take. A write to a full pipe takes a part when a signal interrupts it,
+    or work that the system does for uvloop.
+    """
+    if not isinstance(stream.buffer, io.FileIO):
+        return stream
+    return open(
+        stream.fileno(), "w", buffering=1, encoding=stream.encoding, errors=stream.errors, closefd=False
+    )

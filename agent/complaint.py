@@ -37,6 +37,10 @@ def complain(error: BaseException) -> int:
         lines, code = _explained(single)
         for line in lines:
             print(line, file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # told above, and to be told once more by Python at the end
+        _forget_stdout()
     return code
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -55,6 +57,45 @@ def test_an_agent_does_not_start_on_a_state_with_problems(role: str, option: str
     assert problems
     assert all(line.startswith("state.yaml:") for line in problems)
     assert last.startswith("tidegate: error: the state has ")
+
+
+# The alarm interrupts a write that waits for the reader when it has written a part.
+INTERRUPTED_PRINT = """
+import signal
+from agent.cli import _mend_streams
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+_mend_streams()
+print("a word and " * 100_000 + "its end", flush=True)
+"""
+
+
+def test_a_long_text_arrives_whole_also_without_a_buffer() -> None:
+    """With PYTHONUNBUFFERED, which containers like to set, Python ignores what a write did not take."""
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED_PRINT],
+        stdout=subprocess.PIPE,
+        env=environment() | {"PYTHONUNBUFFERED": "1"},
+    ) as printing:
+        assert printing.stdout is not None
+        assert select([printing.stdout], [], [], 20.0)[0]
+        for _ in range(3):
+            _wait_for_another_alarm(printing.pid)
+        heard = printing.stdout.read()
+
+    assert heard == b"a word and " * 100_000 + b"its end\n"
+
+
+def _wait_for_another_alarm(process: int) -> None:
+    """An alarm wakes the process, which the system counts as one more switch to it."""
+    before = _switches(process)
+    while _switches(process) == before:
+        pass
+
+
+def _switches(process: int) -> str:
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    return next(line for line in status.splitlines() if line.startswith("voluntary_ctxt_switches"))
 
 
 @pytest.mark.parametrize("output", ["| true", ">&-", "2>&-", ">/dev/full", ">/dev/full 2>&1"])
