@@ -21,7 +21,15 @@ ROOT: Final = Path(__file__).parents[2]
 
 def environment(**changes: str) -> dict[str, str]:
     """That of a program which finds this source tree, and nothing about terminals."""
-    unwanted = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "PYTHONUNBUFFERED", "TERM", "TIDEGATE_TRACEBACK"}
+    unwanted = {
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "COLUMNS",
+        "LINES",
+        "PYTHONUNBUFFERED",
+        "TERM",
+        "TIDEGATE_TRACEBACK",
+    }
     inherited = {key: value for key, value in os.environ.items() if key not in unwanted}
     return {**inherited, "PYTHONPATH": str(ROOT), **changes}
 
