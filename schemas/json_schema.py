@@ -15,7 +15,7 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import Any, Final, TypeAlias, get_type_hints
+from typing import Any, Final, NamedTuple, TypeAlias, get_type_hints
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -38,13 +38,40 @@ _MODELS: Final[Mapping[Role, type[BaseModel]]] = {Role.GATEWAY: GatewayState, Ro
 _NOT_FOR_OPERATORS: Final = frozenset({"declared_by"})
 
 
-def _text(pattern: str, description: str, **more: object) -> Schema:
-    return {"description": description, "type": "string", "pattern": pattern, **more}
+class _Spelling(NamedTuple):
+    """How a value is written, in words and for programs."""
+
+    how: str
+    schema: Schema
+
+
+def _text(pattern: str, how: str, **more: object) -> _Spelling:
+    # An editor shows the message, which is no word of JSON Schema itself, and not the expression.
+    return _Spelling(
+        how, {"type": "string", "pattern": pattern, "patternErrorMessage": f"Expected: {how}", **more}
+    )
+
+
+def _mapping_of_one(key: str, text: _Spelling, **more: object) -> Schema:
+    return {
+        "type": "object",
+        "properties": {key: {"description": text.how, **text.schema, **more}},
+        "required": [key],
+        "additionalProperties": False,
+    }
+
+
+def _text_like(pattern: str) -> Schema:
+    return {"type": "string", "pattern": pattern}
 
 
 _PATH: Final = _text(patterns.PATH, "A path; a relative one starts at the directory of the state file.")
+_VARIABLE: Final = _text(
+    patterns.ENVIRONMENT_VARIABLE, "The name of an environment variable that holds PEM text."
+)
 
-_DEFINITIONS: Final[Mapping[str, Schema]] = {
+# An editor shows the description beside a key alone, so that of a definition is put there and not here.
+_DEFINITIONS: Final[Mapping[str, _Spelling]] = {
     "name": _text(
         patterns.NAME,
         'At most 128 letters (a to z), digits, ".", "_" and "-", of which the first is a letter or a digit.',
@@ -52,34 +79,21 @@ _DEFINITIONS: Final[Mapping[str, Schema]] = {
     "duration": _text(
         patterns.DURATION,
         f"A number and its unit ({', '.join(SECONDS)}), more than zero and at most a year.",
-        **{"not": {"pattern": patterns.ZERO_DURATION}},
+        **{"not": _text_like(patterns.ZERO_DURATION)},
     ),
     "path": _PATH,
-    "reference": {
-        "description": "A path, {file: PATH}, {env: VARIABLE} or the PEM text itself; "
+    "reference": _Spelling(
+        "A path, {file: PATH}, {env: VARIABLE} or the PEM text itself; "
         "a relative path starts at the directory of the state file.",
-        "anyOf": [
-            {"type": "string", "pattern": patterns.PATH},
-            {"type": "string", "pattern": PEM_START},
-            {
-                "type": "object",
-                "properties": {"file": {**_PATH, "not": {"pattern": PEM_START}}},
-                "required": ["file"],
-                "additionalProperties": False,
-            },
-            {
-                "type": "object",
-                "properties": {
-                    "env": _text(
-                        patterns.ENVIRONMENT_VARIABLE,
-                        "The name of an environment variable that holds PEM text.",
-                    )
-                },
-                "required": ["env"],
-                "additionalProperties": False,
-            },
-        ],
-    },
+        {
+            "anyOf": [
+                _PATH.schema,
+                {"type": "string", "pattern": PEM_START},
+                _mapping_of_one("file", _PATH, **{"not": _text_like(PEM_START)}),
+                _mapping_of_one("env", _VARIABLE),
+            ]
+        },
+    ),
     "listen_address": _text(
         patterns.LISTEN_ADDRESS,
         "An IP address of this machine and a port, as in 0.0.0.0:443 and [::]:443; "
@@ -96,7 +110,7 @@ _DEFINITIONS: Final[Mapping[str, Schema]] = {
     "hostname": _text(
         patterns.HOSTNAME, "A name, or a pattern of one in which * stands for anything, dots too."
     ),
-    "domain": _text(patterns.DOMAIN, "A DNS name.", **{"not": {"pattern": patterns.IPV4_ADDRESS}}),
+    "domain": _text(patterns.DOMAIN, "A DNS name.", **{"not": _text_like(patterns.IPV4_ADDRESS)}),
 }
 
 
@@ -157,11 +171,11 @@ def schema_text(role: Role) -> str:
     used = frozenset(_references(body))
     schema = {
         "$schema": _DIALECT,
-        "title": f"The state file of a Tidegate {role.value}",
         **body,
+        "description": f"The state file of a Tidegate {role.value}.",
         "properties": {"tidegate": version, **body["properties"]},
         "required": ["tidegate", *body["required"]],
-        "$defs": {name: definition for name, definition in _DEFINITIONS.items() if name in used},
+        "$defs": {name: spelling.schema for name, spelling in _DEFINITIONS.items() if name in used},
     }
     return json.dumps(schema, indent=2) + "\n"
 
@@ -196,10 +210,10 @@ def _property(hint: Any, field: FieldInfo) -> Schema:
 
 
 def _how(written: Schema) -> Iterator[str]:
-    """How a value is written, in words: an editor shows what stands beside the key alone."""
+    """How a value is written, in words."""
     match written:
         case {"$ref": str() as reference} | {"additionalProperties": {"$ref": str() as reference}}:
-            yield _DEFINITIONS[reference.rpartition("/")[2]]["description"]
+            yield _DEFINITIONS[reference.rpartition("/")[2]].how
         case {"anyOf": [one, _]}:
             yield from _how(one)
             yield "One, or a list of them."

@@ -196,13 +196,15 @@ def test_every_key_is_described_with_what_it_is_when_left_out(role: Role) -> Non
 
 
 @every_role
-def test_every_type_of_value_is_described_and_used(role: Role) -> None:
+def test_whoever_a_pattern_refuses_is_told_in_the_words_beside_the_key(role: Role) -> None:
     schema = written(role)
     text = json.dumps(schema["properties"])
 
     for name, definition in schema["$defs"].items():
-        assert definition["description"].endswith(".")
         assert f'"#/$defs/{name}"' in text
+        assert ("pattern" in definition) == ("patternErrorMessage" in definition)
+        told = json.dumps(definition.get("patternErrorMessage", "Expected: ")).strip('"')
+        assert told.removeprefix("Expected: ") in text
 
 
 @pytest.mark.parametrize("full", [CLIENTS, CLIENT], ids=["gateway", "client"])
