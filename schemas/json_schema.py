@@ -195,11 +195,12 @@ def _mapping(model: type[BaseModel]) -> Schema:
 def _property(hint: Any, field: FieldInfo) -> Schema:
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         return _mapping(hint)
+    assert field.description is not None, f"a field of a state file has no description: {hint}"
     if hint in _ENTRIES:
         entry, more = _ENTRIES[hint]
         return {"description": field.description, "type": "array", "items": _mapping(entry), **more}
     written = _WRITTEN[hint]
-    told: Schema = {"description": " ".join([str(field.description), *_how(written)])}
+    told: Schema = {"description": " ".join([field.description, *_how(written)])}
     if field.default is not None and field.default != () and not field.is_required():
         default = _as_written(field.default)
         told["description"] += f" Default: {json.dumps(default).strip(chr(34))}."
@@ -229,8 +230,9 @@ def _as_written(default: Any) -> object:
         case Enum():
             return default.value
         case float():
-            unit, seconds = next((u, s) for u, s in reversed(SECONDS.items()) if default % s == 0)
-            return f"{default / seconds:.0f}{unit}"
+            thousandths = {unit: round(1000 * seconds) for unit, seconds in SECONDS.items()}
+            unit = next(u for u in reversed(thousandths) if round(1000 * default) % thousandths[u] == 0)
+            return f"{round(1000 * default) // thousandths[unit]}{unit}"
         case (address,):
             return str(address)
         case _:
