@@ -40,6 +40,7 @@ class ManagementPort:
         serve = partial(
             serve_api,
             context=lambda: self._keys.context,
+            authorities=lambda: self._keys.pem.ca,
             identify=ByCertificate(lambda: sessions.admission),
         )
         spawn(self._serving.run, serve, load, listening)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import anyio
@@ -20,8 +22,9 @@ from anyio.abc import TaskGroup, TaskStatus
 from agent.accepting import accept
 from transport.tls_errors import explain_tls_error
 
-from .identity import Identify
+from .identity import Caller, Identify, PeerCertificate
 from .loading import Connections, LoadApp
+from .problems import ApiError
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -46,6 +49,7 @@ async def serve_api(
     listening: socket.socket,
     *,
     context: Context = None,
+    authorities: Callable[[], object] = lambda: None,
     identify: Identify,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -54,19 +58,27 @@ async def serve_api(
     :param load: gives the app, once somebody calls.
     :param listening: a bound socket, TCP or unix, which this takes over and closes.
     :param context: TLS that demands a client certificate, with ALPN ``http/1.1``.
+    :param authorities: whose certificates are good now. When these are others, whoever calls on a connection
+        of before is answered 421, and comes with a new one.
     :param identify: says who calls; asked for every request.
     :raises OSError: if the socket is of no more use.
     """
-    await _Server(Connections(load), listening, context, identify).run(task_status)
+    await _Server(Connections(load), listening, context, authorities, identify).run(task_status)
 
 
 class _Server:
     def __init__(
-        self, connections: Connections, listening: socket.socket, context: Context, identify: Identify
+        self,
+        connections: Connections,
+        listening: socket.socket,
+        context: Context,
+        authorities: Callable[[], object],
+        identify: Identify,
     ) -> None:
         self._connections = connections
         self._listening = listening
         self._context = context
+        self._authorities = authorities
         self._identify = identify
         self._count = 0
 
@@ -104,11 +116,23 @@ class _Server:
         finally:
             self._count -= 1
 
+    def _identify_again(self, authorities: object, certificate: PeerCertificate) -> Caller:
+        """Who calls, on a connection that these authorities have let in.
+
+        :raises ApiError: 421 if others decide now; RFC 9110, section 15.5.20, has the caller connect again.
+        """
+        if self._authorities() != authorities:
+            raise ApiError(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "the gateway's client CA was replaced since this connection was opened: open another one",
+            )
+        return self._identify(certificate)
+
     async def _greet(self, accepted: socket.socket) -> Connection | None:
         """Make the connection, with the TLS handshake. A peer that cannot costs a line in the log."""
         peer = _peer(accepted)
         try:
-            connection = await self._connections.make(self._identify)
+            connection = await self._connections.make(partial(self._identify_again, self._authorities()))
         except Exception:  # noqa: BLE001 - whoever upgrades the program under an agent that runs must not stop it
             accepted.close()
             _log.exception("api_load_failed", peer=peer, reason="restart the agent if it has been upgraded")

@@ -26,7 +26,7 @@ from agent.api import server
 from agent.api.admin_socket import bind_admin_socket
 from agent.api.app import create_app
 from agent.api.declared import Stage
-from agent.api.identity import on_unix_socket
+from agent.api.identity import ByCertificate, on_unix_socket
 from agent.api.server import serve_api
 from agent.certificates import Credentials
 from tests.support import pki
@@ -109,6 +109,37 @@ async def test_an_admission_that_changes_holds_on_a_connection_that_is_open(gate
         await gateway.turn()
 
         assert (await http.get("/clients")).status_code == 200
+
+
+async def test_other_authorities_hold_on_a_connection_that_is_open(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who came in through the old ones is asked to come again, and TLS decides."""
+    monkeypatch.setattr("agent.api.connection.IDLE_PATIENCE", 600)
+    authorities = ["old"]
+    listening = socket.create_server(("127.0.0.1", 0))
+    serve = partial(
+        serve_api,
+        partial(create_app, gateway),
+        listening,
+        context=tls_context(),
+        authorities=lambda: authorities[0],
+        identify=ByCertificate(gateway.admission),
+    )
+    async with running(gateway), anyio.create_task_group() as tasks:
+        await tasks.start(serve)
+        tls_port = listening.getsockname()[1]
+        async with calling_tls(tls_port, pki.client("ops")) as http:
+            assert (await http.get("/clients")).status_code == 200
+
+            authorities[0] = "new"
+
+            refused = await http.get("/clients")
+            assert refused.status_code == 421
+            assert "the gateway's client CA was replaced" in refused.json()["detail"]
+        async with calling_tls(tls_port, pki.client("ops")) as http:
+            assert (await http.get("/clients")).status_code == 200
+        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
