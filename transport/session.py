@@ -40,10 +40,15 @@ from .wire.frames import GoAwayCode
 from .wire.keepalive import Keepalive, Verdict
 from .wire.mux import MuxStream, Role, StreamSink
 from .wire.open_header import OpenHeader, encode_open_header
+from .wire.window import INITIAL_WINDOW
 
 GREETING_TIMEOUT: Final = (
     10.0  # seconds for hello and welcome: a peer that connects and is silent holds nothing longer
 )
+
+# Bytes of credit that reasons of failed streams leave for other messages. A service that is down can fail
+# thousands of streams in the seconds that a link with a long queue needs: no reason to end the session.
+_FOR_OTHER_MESSAGES: Final = INITIAL_WINDOW // 2
 
 CONTROL_STREAM: Final = 1  # the client's first stream
 
@@ -173,10 +178,12 @@ class Session:
             self._notify()
 
     def fail_stream(self, stream: MuxStream, code: FailureCode, message: str) -> None:
-        """Reset a stream that the peer opened, and say why."""
-        if not stream.is_closed:
+        """Reset a stream that the peer opened, and say why, unless it has a lot of that to read already."""
+        if stream.is_closed:
+            return
+        if self._control is not None and self._control.send_credit > _FOR_OTHER_MESSAGES:
             self.tell(StreamFailed(stream=stream.id, code=code, message=message))
-            stream.reset()
+        stream.reset()
 
     # Messages
 

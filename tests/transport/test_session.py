@@ -22,8 +22,11 @@ from schemas.messages import (
     StreamFailed,
     Welcome,
 )
+from schemas.names import ProxyProtocol
 from tests.support import pki
+from tests.support.mux_pair import RecordingSink
 from transport import session as session_module
+from transport.offer import Offer
 from transport.pump.link import Link
 from transport.pump.relay import Relay
 from transport.pump.sockets import accept_link, dial_link
@@ -32,6 +35,8 @@ from transport.tls import client_context
 from transport.wire.control import encode_message
 from transport.wire.frames import GoAwayCode
 from transport.wire.mux import MuxStream, StreamSink
+from transport.wire.open_header import OpenHeader, encode_open_header
+from transport.wire.proxy_protocol import Endpoint
 
 from .world import (
     HELLO,
@@ -611,6 +616,47 @@ async def test_a_stream_that_failed_says_why_before_it_is_reset(site: World) -> 
         StreamFailed(stream=2, code=FailureCode.SERVICE_DOWN, message="nothing listens there")
     ]
     visitor.close()
+
+
+async def test_more_failed_streams_than_the_peer_reads_about_end_without_a_reason_and_not_the_session(
+    listening: Listening,
+) -> None:
+    """A service can be down while the link has a long queue; the visitors of other services go on."""
+
+    def fail(session: Session, offer: Offer) -> None:
+        session.fail_stream(offer.stream, FailureCode.SERVICE_DOWN, "x" * 999)
+
+    gateway_handler = RecordingHandler()
+    gateway, client = await make_sessions(listening, gateway_handler, RecordingHandler(on_offered=fail))
+    gateway.link._transport.pause_reading()
+    header = encode_open_header(
+        OpenHeader(
+            tunnel="t",
+            service="s",
+            source=Endpoint("192.0.2.1", 1),
+            destination=Endpoint("192.0.2.2", 2),
+            proxy_protocol=ProxyProtocol.OFF,
+        )
+    )
+    sinks = [RecordingSink() for _ in range(300)]
+    for sink in sinks:
+        gateway.link.mux.open_stream(sink, header)
+    last = [gateway.link.mux.streams[2 * number] for number in range(1, 301)][-1]
+    await turn_until(lambda: client.link.bytes_received > 300 * len(header))
+    client.tell(Drain())
+    gateway.link._transport.resume_reading()
+    await turn_until(lambda: last.is_closed)
+
+    assert all(sink.is_reset for sink in sinks)
+    assert client.is_open
+    said = [message.type for message in gateway_handler.messages]
+    assert 100 < said.count("stream_failed") < 200
+    assert said[-1] == "drain"
+    gateway.link.mux.open_stream(sink := RecordingSink(), header)
+    await turn_until(lambda: sink.is_reset)
+    assert gateway_handler.messages[-1].type == "stream_failed"  # what was read makes room for reasons
+    gateway.close("")
+    client.close("")
 
 
 async def test_a_stream_without_a_header_is_refused_and_the_session_lives(site: World) -> None:

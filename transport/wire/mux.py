@@ -158,6 +158,8 @@ class MuxStream:
         """
         if self.is_closed:
             return
+        if self.state in UNACKNOWLEDGED:
+            self._mux._answers += 1  # beyond the limit it is the next offer that ends the session
         self._apply(StreamInput.SEND_RST)
         self._mux._send(encode_header(FrameType.WINDOW_UPDATE, RST, self.id, 0))
 
@@ -298,9 +300,12 @@ class Mux:
     def _answer(self, header: bytes) -> None:
         """Queue a frame that exists only because the peer asked for it."""
         self._answers += 1
+        self._check_answers()
+        self._send(header)
+
+    def _check_answers(self) -> None:
         if self._answers > self._limits.max_answers:
             raise RemoteProtocolError("the peer asks faster than it reads the answers")
-        self._send(header)
 
     # What the peer says
 
@@ -456,6 +461,7 @@ class Mux:
             raise _broken(f"stream id {stream_id} is not the peer's to open")
         if stream_id in self.streams:
             raise _broken(f"stream {stream_id} opened twice")
+        self._check_answers()
         full = self._offered >= self._limits.max_offered or len(self.streams) >= self._limits.max_streams
         if not full and not self._leaving:
             stream = MuxStream(self, stream_id, StreamState.OFFERED)

@@ -589,6 +589,19 @@ def test_a_flood_of_streams_that_are_refused_is_cut_off_like_a_flood_of_pings() 
     assert end.mux.streams == {}
 
 
+def test_a_flood_of_streams_that_are_reset_once_they_are_known_is_cut_off_too() -> None:
+    end = End(Role.SERVER, MuxLimits(max_answers=100))
+    for number in range(1, 203, 2):
+        end.receive(window_frame(number, flags=SYN))
+        end.offered[-1].reset()
+    with pytest.raises(RemoteProtocolError, match="faster than it reads"):
+        end.receive(window_frame(203, flags=SYN))
+    end.flush()  # read: counting begins again
+    end.receive(window_frame(205, flags=SYN))
+
+    assert end.offered[-1].id == 205
+
+
 def test_the_data_of_a_refused_stream_is_dropped() -> None:
     end = End(Role.SERVER, accepts=False)
     end.receive(data_frame(1, b"open header", SYN | FIN) + frame(PING, SYN, 0, 3))

@@ -152,7 +152,7 @@ def within_limits(end: Acting) -> None:
     assert len(streams) <= LIMITS.max_streams
     assert mux._offered == sum(stream.state.name.startswith("OFFERED") for stream in streams)
     assert mux._offered <= LIMITS.max_offered
-    assert mux._answers <= LIMITS.max_answers + 1
+    assert mux._answers <= LIMITS.max_answers + 1 + LIMITS.max_offered
     assert len(mux._header) < HEADER_SIZE
     for stream in streams:
         window = stream._receive_window
