@@ -115,12 +115,14 @@ def prove(tls: Tls, pem: Pem) -> Mapping[str, Any]:
         raise TlsError(f"{names.cert} does not work ({error.reason or error}): issue a new one") from error
 
 
-def renewed(tls: Tls, seen: Mapping[str, Any]) -> Mapping[str, str]:
-    """What a log says of a certificate, by which it can be told from the one before.
+def renewal(tls: Tls, before: Pem, now: Pem, seen: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a log says of one text in the place of another.
 
-    :param seen: what :func:`prove` gave.
+    :param seen: what :func:`prove` gave for it.
     """
+    pairs = ((before.cert, now.cert), (before.key, now.key), (before.ca, now.ca))
     return {
+        "changed": [name for name, (old, new) in zip(references(tls), pairs, strict=True) if old != new],
         "cert": describe(tls.cert),
         "serial": seen.get("serialNumber", ""),
         "expires": seen.get("notAfter", ""),

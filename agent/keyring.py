@@ -19,7 +19,7 @@ from reconcile.actuator import ActionError
 from schemas.errors import TidegateError
 from schemas.state import TlsGateway
 
-from .credentials import Pem, gateway_context, prove, read_pem, renewed
+from .credentials import Pem, gateway_context, prove, read_pem, renewal
 
 
 class PortKeys:
@@ -94,8 +94,9 @@ class Keyring:
             if not stale:
                 return None
             seen = await to_thread.run_sync(prove, tls, pem)
+            news = renewal(tls, stale[0].pem, pem, seen)
             await self._give(stale, tls, pem)
-        return renewed(tls, seen)
+        return news
 
     async def _give(self, ports: Sequence[PortKeys], tls: TlsGateway, pem: Pem) -> None:
         contexts = [

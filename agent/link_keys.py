@@ -13,7 +13,7 @@ from anyio import to_thread
 
 from schemas.state import TlsClient
 
-from .credentials import Pem, prove, read_pem, renewed
+from .credentials import Pem, prove, read_pem, renewal
 
 
 class LinkKeys:
@@ -40,4 +40,4 @@ class LinkKeys:
             return None
         seen = await to_thread.run_sync(prove, tls, pem)
         self._good = (tls, pem)
-        return None if before is None else renewed(tls, seen)
+        return None if before is None else renewal(tls, before[1], pem, seen)

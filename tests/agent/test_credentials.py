@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from agent.certificates import LEAF_LIFETIME, Credentials, create_authority
-from agent.credentials import Pem, Tls, gateway_context, link_context, prove, read_pem, renewed
+from agent.credentials import Pem, Tls, gateway_context, link_context, prove, read_pem, renewal
 from schemas.errors import TidegateError
 from schemas.references import FileRef
 from schemas.state import TlsClient, TlsGateway
@@ -79,10 +79,13 @@ def pem(own: Credentials, *, key: bytes | None = None, ca: bytes | None = None) 
 def test_a_good_pair_is_proved_and_tells_the_serial_by_which_a_peer_knows_it(
     tls: Tls, own: Credentials
 ) -> None:
-    said = renewed(tls, prove(tls, pem(own)))
+    now = pem(own)
+    said = renewal(tls, pem(certificates.client("before")), now, prove(tls, now))
 
-    assert said["serial"] == f"{x509.load_pem_x509_certificate(own.certificate).serial_number:040X}"
+    assert int(said["serial"], 16) == x509.load_pem_x509_certificate(own.certificate).serial_number
     assert said["cert"] in ("gateway.crt", "home.crt")
+    role = said["changed"][0].partition(".")[0]
+    assert said["changed"] == [f"{role}.tls.cert", f"{role}.tls.key"]  # and not the authority
     assert ssl.cert_time_to_seconds(said["expires"]) > NOW.timestamp()
 
 
