@@ -58,7 +58,7 @@ class Relay(asyncio.BufferedProtocol):
 
     ``source`` is the address at the far end of the socket, ``destination`` that at our end.
     ``bytes_read`` and ``bytes_written`` count what went between socket and stream.
-    ``early`` is what was read before there was a stream. ``note`` belongs to the owner.
+    ``early`` is what was read before there was a stream, until it is sent. ``note`` belongs to the owner.
     """
 
     __slots__ = (
@@ -147,7 +147,7 @@ class Relay(asyncio.BufferedProtocol):
             asyncio.get_running_loop().call_soon(self._peeked)
 
     def open(self, link: Link, header: bytes) -> None:
-        """Open a stream with that header and what was peeked, and join it.
+        """Open a stream with that header and join it. What was peeked follows, now if the link has room.
 
         :raises LocalProtocolError: if the session can open no stream, or the socket has died.
             Nothing has changed then.
