@@ -113,7 +113,7 @@ class KeyWatch(Generic[_TlsT]):
             self._note_trouble(tls, str(error))
             return
         except Exception as error:  # noqa: BLE001 - a defect here must not stop an agent that works
-            _log.error("keys_forgotten", exc_info=error)
+            _log.error("key_look_failed", exc_info=error)
             return
         trouble = self._troubles.pop(tls, None)
         if renewed is not None:

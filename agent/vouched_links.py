@@ -48,14 +48,14 @@ class VouchedLinks:
 
         :param authorities: as PEM.
         """
-        chains = {link: _shown_certificates(link) for link in self._links if not link.is_lost}
-        if not chains:
+        ended = links = [link for link in self._links if not link.is_lost]
+        if not links:
             return
         try:
+            chains = {link: _shown_certificates(link) for link in links}
             ended = await to_thread.run_sync(_unvouched, chains, authorities)
         except Exception as error:  # noqa: BLE001 - in doubt they all dial again, and OpenSSL decides
             _log.error("vouching_failed", exc_info=error)
-            ended = list(chains)
         clients = {client.session.link: client for client in chain(*self._sessions.connected().values())}
         for link in ended:
             if link in clients:

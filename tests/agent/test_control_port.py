@@ -282,6 +282,20 @@ async def test_a_port_with_a_certificate_that_cannot_be_read_is_not_opened(tmp_p
         assert open_sockets() == before
 
 
+async def test_only_the_keys_of_open_ports_are_looked_at() -> None:
+    async with gateway_parts() as parts:
+        keyring = parts.control_ports._keyring
+        taken = control(parts.control, gateway_tls(pki.gateway("127.0.0.1")))
+        before = list(keyring.in_use)
+
+        with pytest.raises(ActionError, match="taken"):
+            await parts.control_ports(taken, lambda error: None)
+        assert list(keyring.in_use) == before
+
+        await parts.drop(key_of(taken))
+        assert not list(keyring.in_use)
+
+
 async def test_stopping_in_the_middle_of_a_handshake_leaves_no_socket_behind() -> None:
     async with gateway_parts() as parts, visit(parts.control) as silent:
         await silent.send(client_hello())

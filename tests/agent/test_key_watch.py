@@ -155,7 +155,7 @@ async def test_a_defect_costs_one_look_and_not_the_agent(journal: Journal) -> No
     user = User()
     async with watching(user) as watch:
         await find(watch, user, ValueError("nobody thought of this"))
-        assert journal.find("keys_forgotten", level="error")
+        assert journal.find("key_look_failed", level="error")
         await find(watch, user, {"serial": "1234"})
         assert journal.find("keys_renewed")
 

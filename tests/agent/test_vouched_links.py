@@ -7,6 +7,7 @@ import ssl
 import anyio
 import pytest
 
+from agent import vouched_links
 from agent.certificates import Credentials
 from reconcile.desired import ControlSpec
 from schemas.names import ListenAddress
@@ -91,6 +92,22 @@ async def test_who_comes_through_an_authority_below_one_that_is_trusted_stays() 
         async with hand_driven(control, "office", credentials=pki.client("office", signed_by=THEIRS)):
             assert homelab.session.is_open
         assert homelab.session.is_open
+
+
+async def test_when_nobody_can_tell_who_is_vouched_for_everybody_dials_again(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise ImportError("the files of the program are no longer its own")
+
+    monkeypatch.setattr(vouched_links, "_unvouched", broken)
+    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
+        await trust(parts, OURS, THEIRS)
+
+        assert "closed the connection" in await homelab.ended()
+        assert journal.find("vouching_failed", level="error")
+        async with hand_driven(parts.control) as again:
+            assert again.session.is_open
 
 
 async def test_who_has_not_said_hello_yet_must_prove_itself_again(journal: Journal) -> None:
