@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import anyio
 import pytest
 
-from agent import key_watch
+from agent import keeping, key_watch
 from agent.client import Client
 from agent.gateway import Gateway
+from agent.pki import issue_gateway
 from schemas.errors import StateError
 from schemas.status import ConditionType, SessionStatus
 from tests.support.journal import Journal
@@ -150,6 +152,22 @@ async def test_a_pair_that_will_not_do_is_told_and_changes_nothing(
         gateway.reload()
         await journal.wait_for("keys_mended")
         assert gateway.status().warnings == ()
+
+
+async def test_keys_are_looked_at_when_it_is_told_to_look_though_nothing_is_watched(
+    files: Files, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SIGHUP tells it."""
+    monkeypatch.setattr(keeping, "watch", _see_nothing)
+    gateway = Gateway(files.gateway(free_listen()))
+    async with running(gateway):
+        issue_gateway(files.directory / "pki", hosts=[files.control.host], force=True)
+        gateway.reload()
+        assert (await journal.wait_for("keys_renewed"))["changed"] == ["gateway.tls.cert", "gateway.tls.key"]
+
+
+async def _see_nothing(source: object, bell: object) -> None:
+    await anyio.sleep_forever()
 
 
 async def test_stopping_it_changes_no_file(files: Files) -> None:
