@@ -73,9 +73,8 @@ def _unvouched(chains: dict[Link, list[bytes]], authorities: bytes) -> list[Link
 
 def _shown_certificates(link: Link) -> list[bytes]:
     """As DER, the peer's own first, then those it sent along, which Python's own TLS tells from 3.13 on."""
-    ssl_object = link._transport.get_extra_info("ssl_object")  # noqa: SLF001 - a link tells only names of it
-    if ssl_object is None:
+    if link.ssl_object is None:
         return []
-    own = ssl_object.getpeercert(True)
-    tell_chain = getattr(ssl_object, "get_unverified_chain", list)
+    own = link.ssl_object.getpeercert(True)
+    tell_chain = getattr(link.ssl_object, "get_unverified_chain", list)
     return [own, *(tell_chain() or ())] if own is not None else []

@@ -76,14 +76,15 @@ def meeting(tmp_path_factory: pytest.TempPathFactory, loop: Sequence[str]) -> It
 @pytest.mark.parametrize("silent", ["service", "visitor"])
 def test_who_never_reads_costs_a_window_and_nobody_else_notices(meeting: Meeting, silent: str) -> None:
     """Twenty at once, each with somebody who would send for ever. In the end they read, and all is there."""
-    with ExitStack() as everyone, grows_by_less_than(BOUND, meeting.gateway, meeting.client):
-        stalled: list[tuple[socket.socket, Talker]] = []
-        for _ in range(STALLED):
-            visitor, behind = (everyone.enter_context(end) for end in meeting.meet())
-            talker, listener = (visitor, behind) if silent == "service" else (behind, visitor)
-            stalled.append((listener, Talker(talker)))
-        wait_stuck([talk for _, talk in stalled])
-        meeting.serve_the_others()
+    with ExitStack() as everyone:
+        with grows_by_less_than(BOUND, meeting.gateway, meeting.client):
+            stalled: list[tuple[socket.socket, Talker]] = []
+            for _ in range(STALLED):
+                visitor, behind = (everyone.enter_context(end) for end in meeting.meet())
+                talker, listener = (visitor, behind) if silent == "service" else (behind, visitor)
+                stalled.append((listener, Talker(talker)))
+            wait_stuck([talk for _, talk in stalled])
+            meeting.serve_the_others()
         for listener, talk in stalled:
             talk.stop()
             heard = hash_of_the_rest(listener)

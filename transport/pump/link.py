@@ -80,8 +80,12 @@ class Link(asyncio.BufferedProtocol):
     @property
     def alpn(self) -> str | None:
         """The protocol that the two sides agreed on in the TLS handshake."""
-        ssl_object = self._transport.get_extra_info("ssl_object")
-        return cast("str | None", ssl_object.selected_alpn_protocol())
+        return cast("str | None", self.ssl_object.selected_alpn_protocol())
+
+    @property
+    def ssl_object(self) -> Any:
+        """An :class:`ssl.SSLObject`, or what is like one: it knows the certificates as the peer showed them."""
+        return self._transport.get_extra_info("ssl_object")
 
     @property
     def peer_address(self) -> tuple[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from enum import Enum, auto
 from typing import Any, Final, cast
 
@@ -22,8 +23,9 @@ from .socket_options import address, is_broken, keep_alive, reset_when_closed
 
 # Larger reads make small streams wait behind bulk ones and bring nothing.
 _CHUNK: Final = 64 * 1024
-# From here on copying costs more than finding the socket behind a transport.
-_LARGE: Final = 16 * 1024
+# From here on copying costs more than finding the socket behind a transport. On Windows no socket is a file
+# descriptor, and its number may be that of a file.
+_LARGE: Final = 16 * 1024 if os.name == "posix" else sys.maxsize
 # What is still read when the link is full, before reading pauses. With a whole chunk each, a
 # thousand busy visitors would put 64 MB onto a link that just said it has no room.
 _LAST_CHUNK: Final = 1024
