@@ -84,7 +84,7 @@ class Link(asyncio.BufferedProtocol):
 
     @property
     def ssl_object(self) -> Any:
-        """An :class:`ssl.SSLObject`, or what is like one: it knows the certificates as the peer showed them."""
+        """An :class:`ssl.SSLObject`, or what is like one: with the peer's certificates as they were shown."""
         return self._transport.get_extra_info("ssl_object")
 
     @property
