@@ -79,7 +79,7 @@ def _forget_stdout() -> None:
 
 
 def _usage(error: typer.TyperException) -> str:
-    message = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".").removeprefix("Value error, ")  # pydantic's, through Typer
     command = getattr(getattr(error, "ctx", None), "command_path", "tidegate")
     return f"{message[:1].lower()}{message[1:]} (see {command} --help)"
 

@@ -26,6 +26,7 @@ FRAGMENT_LIMIT: Final = 1000
 
 # Enough to outlast a copy of a few files; a directory that never rests is looked at again on the next ring.
 _ATTEMPTS: Final = 3
+_SCHEMA: Final = ".schema.json"  # what `tidegate schema` prints is put beside state files, for editors
 
 _WORDS: Final = {
     errno.ENOENT: "there is no such file; create it or correct the path",
@@ -98,7 +99,7 @@ def fragments(path: Path, *, owned: Path | None = None) -> tuple[Path, ...]:
     """The files that make up the state at ``path``, sorted by name, without the owned one.
 
     A path that is no directory is its own and only fragment. In a directory, dot
-    files and files of another extension are not ours to read.
+    files, schemas and files of another extension are not ours to read.
 
     :raises OSError: if the directory cannot be listed.
     """
@@ -114,7 +115,7 @@ def _is_state_file(name: str) -> bool:
         syntax_for(name)
     except StateError:
         return False
-    return not name.startswith(".")
+    return not name.startswith(".") and not name.endswith(_SCHEMA)
 
 
 def read_regular(path: Path, *, name: str, limit: int = MAX_BYTES) -> tuple[bytes, os.stat_result]:

@@ -98,7 +98,7 @@ def check_alpn(selected: str | None) -> None:
     if selected != ALPN:
         raise TlsError(
             f"the other side speaks {selected or 'no protocol known here'} and not {ALPN}: "
-            "is this the control port of a Tidegate gateway?"
+            "it is no Tidegate gateway or client, or this is not its control port"
         )
 
 

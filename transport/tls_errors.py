@@ -102,8 +102,8 @@ _VERIFICATION: Final = {
 _MISMATCH: Final = (62, 64)  # host name, IP address
 
 _CLOSED: Final = (
-    "the other side closed the connection during the TLS handshake: its log may say why, "
-    "and check that the address and port are a Tidegate gateway's"
+    "the other side closed the connection during the TLS handshake: "
+    "its log may say why, if it is a Tidegate gateway or client at all"
 )
 
 

@@ -71,7 +71,16 @@ def test_an_owned_fragment_comes_last_and_may_be_absent(file: Path, tmp_path: Pa
 
 
 def test_a_directory_is_its_fragments_sorted_by_name(tmp_path: Path) -> None:
-    for name in ("20-b.toml", "10-a.yaml", "30-c.JSON", ".hidden.yaml", "README.md", "a.yaml~", "x.yaml.swp"):
+    for name in (
+        "20-b.toml",
+        "10-a.yaml",
+        "30-c.JSON",
+        ".hidden.yaml",
+        "README.md",
+        "a.yaml~",
+        "x.yaml.swp",
+        "y.schema.json",
+    ):
         (tmp_path / name).touch()
     (tmp_path / "sub").mkdir()
 

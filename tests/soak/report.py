@@ -109,7 +109,7 @@ class Report:
             f"{self.total:,} conversations in {self.seconds:.0f} s, {self.most_at_once} at once at most; "
             f"{self.strays} left before they had said a word",
             f"every byte compared: {to_visitors:,.0f} MiB to visitors, {to_services:,.0f} MiB to services",
-            f"{self.sessions_lost} sessions lost; on purpose: {chaos}",
+            f"{self.sessions_lost} sessions lost; what went wrong on purpose: {chaos or 'nothing'}",
         ]
 
     def _agents(self) -> list[str]:
