@@ -63,7 +63,7 @@ class Sessions:
             try:
                 self._admit(client.session.link)
             except _NotAdmittedError as error:
-                client.session.close(str(error))
+                client.session.refuse(error.code, str(error))
 
     def _admit(self, link: Link) -> ClientId:
         """Which client the peer's certificate makes it.

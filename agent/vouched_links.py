@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 from anyio import to_thread
 
+from schemas.messages import RefusalCode
 from transport.pump.link import Link
 
 from .sessions import Sessions
@@ -23,6 +24,8 @@ _UNVOUCHED: Final = (
     "the authorities in the gateway's client CA file no longer vouch for this client's certificate: "
     "issue one that they sign"
 )
+
+_IN_DOUBT: Final = "the gateway has another client CA and asks every client to dial again"
 
 _log: Any = structlog.get_logger("links")
 
@@ -51,15 +54,17 @@ class VouchedLinks:
         ended = links = [link for link in self._links if not link.is_lost]
         if not links:
             return
+        why = _UNVOUCHED
         try:
             chains = {link: _shown_certificates(link) for link in links}
             ended = await to_thread.run_sync(_unvouched, chains, authorities)
         except Exception as error:  # noqa: BLE001 - in doubt they all dial again, and OpenSSL decides
             _log.error("vouching_failed", exc_info=error)
+            why = _IN_DOUBT
         clients = {client.session.link: client for client in chain(*self._sessions.connected().values())}
         for link in ended:
             if link in clients:
-                clients[link].session.close(_UNVOUCHED)
+                clients[link].session.refuse(RefusalCode.OTHER, why)
             else:
                 link.close()  # it has not said its hello yet
 

@@ -105,7 +105,7 @@ class RefusalCode(Enum):
 
 
 class Refusal(_Message):
-    """The gateway does not take the client on. ``message`` says what to do about it."""
+    """The gateway does not take the client on, or no longer. ``message`` says what to do about it."""
 
     type: Literal["refusal"] = "refusal"
     code: Annotated[RefusalCode, Field(strict=False)]

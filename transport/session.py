@@ -157,7 +157,7 @@ class Session:
             self._state = _State.OPEN
 
     def refuse(self, code: RefusalCode, message: str) -> None:
-        """Do not take the client on; ``message`` tells its operator what to do."""
+        """Do not take the client on, or no longer; ``message`` tells its operator what to do."""
         self.tell(Refusal(code=code, message=message))
         self.close(message)
 
@@ -300,6 +300,8 @@ class Session:
             self._notify()
         elif self._state is _State.GREETING:
             raise RemoteProtocolError(f"the peer said {message.type} before the greeting was over")
+        elif isinstance(message, Refusal) and self._role is Role.CLIENT:
+            self.close(f"refused: {message.message}")
         elif isinstance(message, LaterMessage):
             self._handler.message_received(message)
         else:

@@ -67,6 +67,7 @@ class Crowd:
                 services,
                 gateways=[place.control, *(gateway.listen for gateway in hostile)],
                 ping_interval="1h",
+                ping_timeout="1h",  # they do not answer the first ping until it is their turn
             ),
         )
         self._sessions = [(gateway.listen, gateway.accept()) for gateway in hostile]

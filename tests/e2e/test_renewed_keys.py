@@ -219,7 +219,7 @@ def test_a_client_whose_authority_is_gone_loses_its_session_and_the_other_one_do
         assert "no longer vouch for this client's certificate: issue one that they sign" in gone["reason"]
         refused = renewed.gateway.wait_for("handshake_failed")["reason"]
         assert "not signed by the authority this side trusts" in refused
-        office.wait_for("link_down", after=mark)
+        assert office.wait_for("link_down", after=mark)["reason"] == f"refused: {gone['reason']}"
         while "may not accept this client's certificate" not in office.status()["links"][0]["message"]:
             pass  # it is trying again at this very moment
         others.assert_undisturbed()

@@ -446,6 +446,14 @@ async def test_nothing_is_said_on_a_session_that_has_ended(listening: Listening)
 # The end
 
 
+async def test_a_client_that_is_no_longer_taken_learns_why(listening: Listening) -> None:
+    gateway, client = await make_sessions(listening, RecordingHandler(), RecordingHandler())
+    gateway.refuse(RefusalCode.NOT_DECLARED, "add the client to the file")
+
+    assert gateway.end_reason == "add the client to the file"
+    assert await client.run(ping_interval=60, ping_timeout=60) == "refused: add the client to the file"
+
+
 async def test_a_session_that_is_replaced_hears_it_before_it_ends(listening: Listening) -> None:
     handler = RecordingHandler()
     old, old_client = await make_sessions(listening, RecordingHandler(), handler)
