@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from .log_choices import LogFormat, LogLevel
+
 ROLES: Final = ("gateway", "client")
-LOG_FORMATS: Final = ("json", "console")
-LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 _SWITCHES: Final = {
     "--live": ("live", True),
     "--no-live": ("live", False),
     "--stock-loop": ("stock_loop", True),
 }
-_CHOICES: Final = {"--log-format": ("log_format", LOG_FORMATS), "--log-level": ("log_level", LOG_LEVELS)}
+_CHOICES: Final = {
+    f"--{name.replace('_', '-')}": (name, {choice.value: choice for choice in choices})
+    for name, choices in (("log_format", LogFormat), ("log_level", LogLevel))
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +34,8 @@ class AgentCommand:
     role: str
     state: Path
     live: bool | None = None
-    log_format: str | None = None
-    log_level: str = "info"
+    log_format: LogFormat | None = None
+    log_level: LogLevel = LogLevel.INFO
     log_file: Path | None = None
     stock_loop: bool = False
 
@@ -70,8 +73,8 @@ def read_plainly(arguments: Sequence[str]) -> AgentCommand | None:
             name, options[name] = _SWITCHES[word]
         elif word in _CHOICES:
             name, choices = _CHOICES[word]
-            options[name] = next(words, None)
-            if options[name] not in choices:
+            options[name] = choices.get(next(words, ""))
+            if options[name] is None:
                 return None
         elif word == "--log-file":
             file = next(words, "")

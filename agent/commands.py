@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeAlias
 import typer
 
 from .agent_command import AgentCommand
+from .log_choices import LogFormat, LogLevel
 
 if TYPE_CHECKING:
     from .pki import Issued
@@ -27,18 +28,6 @@ _PROGRAM: Final = "tidegate"
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 pki = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 app.add_typer(pki, name="pki", short_help="Make keys and certificates.")
-
-
-class LogFormat(Enum):
-    JSON = "json"
-    CONSOLE = "console"
-
-
-class LogLevel(Enum):
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 class Role(Enum):
@@ -364,8 +353,8 @@ def _run_role(
         role=role,
         state=state,
         live=live,
-        log_format=log_format and log_format.value,
-        log_level=log_level.value,
+        log_format=log_format,
+        log_level=log_level,
         log_file=log_file,
         stock_loop=stock_loop,
     )

@@ -28,7 +28,8 @@ from .client import Client
 from .demo_world import HOST, VisitError, free_ports, is_open, serve_greetings, visit
 from .gateway import Gateway
 from .live import show_live
-from .logs import LogFormat, configured
+from .log_choices import LogFormat
+from .logs import configured
 from .loops import run
 from .pki import init_authority, issue_client, issue_gateway
 from .signals import INTERRUPTED, run_until_stopped

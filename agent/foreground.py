@@ -24,7 +24,8 @@ from schemas.errors import TidegateError
 from schemas.roles import Role
 from schemas.status import AgentStatus
 
-from .logs import LogFormat, LogLevel, configured
+from .log_choices import LogFormat, LogLevel
+from .logs import configured
 from .loops import choose_loop, run
 from .signals import run_until_stopped
 from .tail import Tail
@@ -65,8 +66,8 @@ def run_role(
     state: Path,
     *,
     live: bool | None,
-    log_format: str | None,
-    log_level: str,
+    log_format: LogFormat | None,
+    log_level: LogLevel,
     log_file: Path | None,
     stock_loop: bool,
 ) -> int:
@@ -85,12 +86,8 @@ def run_role(
         elif console is not None and sys.stderr.isatty():
             stream = tail = Tail()
         if tail is not None:
-            chosen = LogFormat.JSON  # the tail reads it
-        elif log_format is not None:
-            chosen = LogFormat(log_format)
-        else:
-            chosen = LogFormat.AUTO
-        stack.enter_context(configured(log_format=chosen, level=LogLevel(log_level), stream=stream))
+            log_format = LogFormat.JSON  # the tail reads it
+        stack.enter_context(configured(log_format=log_format, level=log_level, stream=stream))
         screen = None
         if console is not None:
             screen = Screen(

@@ -46,14 +46,16 @@ class Lingering:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            await anyio.sleep(self._limit / _LOOKS)
-            self.look()
+            await self._look_later()
 
     async def run_out(self) -> None:
         """Look until there is none left: the session is over, and last bytes are still to be taken."""
         while self._connections:
-            await anyio.sleep(self._limit / _LOOKS)
-            self.look()
+            await self._look_later()
+
+    async def _look_later(self) -> None:
+        await anyio.sleep(self._limit / _LOOKS)
+        self.look()
 
     def look(self) -> None:
         """Drop what has not moved for as many times between two looks as fill the limit."""

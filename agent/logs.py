@@ -18,13 +18,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import Enum
 from typing import Any, Final, TextIO
 
 import structlog
 from pydantic_core import PydanticSerializationError, to_json
 from structlog.typing import EventDict, WrappedLogger
 
+from .log_choices import LogFormat, LogLevel
 from .log_writer import LogWriter
 from .redaction import Plain, redact
 
@@ -33,26 +33,9 @@ _OFFSET: Final = len("+00:00")
 _LINES: Final = ("exception", "stack")  # the only values that may go over several lines
 
 
-class LogFormat(Enum):
-    """How lines look."""
-
-    AUTO = "auto"  # console on a terminal, JSON elsewhere
-    JSON = "json"
-    CONSOLE = "console"
-
-
-class LogLevel(Enum):
-    """What is left out: everything below."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
 @contextmanager
 def configured(
-    *, log_format: LogFormat = LogFormat.AUTO, level: LogLevel = LogLevel.INFO, stream: TextIO | None = None
+    *, log_format: LogFormat | None = None, level: LogLevel = LogLevel.INFO, stream: TextIO | None = None
 ) -> Iterator[None]:
     """Log to ``stream`` (standard error if None) while the block runs, to the last line.
 
@@ -60,7 +43,7 @@ def configured(
     """
     stream = sys.stderr if stream is None else stream
     is_terminal = _is_terminal(stream)
-    for_people = is_terminal if log_format is LogFormat.AUTO else log_format is LogFormat.CONSOLE
+    for_people = is_terminal if log_format is None else log_format is LogFormat.CONSOLE
     colors = is_terminal and not os.environ.get("NO_COLOR")
     render = _console(colors=colors) if for_people else _json
     writer = LogWriter(stream, say_dropped=lambda count: _line_about_dropped(render, count))

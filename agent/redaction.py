@@ -67,8 +67,7 @@ _WORTH_A_LOOK: Final = ("://", "key", "pass", "token", "secret", "cookie", "auth
 def redact(value: object) -> Plain:
     """The value without secrets, as something JSON can say."""
     try:
-        walk = _Walk()
-        return walk.redact_mapping(value, _DEEPEST) if type(value) is dict else walk.redact(value, _DEEPEST)
+        return _Walk().redact(value, _DEEPEST)
     except Exception:  # noqa: BLE001 - a mapping, say, that raises when it is iterated
         return _cannot_be_shown(value)
 
@@ -126,8 +125,10 @@ class _Walk:
 
     def redact(self, value: object, depth: int) -> Plain:
         self._left -= 1
-        if type(value) is str:  # told apart sooner than below
+        if type(value) is str:  # this and the next are told apart sooner than below
             return redact_text(value)
+        if type(value) is dict and depth:
+            return self._redact_mapping(value, depth)
         match value:
             case Enum():  # before str and int, which it may also be
                 return self.redact(value.value, depth)
@@ -144,13 +145,13 @@ class _Walk:
             case Mapping() | Sequence() | Set() if depth == 0:
                 return _LEFT_OUT
             case Mapping():
-                return self.redact_mapping(value, depth)
+                return self._redact_mapping(value, depth)
             case Sequence() | Set():
                 return self._redact_items(value, depth)
             case _:
                 return redact_text(_said_by(value))
 
-    def redact_mapping(self, mapping: Mapping[object, object], depth: int) -> Plain:
+    def _redact_mapping(self, mapping: Mapping[object, object], depth: int) -> Plain:
         plain: dict[str, Plain] = {}
         for key, value in mapping.items():
             if self._left <= 0:

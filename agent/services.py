@@ -122,7 +122,11 @@ class ServiceConnection:
         self._abandoned()
 
     def _abandoned(self) -> None:
-        self._say("info", "stream_abandoned", reason="its stream was reset before the service answered")
+        self._say(
+            self._services.log.info,
+            "stream_abandoned",
+            reason="its stream was reset before the service answered",
+        )
 
     def _dialed(self, offer: Offer, link: Link, outcome: Relay | BaseException) -> None:
         offer.on_reset = None
@@ -147,7 +151,7 @@ class ServiceConnection:
         message = f"{self._target}: {why}"
         self._services.failed(self._name, message)
         offer.refuse(FailureCode.SERVICE_DOWN, f"service {self._name} does not answer")
-        self._say("warning", "stream_failed", reason=message)
+        self._say(self._services.log.warning, "stream_failed", reason=message)
 
     def half_closed(self, relay: Relay) -> None:
         self._lingering.add(relay)
@@ -188,10 +192,10 @@ class ServiceConnection:
     def _defect(self, offer: Offer, error: BaseException) -> None:
         offer.refuse(FailureCode.OTHER, "the client failed inside; look into its log")
         reason = f"a defect in Tidegate: {type(error).__name__}; please report it"
-        self._say("error", "stream_failed", reason=reason, exc_info=error)
+        self._say(self._services.log.error, "stream_failed", reason=reason, exc_info=error)
 
-    def _say(self, level: str, event: str, **details: object) -> None:
-        getattr(self._services.log, level)(event, tunnel=self._header.tunnel, service=self._name, **details)
+    def _say(self, log: Callable[..., object], event: str, **details: object) -> None:
+        log(event, tunnel=self._header.tunnel, service=self._name, **details)
 
 
 def _nobody() -> None:

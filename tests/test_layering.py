@@ -65,6 +65,7 @@ TESTED_ELSEWHERE: Final[dict[str, str]] = {
     "agent/keeping.py": "how both roles begin and end: tests/agent/test_gateway.py and test_client.py run it",
     "schemas/status.py": "models without behavior; tests/agent/test_gateway_status.py sees them filled in",
     "transport/pump/relay_owner.py": "a Protocol; tests/transport/pump/test_relay.py holds what it says",
+    "agent/log_choices.py": "two Enums; tests/agent/test_logs.py shows what each member means",
     "reconcile/actuator.py": "a Protocol; whatever implements it is tested under its own name",
 }
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import structlog
 
-from agent.logs import LogFormat, LogLevel, configured
+from agent.log_choices import LogFormat, LogLevel
+from agent.logs import configured
 from tests.support import pki
 from tests.support.source import ROOT
 
@@ -99,7 +100,7 @@ def test_what_is_below_the_level_is_left_out(stream: io.StringIO, level: LogLeve
 def test_a_program_gets_json_and_a_person_gets_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     file, terminal, told = io.StringIO(), Terminal(), io.StringIO()
-    for stream, log_format in ((file, LogFormat.AUTO), (terminal, LogFormat.AUTO), (told, LogFormat.CONSOLE)):
+    for stream, log_format in ((file, None), (terminal, None), (told, LogFormat.CONSOLE)):
         with configured(stream=stream, log_format=log_format):
             log.info("session_opened", client="homelab")
 
