@@ -95,6 +95,16 @@ def take_snapshot(path: Path, *, owned: Path | None = None) -> Snapshot:
     raise UnreadableError(str(path), "it changes faster than it can be read; it is read again soon")
 
 
+def with_owned(texts: Iterable[StateText], *, owned: Path | None) -> Snapshot:
+    """These texts as if they were the operator's files, and the owned fragment if there is one.
+
+    :raises UnreadableError: if the fragment cannot be read.
+    """
+    ours = None if owned is None else _read_owned(owned)
+    whole = (*texts, *(() if ours is None else ours[:1]))
+    return Snapshot(texts=whole, digest=_digest(whole))
+
+
 def fragments(path: Path, *, owned: Path | None = None) -> tuple[Path, ...]:
     """The files that make up the state at ``path``, sorted by name, without the owned one.
 
@@ -160,15 +170,18 @@ def _read_all(path: Path, owned: Path | None) -> tuple[tuple[StateText, ...], di
             raise UnreadableError(str(file), _explain(error)) from error
         texts.append(StateText(name=str(file), directory=str(file.parent), data=data))
         marks[file] = _mark(status)
-    if owned is not None:
-        try:
-            data, status = read_regular(owned, name=str(owned))
-        except FileNotFoundError:
-            pass  # nothing is declared through the API
-        else:
-            texts.append(StateText(name=str(owned), directory=str(owned.parent), data=data, owned=True))
-            marks[owned] = _mark(status)
+    if owned is not None and (ours := _read_owned(owned)) is not None:
+        text, marks[owned] = ours
+        texts.append(text)
     return tuple(texts), marks
+
+
+def _read_owned(owned: Path) -> tuple[StateText, _Mark] | None:
+    try:
+        data, status = read_regular(owned, name=str(owned))
+    except FileNotFoundError:
+        return None  # nothing is declared through the API
+    return StateText(name=str(owned), directory=str(owned.parent), data=data, owned=True), _mark(status)
 
 
 def _listed(path: Path, owned: Path | None) -> tuple[Path, ...]:

@@ -10,8 +10,9 @@ last accepted state, never in its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
@@ -27,7 +28,15 @@ from schemas.text import Document
 from .guard import check_truncated, guard
 from .hops import directories_on_the_way
 from .leaving_out import leave_out
-from .reading import Snapshot, StateText, UnreadableError, fragments, read_documents, take_snapshot
+from .reading import (
+    Snapshot,
+    StateText,
+    UnreadableError,
+    fragments,
+    read_documents,
+    take_snapshot,
+    with_owned,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +51,36 @@ class Loaded:
 
 
 NOTHING_LOADED: Final = Loaded(generation=0, state=None, problems=(), digest="", fresh=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Considered:
+    """What would come of other texts: the state, or why it would be refused."""
+
+    state: State | None
+    problems: tuple[Problem, ...]  # if there is a state, what would be left out of it
+
+
+class History(Protocol):
+    """Counts what was accepted, and may keep it. Called in a worker thread, by one reading at a time."""
+
+    def keep(self, texts: Sequence[StateText]) -> int:
+        """The generation of what has just been accepted: one more than the last, unless it is the same.
+
+        What cannot be kept is not an exception: a full disk may not keep a state out of force.
+        """
+        ...
+
+
+class Counting:
+    """A history that remembers nothing but how many there were."""
+
+    def __init__(self) -> None:
+        self._generation = 0
+
+    def keep(self, texts: Sequence[StateText]) -> int:
+        self._generation += 1
+        return self._generation
 
 
 class Source(Protocol):
@@ -60,7 +99,7 @@ class Source(Protocol):
 class _Accepted:
     state: State
     digest: str
-    texts: Mapping[str, bytes]  # by name, for the guard
+    texts: tuple[StateText, ...]
     left_out: tuple[Problem, ...]  # of it, because there is no room for it
 
 
@@ -78,12 +117,16 @@ class FileSource:
 
     :param role: whose files these are.
     :param owned: the fragment in which Tidegate keeps what was declared through the API; it need not exist.
+    :param history: counts the generations.
     """
 
-    def __init__(self, path: Path, *, role: Role, owned: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, *, role: Role, owned: Path | None = None, history: History | None = None
+    ) -> None:
         self._path = path
         self._role = role
         self._owned = owned
+        self._history = Counting() if history is None else history
         self._accepted: _Accepted | None = None
         self._generation = 0
         self._verdict: _Verdict | None = None
@@ -100,9 +143,19 @@ class FileSource:
             candidate = self._verdict.accepted
             if candidate is None or candidate is self._accepted:
                 return self._loaded(self._verdict.problems, fresh=False)
+            self._generation = await to_thread.run_sync(self._history.keep, candidate.texts)
             self._accepted = candidate
-            self._generation += 1
             return self._loaded(self._verdict.problems, fresh=True)
+
+    async def consider(self, texts: Sequence[StateText]) -> Considered:
+        """What would come of these texts in the place of the operator's; nothing changes.
+
+        :raises UnreadableError: if what was declared through the API cannot be read.
+        """
+        snapshot = await to_thread.run_sync(partial(with_owned, texts, owned=self._owned))
+        verdict = await to_thread.run_sync(self._judge, snapshot)
+        state = None if verdict.accepted is None else verdict.accepted.state
+        return Considered(state=state, problems=verdict.problems)
 
     def watch_directories(self) -> set[Path]:
         found = directories_on_the_way(self._path)
@@ -139,8 +192,7 @@ class FileSource:
                 problems = (*problems, refusal)
         if state is None or problems:
             return _Verdict(digest=snapshot.digest, accepted=None, problems=problems)
-        texts = {text.name: text.data for text in snapshot.texts}
-        candidate = _Accepted(state=state, digest=snapshot.digest, texts=texts, left_out=left_out)
+        candidate = _Accepted(state=state, digest=snapshot.digest, texts=snapshot.texts, left_out=left_out)
         return _Verdict(digest=snapshot.digest, accepted=candidate, problems=left_out)
 
 
@@ -176,9 +228,8 @@ def _parser(role: Role) -> Callable[[Sequence[Document]], State]:
 
 def _damage(accepted: _Accepted, texts: Sequence[StateText]) -> tuple[Problem, ...]:
     """Files that look as if a copy had broken off. The owned fragment is only ever replaced whole."""
+    before = {text.name: text.data for text in accepted.texts}
     checked = (
-        check_truncated(accepted.texts.get(text.name), text.data, name=text.name)
-        for text in texts
-        if not text.owned
+        check_truncated(before.get(text.name), text.data, name=text.name) for text in texts if not text.owned
     )
     return tuple(problem for problem in checked if problem is not None)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconcile import source as source_module
 from reconcile.declared import DeclaredFile
+from reconcile.reading import StateText
 from reconcile.source import NOTHING_LOADED, FileSource, Loaded
 from schemas.roles import Role
 from schemas.state import ClientState, GatewayState
@@ -340,3 +342,43 @@ def test_a_directory_that_is_still_empty_is_watched(tmp_path: Path) -> None:
     (top / "states").mkdir()
 
     assert FileSource(top / "states", role=Role.GATEWAY).watch_directories() == {top, top / "states"}
+
+
+async def test_other_texts_can_be_considered_and_change_nothing(source: FileSource, file: Path) -> None:
+    def considered(content: str) -> StateText:
+        return StateText(name="new.yaml", directory=str(file.parent), data=content.encode())
+
+    accepted = await source.load()
+    refused = await source.consider([considered("tidegate: 1\n")])
+    assert refused.state is None
+    assert [found.place.file for found in refused.problems if found.place] == ["new.yaml"]
+    wished = await source.consider([considered(text("blog", "shop"))])
+    assert wished.problems == ()
+    assert isinstance(wished.state, GatewayState)
+    assert [tunnel.name for tunnel in wished.state.tunnels] == ["blog", "shop"]
+    assert await source.load() == replace(accepted, fresh=False)
+
+
+async def test_what_would_be_guarded_against_is_so_when_it_is_considered(source: FileSource) -> None:
+    await source.load()
+    nothing = StateText(name="new.yaml", directory="", data=text().encode())
+    assert (await source.consider([nothing])).state is None
+
+
+async def test_the_history_says_which_generation_was_accepted(file: Path) -> None:
+    class FromForty:
+        def __init__(self) -> None:
+            self.kept: list[bytes] = []
+
+        def keep(self, texts: Sequence[StateText]) -> int:
+            self.kept.append(b"".join(text.data for text in texts))
+            return 39 + len(self.kept)
+
+    history = FromForty()
+    source = FileSource(file, role=Role.GATEWAY, history=history)
+    assert (await source.load()).generation == 40
+    save(file, "tunnels: [")
+    assert (await source.load()).generation == 40
+    save(file, text("shop"))
+    assert (await source.load()).generation == 41
+    assert history.kept == [text("blog", "mail").encode(), text("shop").encode()]
