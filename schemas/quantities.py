@@ -47,6 +47,15 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def spell_duration(seconds: float) -> str:
+    """The duration as a file may write it, in the largest unit that holds it whole: ``15s``, ``5m``."""
+    milliseconds = round(seconds * 1000)
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if milliseconds and milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms"
+
+
 def parse_size(text: str) -> int:
     """``512B``, ``64KiB``, ``10MiB``, ``1.5GB`` in bytes.
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.quantities import parse_duration, parse_size
+from schemas.quantities import parse_duration, parse_size, spell_duration
 
 from .reading import refusal
 
@@ -72,3 +72,16 @@ def test_any_text_is_read_or_refused_with_a_value_error_of_one_line(
     text: str, parse: Callable[[str], float]
 ) -> None:
     assert (refusal(parse, text) or "").isprintable()
+
+
+@given(st.integers(min_value=0, max_value=10**8))
+def test_a_duration_that_is_spelled_is_read_back(milliseconds: int) -> None:
+    assert round(parse_duration(spell_duration(milliseconds / 1000)) * 1000) == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "200ms"), (1.5, "1500ms"), (15, "15s"), (90, "90s"), (300, "5m"), (7200, "2h")],
+)
+def test_a_duration_is_spelled_in_the_largest_unit_that_holds_it(seconds: float, text: str) -> None:
+    assert spell_duration(seconds) == text

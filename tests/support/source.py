@@ -28,7 +28,9 @@ PURE: Final = (
     "reconcile/leaving_out.py",
     "reconcile/observed.py",
     "reconcile/plan.py",
+    "reconcile/preview.py",
     "reconcile/retry.py",
+    "reconcile/spec_text.py",
     "schemas/",
     "transport/wire/",
 )
