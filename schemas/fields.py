@@ -254,6 +254,7 @@ FlagField: TypeAlias = Annotated[bool, PlainValidator(_flag)]
 SessionsField: TypeAlias = Annotated[int, PlainValidator(_sessions)]
 ReferenceField: TypeAlias = Annotated[Reference, PlainValidator(_reference)]
 DurationField: TypeAlias = Annotated[float, PlainValidator(_one(_positive, "a duration", '"30s"'))]
+DrainField: TypeAlias = Annotated[float, PlainValidator(_one(parse_duration, "a duration", '"30s"'))]
 ClientIdField: TypeAlias = Annotated[
     ClientId, PlainValidator(_one(check_client_id, "a client id", '"homelab"'))
 ]

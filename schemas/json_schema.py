@@ -81,6 +81,9 @@ _DEFINITIONS: Final[Mapping[str, _Spelling]] = {
         f"A number and its unit ({', '.join(SECONDS)}), more than zero and at most a year.",
         **{"not": _text_like(patterns.ZERO_DURATION)},
     ),
+    "duration_or_zero": _text(
+        patterns.DURATION, f"A number and its unit ({', '.join(SECONDS)}), at most a year."
+    ),
     "path": _PATH,
     "reference": _Spelling(
         "A path, {file: PATH}, {env: VARIABLE} or the PEM text itself; "
@@ -136,6 +139,7 @@ _WRITTEN: Final[Mapping[object, Schema]] = {
     fields.SessionsField: {"type": "integer", "minimum": 1, "maximum": MAX_SESSIONS},
     fields.ReferenceField: _one("reference"),
     fields.DurationField: _one("duration"),
+    fields.DrainField: _one("duration_or_zero"),
     fields.ClientIdField: _one("name"),
     fields.TunnelNameField: _one("name"),
     fields.ServiceNameField: _one("name"),

@@ -18,6 +18,7 @@ from .fields import (
     ClientsField,
     DeclaredByField,
     DomainField,
+    DrainField,
     DurationField,
     FlagField,
     GatewaysField,
@@ -48,6 +49,9 @@ _PING_INTERVAL: Final = "How often the other end of a session is asked whether i
 _PING_TIMEOUT: Final = "How long the answer to that may take before the session is given up."
 _HALF_CLOSE_TIMEOUT: Final = (
     "How long a connection that has ended in one direction may stand still in the other before it is dropped."
+)
+_DRAIN: Final = (
+    "How long connections that are open may take to finish when {} With 0s they are dropped at once."
 )
 _ALLOW_EMPTY: Final = (
     "Whether to accept what is otherwise taken for an accident: a state that offers nothing where the one "
@@ -139,6 +143,9 @@ class GatewaySettings(_Declared):
     ping_interval: DurationField = Field(default=15.0, description=_PING_INTERVAL, examples=["15s"])
     ping_timeout: DurationField = Field(default=10.0, description=_PING_TIMEOUT, examples=["10s"])
     half_close_timeout: DurationField = Field(default=300.0, description=_HALF_CLOSE_TIMEOUT, examples=["5m"])
+    drain: DrainField = Field(
+        default=30.0, description=_DRAIN.format("the gateway is stopped."), examples=["30s"]
+    )
 
 
 class ClientEntry(_Declared):
@@ -230,6 +237,11 @@ class ClientSettings(_Declared):
     ping_interval: DurationField = Field(default=15.0, description=_PING_INTERVAL, examples=["15s"])
     ping_timeout: DurationField = Field(default=10.0, description=_PING_TIMEOUT, examples=["10s"])
     half_close_timeout: DurationField = Field(default=300.0, description=_HALF_CLOSE_TIMEOUT, examples=["5m"])
+    drain: DrainField = Field(
+        default=30.0,
+        description=_DRAIN.format("the client is stopped, or a session is given up or replaced."),
+        examples=["30s"],
+    )
 
 
 class ClientState(_Declared):

@@ -17,7 +17,7 @@ from schemas.state import (
     Tunnel,
 )
 
-from .reading import CLIENT, client_of, problems_of
+from .reading import CLIENT, GATEWAY, client_of, gateway_of, problems_of
 
 PEM = InlinePem("-----BEGIN PRIVATE KEY-----\nmade up\n")
 TLS = TlsGateway(cert=FileRef("a"), key=PEM, client_ca=FileRef("c"))
@@ -94,6 +94,21 @@ def test_any_other_number_of_sessions_is_refused_with_one_that_would_do(written:
     assert problem.endswith(
         f": sessions: {told} stands where a whole number from 1 to 16 belongs; write, for example, 3"
     )
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("0s", 0.0), ("90s", 90.0), ("1.5m", 90.0)])
+def test_a_stop_waits_as_long_as_is_written_or_not_at_all(written: str, seconds: float) -> None:
+    assert gateway_of(GATEWAY + f"  drain: {written}\n").gateway.drain == seconds
+    assert client_of(CLIENT + f"  drain: {written}\n").client.drain == seconds
+
+
+def test_a_stop_waits_for_half_a_minute_where_nothing_is_written() -> None:
+    assert (gateway_of(GATEWAY).gateway.drain, client_of(CLIENT).client.drain) == (30.0, 30.0)
+
+
+def test_a_drain_without_a_unit_is_refused() -> None:
+    (problem,) = problems_of(CLIENT + '  drain: "30"\n')
+    assert problem.endswith(': drain: "30" has no unit; write "30s" for seconds (ms, s, m and h are known)')
 
 
 def test_states_are_values() -> None:
