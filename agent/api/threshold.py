@@ -54,6 +54,21 @@ _SERVICE: Final = "BackEndService"
 _PROXY: Final = "HaProxyProxyProtocol"
 _KEYS: Final = (_CLIENT, _ADDRESS, _PORT, _HOSTNAME, _SERVICE, _PROXY)
 
+#: An entry as JSON Schema. What it takes is refused all the same if it is no address, no name or no port.
+ENTRY_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {
+        _CLIENT: {"type": "string"},
+        _ADDRESS: {"type": ["string", "null"]},
+        _PORT: {"type": "integer", "minimum": 1, "maximum": 65535},
+        _HOSTNAME: {"type": ["string", "null"]},
+        _SERVICE: {"type": "string"},
+        _PROXY: {"enum": [True, False, None, *(member.value for member in ProxyProtocol)]},
+    },
+    "required": [_CLIENT, _PORT, _SERVICE],
+    "additionalProperties": False,
+}
+
 #: As many as any gateway has ports for visitors to find; it bounds what one request can cost.
 MAX_ENTRIES: Final = 10_000
 

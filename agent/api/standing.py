@@ -1,0 +1,89 @@
+"""How the agent is doing, for monitors and people.
+
+Rule: these only look. What they say is the agent's own status, and nothing is worked out here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from starlette.responses import PlainTextResponse, Response
+
+from reconcile.observed import Phase
+from schemas.errors import Place
+from schemas.status import AgentStatus
+
+from .operation import JSON, TEXT, Ask, Content, Rights, operation
+from .problems import ApiError, RequestProblem
+
+
+@operation(
+    "GET",
+    "/ping",
+    summary="Say pong",
+    rights=Rights.ANYBODY,
+    answer=Content(description="The word pong.", of=TEXT, media_type="text/plain"),
+)
+async def ping(ask: Ask) -> Response:
+    return PlainTextResponse("pong")
+
+
+@operation(
+    "GET",
+    "/healthz",
+    summary="Whether the process lives",
+    rights=Rights.KNOWN,
+    answer=Content(description="It lives.", of=TEXT, media_type="text/plain"),
+)
+async def health(ask: Ask) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+@operation(
+    "GET",
+    "/readyz",
+    summary="Whether the desired state is in force",
+    rights=Rights.KNOWN,
+    answer=Content(description="It is.", of=TEXT, media_type="text/plain"),
+    errors={HTTPStatus.SERVICE_UNAVAILABLE: "It is not; the problems are the reasons."},
+)
+async def readiness(ask: Ask) -> Response:
+    status = ask.backend.status()
+    if not status.ready:
+        reasons = tuple(_reasons(status))
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "the desired state is not in force", reasons)
+    return PlainTextResponse("ready\n")
+
+
+@operation(
+    "GET",
+    "/v1/status",
+    summary="How the agent is doing",
+    rights=Rights.KNOWN,
+    answer=Content(description="That of a gateway, or that of a client.", of=AgentStatus),
+)
+async def status(ask: Ask) -> Response:
+    return Response(ask.backend.status().model_dump_json(), media_type=JSON)
+
+
+def _reasons(status: AgentStatus) -> Iterator[RequestProblem]:
+    source = status.source
+    for problem in source.problems:
+        place = None
+        if problem.file is not None:
+            place = Place(problem.file, problem.line or 1, problem.col or 1)
+        yield RequestProblem(place=place, message=problem.message)
+    for resource in status.resources:
+        if resource.phase != Phase.OPEN.value:
+            name = f"{resource.kind} {resource.name}".strip()
+            why = f": {resource.message}" if resource.message else ""
+            yield RequestProblem(message=f"{name} is {resource.phase}{why}")
+    if source.generation == 0:
+        yield RequestProblem(message="no state was accepted yet")
+    elif source.observed_generation != source.generation:
+        in_force = source.observed_generation or "none before it"
+        yield RequestProblem(message=f"generation {source.generation} is not in force yet; {in_force} was")
+
+
+OPERATIONS = (ping, health, readiness, status)

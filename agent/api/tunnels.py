@@ -1,0 +1,124 @@
+"""Clients and tunnels as programs written for threshold ask for them.
+
+Rule: what a body means is ``threshold``'s to say, and what becomes of it ``declared``'s.
+Here the two are put together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import anyio.to_thread
+from starlette.responses import Response
+
+from schemas.errors import Place
+from schemas.json_text import json_positions
+from schemas.state import Tunnel
+
+from .body import parse_json, read_json_text
+from .declared import DeclaredTunnels
+from .operation import JSON, Ask, Content, Rights, Schema, operation
+from .problems import BODY, ApiError, RequestProblem
+from .threshold import ENTRY_SCHEMA, InvalidEntriesError, parse_entries, to_entries
+
+_ENTRIES: Final[Schema] = {"type": "array", "items": ENTRY_SCHEMA}
+_STATES: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {"CurrentState": {"type": "string"}, "LastState": {"type": "string"}},
+        "required": ["CurrentState", "LastState"],
+    },
+}
+_ON_A_CLIENT: Final = {HTTPStatus.NOT_FOUND: "The agent is a client."}
+
+
+@operation(
+    "GET",
+    "/clients",
+    summary="The clients of a gateway, in threshold's words",
+    rights=Rights.KNOWN,
+    answer=Content(description="The state of every known client, by its id.", of=_STATES),
+    errors=_ON_A_CLIENT,
+)
+async def clients(ask: Ask) -> Response:
+    declared_of(ask)  # only a gateway has clients
+    states = ask.backend.client_states()
+    return _json({client: {"CurrentState": now, "LastState": last} for client, (now, last) in states.items()})
+
+
+@operation(
+    "GET",
+    "/tunnels",
+    summary="The tunnels of the accepted state, in threshold's words",
+    rights=Rights.KNOWN,
+    answer=Content(description="One entry for every address and hostname of every tunnel.", of=_ENTRIES),
+    errors=_ON_A_CLIENT,
+)
+async def list_tunnels(ask: Ask) -> Response:
+    return _json(to_entries(declared_of(ask).in_force()))
+
+
+@operation(
+    "PUT",
+    "/tunnels",
+    summary="Declare tunnels, in threshold's words",
+    description="A full replacement of what this caller declared before; an admin's replaces all that was "
+    "declared through the API. A client that is no admin may declare tunnels for itself. The answer comes "
+    "when all of it is in force, or none of it is.",
+    rights=Rights.KNOWN,
+    takes=Content(description="The tunnels.", of=_ENTRIES),
+    answer=Content(description="The tunnels in force.", of=_ENTRIES),
+    errors={
+        **_ON_A_CLIENT,
+        HTTPStatus.BAD_REQUEST: "The tunnels are not valid.",
+        HTTPStatus.CONFLICT: "They clash with others, or a port cannot be opened.",
+        HTTPStatus.GATEWAY_TIMEOUT: "They did not come into force in time.",
+        HTTPStatus.INSUFFICIENT_STORAGE: "The disk is full.",
+        HTTPStatus.SERVICE_UNAVAILABLE: "The gateway is stopping.",
+    },
+)
+async def declare_tunnels(ask: Ask) -> Response:
+    declared = declared_of(ask)
+    caller = ask.caller
+    text = await read_json_text(ask.request)
+    tunnels = await anyio.to_thread.run_sync(_read_tunnels, text)
+    return _json(to_entries(await declared.replace(caller, tunnels)))
+
+
+def declared_of(ask: Ask) -> DeclaredTunnels:
+    """The owner of the tunnels that the API declared.
+
+    :raises ApiError: 404 if the agent is a client.
+    """
+    declared = ask.backend.declared
+    if declared is None:
+        message = "this agent is a client, and clients and tunnels are a gateway's; ask the gateway"
+        raise ApiError(HTTPStatus.NOT_FOUND, message)
+    return declared
+
+
+def _read_tunnels(text: str) -> Sequence[Tunnel]:
+    value = parse_json(text)
+    try:
+        return parse_entries(value)
+    except InvalidEntriesError as error:
+        at = json_positions(text)
+        problems = [
+            RequestProblem(
+                path=problem.path, message=problem.message, place=Place(BODY, *at.find(problem.path or ()))
+            )
+            for problem in error.problems
+        ]
+        message = "the tunnels are not valid; nothing was changed"
+        raise ApiError(HTTPStatus.BAD_REQUEST, message, problems) from error
+
+
+def _json(value: Any) -> Response:
+    return Response(json.dumps(value, separators=(",", ":")), media_type=JSON)
+
+
+OPERATIONS = (clients, list_tunnels, declare_tunnels)
