@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import structlog
 from anyio.abc import TaskStatus
 
-from reconcile.desired import Kind, ServicesSpec
-from reconcile.loop import Reconciler
+from reconcile.desired import Key, Kind, ServicesSpec, Spec
+from reconcile.loop import Reconciler, Turn
 from reconcile.source import FileSource
 from schemas.errors import Problem, StateError
 from schemas.names import ClientId
 from schemas.roles import Role
-from schemas.state import ClientState, TlsClient
+from schemas.state import ClientSettings, ClientState, TlsClient
 from schemas.status import ClientAgentStatus
 
 from .actuator import Failed, ResourceActuator
@@ -35,10 +35,17 @@ from .key_watch import KeyWatch
 from .link_keys import LinkKeys
 from .paths import admin_socket_path
 from .reports import is_ready, resource_statuses, source_status
+from .restart import log_needed_restart
 from .services import Services
 from .spawn import IsolatedTasks
 from .turn_log import TurnLog
 from .version import VERSION
+
+if TYPE_CHECKING:
+    from reconcile.preview import Live
+    from schemas.plan_report import PlanReport
+
+    from .planning import ProposedFile
 
 _log: Any = structlog.get_logger("client")
 
@@ -50,13 +57,16 @@ class Client:
 
     def __init__(self, state_path: Path) -> None:
         self._path = state_path
+        self._turn_log = TurnLog()
         self._name: ClientId
+        self._settings: ClientSettings
         self._started_at = _now()
         self._key_watch = KeyWatch(LinkKeys(self._tls))
         self._reconciler: Reconciler
         self._actuator: ResourceActuator
         self._services: Services
         self._links: GatewayLinks
+        self._source: FileSource
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled. Started when the first state has been applied.
@@ -64,7 +74,7 @@ class Client:
         :raises StateError: if the state is not valid at the start.
         :raises TidegateError: if the admin socket cannot be opened.
         """
-        settings = (await self._first_state()).client
+        settings = self._settings = (await self._first_state()).client
         self._name = settings.id
         with admin_socket(admin_socket_path(self._path, settings)) as listening:
             try:
@@ -75,7 +85,7 @@ class Client:
             raise StateError(problems)
 
     async def _keep(self, admin: socket.socket, task_status: TaskStatus[None]) -> tuple[Problem, ...]:
-        source = FileSource(self._path, role=Role.CLIENT)
+        source = self._source = FileSource(self._path, role=Role.CLIENT)
 
         def started() -> None:
             _log.info("client_started", id=self._name, version=VERSION, state=str(self._path))
@@ -89,7 +99,7 @@ class Client:
                 {Kind.SERVICES: self._open_services, Kind.LINK: self._links}, ring=self.reload
             )
             self._reconciler = Reconciler(
-                source, self._actuator, random=random.random, clock=_now, report=TurnLog()
+                source, self._actuator, random=random.random, clock=_now, report=self._report
             )
             problems = await keep(
                 source=source,
@@ -130,7 +140,35 @@ class Client:
         """None: clients connect to gateways."""
         return {}
 
+    async def plan(self, files: Sequence[ProposedFile]) -> PlanReport:
+        """What these files would change.
+
+        :raises StateError: if they would be refused.
+        """
+        from .planning import plan_files  # not before somebody asks
+
+        return await plan_files(
+            files,
+            path=self._path,
+            source=self._source,
+            started_with=self._settings,
+            reconciler=self._reconciler,
+            observe=self._actuator.observe,
+            live=self._live,
+        )
+
     # Its own
+
+    def _live(self, desired: Mapping[Key, Spec]) -> Live:
+        from reconcile.preview import Live  # not before somebody asks
+
+        return Live(by_service=self._services.visits(), by_link=self._links.visits())
+
+    def _report(self, turn: Turn) -> None:
+        self._turn_log(turn)
+        if turn.fresh and isinstance(turn.state, ClientState):
+            self._name = turn.state.client.id
+            log_needed_restart(self._settings, turn.state.client)
 
     async def _first_state(self) -> ClientState:
         """The state at the start, which says where the client keeps its own things."""

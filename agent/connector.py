@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -26,6 +26,7 @@ from schemas.messages import Services as ServicesMessage
 from schemas.status import LinkPhase, LinkStatus
 from transport.offer import Offer
 from transport.pump.link import Link
+from transport.pump.relay import Relay
 from transport.pump.sockets import dial_link
 from transport.session import LaterMessage, Session, SessionLostError, SessionRefusedError
 from transport.tls import TlsError, check_alpn
@@ -84,6 +85,12 @@ class GatewayLink:
     @property
     def is_connected(self) -> bool:
         return self._phase is LinkPhase.CONNECTED
+
+    @property
+    def visitors(self) -> int:
+        """How many visitors its session has now."""
+        streams = {} if self._session is None else self._session.link.mux.streams
+        return sum(isinstance(stream.sink, Relay) for stream in streams.values())
 
     def start(self, ended: Callable[[], None]) -> None:
         """Connect again and again, until closed; then call ``ended``."""
@@ -249,6 +256,10 @@ class GatewayLinks:
     def status(self) -> tuple[LinkStatus, ...]:
         statuses = [link.status() for link in self._links.values()]
         return tuple(sorted(statuses, key=lambda status: (status.gateway, status.session)))
+
+    def visits(self) -> Mapping[Key, int]:
+        """How many visitors each link has now."""
+        return {key: link.visitors for key, link in self._links.items()}
 
     @property
     def is_connected(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from reconcile.desired import ListenerSpec, RouteSpec
-from schemas.names import HostPort
+from schemas.names import HostPort, ListenAddress
 from transport.pump.relay import Relay, RelayEnd
 from transport.wire.errors import LocalProtocolError
 from transport.wire.open_header import OpenHeader
@@ -34,9 +34,12 @@ _log: Any = structlog.get_logger("visitors")
 class Visitor:
     """What the front door knows of a visitor. ``failure`` says why it was turned away."""
 
-    __slots__ = ("client", "failure", "kind", "name", "route", "source", "started", "table", "wanted")
+    __slots__ = (
+        "client", "failure", "kind", "listen", "name", "route", "source", "started", "table", "wanted"
+    )  # fmt: skip
 
-    def __init__(self, table: RouteTable, source: tuple[str, int]) -> None:
+    def __init__(self, listen: ListenAddress, table: RouteTable, source: tuple[str, int]) -> None:
+        self.listen = listen
         self.table = table
         self.source = source
         self.started = time.monotonic()
@@ -72,7 +75,7 @@ class FrontDoor:
     # RelayOwner
 
     def connected(self, relay: Relay) -> None:
-        visitor = relay.note = Visitor(self._table, relay.source)
+        visitor = relay.note = Visitor(self._spec.address, self._table, relay.source)
         self._visitors.add(relay)
         if not visitor.source[1]:  # a loop that asks the system who it is learns nothing
             visitor.failure = "the visitor had gone before it was accepted"

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import structlog
 from anyio.abc import TaskStatus
 
 from reconcile.declared import DeclaredFile
-from reconcile.desired import Kind
+from reconcile.desired import AdmissionSpec, Key, Kind, Spec
 from reconcile.loop import Reconciler, Turn
 from reconcile.source import FileSource
 from schemas.errors import Problem, StateError
@@ -40,11 +40,18 @@ from .keyring import Keyring
 from .listeners import PublicListeners
 from .management import ManagementPorts
 from .paths import admin_socket_path, declared_path
+from .restart import log_needed_restart
 from .sessions import Sessions
 from .spawn import IsolatedTasks
 from .traffic import TrafficBook, visitor_side
 from .turn_log import TurnLog
 from .version import VERSION
+
+if TYPE_CHECKING:
+    from reconcile.preview import Live
+    from schemas.plan_report import PlanReport
+
+    from .planning import ProposedFile
 
 _LOOK_PAUSE: Final = 0.2  # seconds between two looks at the conditions, however much happens
 
@@ -64,7 +71,10 @@ class Gateway:
         self._reconciler: Reconciler
         self._reporter: GatewayReporter
         self._sessions: Sessions
+        self._listeners: PublicListeners
         self._declared: DeclaredTunnels
+        self._source: FileSource
+        self._actuator: ResourceActuator
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled. Started when the first state has been applied.
@@ -73,7 +83,7 @@ class Gateway:
         :raises TidegateError: if the admin socket cannot be opened.
         """
         settings = self._settings = (await self._first_state()).gateway
-        name = settings.name or socket.gethostname()
+        name = _name(settings)
         with admin_socket(admin_socket_path(self._path, settings)) as listening:
             try:
                 problems = await self._keep(name, settings, listening, task_status)
@@ -86,11 +96,11 @@ class Gateway:
         self, name: str, settings: GatewaySettings, admin: socket.socket, task_status: TaskStatus[None]
     ) -> tuple[Problem, ...]:
         fragment = declared_path(self._path, settings)
-        source = FileSource(self._path, role=Role.GATEWAY, owned=fragment)
+        source = self._source = FileSource(self._path, role=Role.GATEWAY, owned=fragment)
         load = partial(load_app, self)
         tunnels = TrafficBook(visitor_side)
         sessions = self._sessions = Sessions(name, _now, self._note_change)
-        listeners = PublicListeners(sessions, tunnels)
+        listeners = self._listeners = PublicListeners(sessions, tunnels)
 
         def started() -> None:
             _log.info("gateway_started", name=name, version=VERSION, state=str(self._path))
@@ -98,7 +108,7 @@ class Gateway:
 
         async with anyio.create_task_group() as tasks:
             spawn = IsolatedTasks(tasks)
-            actuator = ResourceActuator(
+            actuator = self._actuator = ResourceActuator(
                 {
                     Kind.ADMISSION: Admissions(sessions),
                     Kind.CONTROL: ControlPorts(sessions, self._keyring, spawn),
@@ -154,6 +164,23 @@ class Gateway:
         """The current and the last state of every known client, in threshold's words."""
         return self._sessions.states()
 
+    async def plan(self, files: Sequence[ProposedFile]) -> PlanReport:
+        """What these files would change.
+
+        :raises StateError: if they would be refused.
+        """
+        from .planning import plan_files  # not before somebody asks
+
+        return await plan_files(
+            files,
+            path=self._path,
+            source=self._source,
+            started_with=self._settings,
+            reconciler=self._reconciler,
+            observe=self._actuator.observe,
+            live=self._live,
+        )
+
     @property
     def declared(self) -> DeclaredTunnels:
         """The owner of the tunnels declared through the API."""
@@ -175,23 +202,23 @@ class Gateway:
             self._reporter.look()
             await anyio.sleep(_LOOK_PAUSE)
 
+    def _live(self, desired: Mapping[Key, Spec]) -> Live:
+        from reconcile.preview import Live  # not before somebody asks
+
+        visits = self._listeners.visits()
+        admission = next(spec for spec in desired.values() if isinstance(spec, AdmissionSpec))
+        lost = self._sessions.losing(admission)
+        return Live(
+            by_route=visits.by_route, lost={client: visits.by_client.get(client, 0) for client in lost}
+        )
+
     def _report(self, turn: Turn) -> None:
         self._turn_log(turn)
         if turn.fresh and isinstance(turn.state, GatewayState):
-            self._log_what_needs_a_restart(turn.state.gateway)
+            settings = turn.state.gateway
+            self._sessions.name = self._reporter.name = _name(settings)
+            log_needed_restart(self._settings, settings)
         self._note_change()
-
-    def _log_what_needs_a_restart(self, settings: GatewaySettings) -> None:
-        before = self._settings
-        changed = [
-            key for key in ("name", "socket", "data") if getattr(settings, key) != getattr(before, key)
-        ]
-        if changed:
-            _log.warning(
-                "restart_needed",
-                settings=changed,
-                reason="these are in force from the next start on; restart the gateway when it suits you",
-            )
 
     def _note_change(self) -> None:
         self._changed.set()
@@ -199,3 +226,7 @@ class Gateway:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _name(settings: GatewaySettings) -> str:
+    return settings.name or socket.gethostname()

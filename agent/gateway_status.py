@@ -35,7 +35,7 @@ class _Seen:
 
 
 class GatewayReporter:
-    """Makes the status of a gateway."""
+    """Makes the status of a gateway. ``name`` may change."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class GatewayReporter:
         tunnels: TrafficBook,
         warnings: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
-        self._name = name
+        self.name = name
         self._path = path
         self._clock = clock
         self._reconciler = reconciler
@@ -92,7 +92,7 @@ class GatewayReporter:
         observed = self._actuator.observe()
         view = self._clients_view()
         return GatewayStatus(
-            name=self._name,
+            name=self.name,
             version=VERSION,
             started_at=self._started_at,
             now=self._clock(),

@@ -7,8 +7,12 @@ What it routes may change at any time; the socket does not.
 from __future__ import annotations
 
 import socket
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from reconcile.desired import ListenerSpec
+from schemas.names import ClientId, ListenAddress, TunnelName
 from transport.pump.relay import Relay
 from transport.pump.sockets import Server, serve
 
@@ -42,6 +46,14 @@ class PublicListener:
         self._server.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visits:
+    """How many visitors are connected: by the port and tunnel they came by, and by who serves them."""
+
+    by_route: Mapping[tuple[ListenAddress, TunnelName], int]
+    by_client: Mapping[ClientId, int]
+
+
 class PublicListeners:
     """Opens public ports."""
 
@@ -54,6 +66,14 @@ class PublicListeners:
         """Drop every visitor, at the end of the gateway."""
         for relay in list(self._visitors):
             relay.abort()
+
+    def visits(self) -> Visits:
+        """Who is connected now."""
+        led = [relay.note for relay in self._visitors if relay.note.route is not None]
+        return Visits(
+            by_route=Counter((visitor.listen, visitor.route.tunnel) for visitor in led),
+            by_client=Counter(visitor.client.id for visitor in led if visitor.client is not None),
+        )
 
     async def __call__(self, spec: ListenerSpec, failed: Failed) -> PublicListener:
         door = FrontDoor(spec, self._sessions, self._tunnels, self._visitors)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, assert_never
 
@@ -71,6 +71,10 @@ class Services:
             )
             for name, target in self._targets.items()
         )
+
+    def visits(self) -> Mapping[ServiceName, int]:
+        """How many visitors each service has now."""
+        return {name: self.traffic[name].snapshot().open for name in self._targets}
 
     def connect(self, offer: Offer, session: Session, lingering: Lingering) -> None:
         """Dial the service that an offered stream asks for, and join the two once it answers."""

@@ -37,7 +37,7 @@ _log = structlog.get_logger("sessions")
 class Sessions:
     """The sessions of all clients of a gateway.
 
-    :param name: how the gateway introduces itself.
+    :param name: how the gateway introduces itself, from the next session on if it changes.
     :param clock: the time now, in UTC.
     :param changed: called when a client has come, gone, or changed its services.
     """
@@ -45,7 +45,7 @@ class Sessions:
     def __init__(self, name: str, clock: Callable[[], datetime], changed: Callable[[], None]) -> None:
         self.traffic = TrafficBook(visitor_side)
         self.admission = AdmissionSpec(clients=frozenset(), domain=None, admins=frozenset())
-        self._name = name
+        self.name = name
         self._clock = clock
         self._changed = changed
         self._started = clock()
@@ -61,29 +61,22 @@ class Sessions:
         self.admission = admission
         for client in chain.from_iterable(list(self._connected.values())):
             try:
-                self._admit(client.session.link)
+                _admit(client.session.link, admission)
             except _NotAdmittedError as error:
                 client.session.refuse(error.code, str(error))
 
-    def _admit(self, link: Link) -> ClientId:
-        """Which client the peer's certificate makes it.
-
-        :raises _NotAdmittedError: if it may not connect.
-        """
-        try:
-            client_id = client_id_from(peer_identity(link.peer_certificate), self.admission.domain)
-        except IdentityError as error:
-            raise _NotAdmittedError(RefusalCode.WRONG_IDENTITY, str(error)) from error
-        clients = self.admission.clients
-        if clients is not None and client_id not in clients:
-            raise _NotAdmittedError(
-                RefusalCode.NOT_DECLARED,
-                f"the gateway does not list the client {client_id!r}: add it under clients in its file",
-            )
-        return client_id
+    def losing(self, admission: AdmissionSpec) -> frozenset[ClientId]:
+        """The clients whose sessions :meth:`set_admission` would end."""
+        losing: set[ClientId] = set()
+        for client in chain.from_iterable(self._connected.values()):
+            try:
+                _admit(client.session.link, admission)
+            except _NotAdmittedError:
+                losing.add(client.id)
+        return frozenset(losing)
 
     def _identify(self, link: Link, hello: Hello) -> ClientId:
-        client_id = self._admit(link)
+        client_id = _admit(link, self.admission)
         if hello.id != client_id:
             raise _NotAdmittedError(
                 RefusalCode.WRONG_IDENTITY,
@@ -173,7 +166,7 @@ class Sessions:
         """Make this one of the client's sessions. Those that it replaces end, also if their peer is gone."""
         sessions = self._connected.setdefault(client.id, ClientSessions())
         replaced = sessions.take_on(client)
-        client.session.welcome(gateway=self._name, software=SOFTWARE)
+        client.session.welcome(gateway=self.name, software=SOFTWARE)
         for old in replaced:
             old.session.tell(Replaced())
             old.session.close("replaced by a newer session of the same client")
@@ -200,3 +193,20 @@ class _NotAdmittedError(TidegateError):
     def __init__(self, code: RefusalCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def _admit(link: Link, admission: AdmissionSpec) -> ClientId:
+    """Which client the peer's certificate makes it.
+
+    :raises _NotAdmittedError: if it may not connect.
+    """
+    try:
+        client_id = client_id_from(peer_identity(link.peer_certificate), admission.domain)
+    except IdentityError as error:
+        raise _NotAdmittedError(RefusalCode.WRONG_IDENTITY, str(error)) from error
+    if admission.clients is not None and client_id not in admission.clients:
+        raise _NotAdmittedError(
+            RefusalCode.NOT_DECLARED,
+            f"the gateway does not list the client {client_id!r}: add it under clients in its file",
+        )
+    return client_id
