@@ -49,6 +49,7 @@ class Turn:
     generation: int  # 0: no state was accepted yet
     fresh: bool  # whether this turn accepted that generation
     problems: tuple[Problem, ...]  # of the newest reading
+    accepted: bool = True  # whether that reading is the state that counts; problems are then what was left out
     outcomes: tuple[Outcome, ...]  # of the actions of this turn
     observed: ObservedState  # after them
     failed: Mapping[Key, str]  # what is not in force because it failed, now or earlier, and why
@@ -67,6 +68,7 @@ class ReconcileStatus:
     digest: str = ""
     loaded_at: datetime | None = None  # when that generation was accepted
     problems: tuple[Problem, ...] = ()  # of the newest reading
+    accepted: bool = True  # whether that reading is the state that counts; problems are then what was left out
     failed: Mapping[Key, str] = field(default_factory=lambda: _NO_KEYS)
     turn: int = 0
 
@@ -103,6 +105,8 @@ class Reconciler:
         self._report = report
         self._retries = Retries(random=random, patience=resync)
         self._loaded: Loaded = NOTHING_LOADED
+        self._left_out: tuple[Problem, ...] = ()  # of the accepted state
+        self._is_impatient = False
         self._begun = 0
         self._bell = anyio.Event()
         self._last: Turn | None = None
@@ -115,11 +119,13 @@ class Reconciler:
         """A snapshot; a later turn makes another."""
         return self._status
 
-    def ring(self) -> int:
+    def ring(self, *, retry: bool = False) -> int:
         """Ask for a turn, from the thread of the event loop.
 
+        :param retry: let it try again at once whatever failed before, because somebody may have mended it.
         :returns: the number of the first turn that surely sees what was done before the ring.
         """
+        self._is_impatient |= retry
         self._bell.set()
         return self._begun + 1
 
@@ -156,8 +162,11 @@ class Reconciler:
     async def _take_turn(self) -> Turn:
         self._begun += 1
         self._bell = anyio.Event()  # a ring from here on is for the next turn
+        is_impatient, self._is_impatient = self._is_impatient, False
         loaded, defect = await self._load()
         if loaded.fresh:
+            self._left_out = loaded.problems
+        if loaded.fresh or is_impatient:
             # Somebody changed something: what failed before may work now.
             self._retries.release()
         outcomes: tuple[Outcome, ...] = ()
@@ -176,6 +185,7 @@ class Reconciler:
             generation=loaded.generation,
             fresh=loaded.fresh,
             problems=loaded.problems,
+            accepted=loaded.generation > 0 and loaded.problems in ((), self._left_out),
             outcomes=outcomes,
             observed=observed,
             failed=failed,
@@ -204,6 +214,7 @@ class Reconciler:
             digest=loaded.digest,
             loaded_at=self._clock() if loaded.fresh else before.loaded_at,
             problems=loaded.problems,
+            accepted=turn.accepted,
             failed=turn.failed,
             turn=turn.number,
         )

@@ -40,6 +40,7 @@ class MemorySource:
         self._accepted = NOTHING_LOADED
         self._next = state
         self._problems: tuple[Problem, ...] = ()
+        self.left_out: tuple[Problem, ...] = ()  # of whatever is accepted
         self.error: Exception | None = None
         self.entered: anyio.Event | None = None
         self.gate: anyio.Event | None = None
@@ -64,7 +65,11 @@ class MemorySource:
         fresh = state != self._accepted.state
         generation = self._accepted.generation + fresh
         self._accepted = Loaded(
-            generation=generation, state=state, problems=(), digest=f"digest {generation}", fresh=fresh
+            generation=generation,
+            state=state,
+            problems=self.left_out,
+            digest=f"digest {generation}",
+            fresh=fresh,
         )
         return self._accepted
 

@@ -69,6 +69,21 @@ async def test_a_new_generation_tries_at_once_what_failed_before() -> None:
     assert loop.ports == {"0.0.0.0:443", "0.0.0.0:25"}
 
 
+async def test_a_ring_that_asks_for_it_tries_at_once_what_failed_before() -> None:
+    """Whoever has freed the port and says so need not wait, however often it was tried in vain."""
+    loop = Loop(gateway_state(BLOG))
+    loop.actuator.break_key(WEB_PORT, HOPELESS)
+    async with running(loop):
+        await loop.reconciler.wait_turn(1)
+        loop.actuator.mend_key(WEB_PORT)
+        patient = await loop.turn()
+        turn = await loop.reconciler.wait_turn(loop.reconciler.ring(retry=True))
+
+    assert patient.outcomes == ()
+    assert turn.in_force
+    assert loop.ports == {"0.0.0.0:443"}
+
+
 async def test_a_failed_resource_that_nobody_wants_any_more_is_forgotten() -> None:
     loop = Loop(gateway_state(BLOG, MAIL))
     loop.actuator.break_key(WEB_PORT, HOPELESS)
@@ -104,8 +119,26 @@ async def test_a_bad_reading_changes_nothing_and_is_reported_until_it_is_mended(
 
     assert (spoiled.problems, spoiled.outcomes, spoiled.generation) == ((PROBLEM,), (), 1)
     assert (during.problems, during.observed_generation) == ((PROBLEM,), 1)
+    assert [spoiled.accepted, during.accepted, mended.accepted] == [False, False, True]
     assert loop.ports == {"0.0.0.0:443"}
     assert (mended.problems, mended.generation, mended.fresh) == ((), 1, False)
+
+
+async def test_a_reading_of_which_something_was_left_out_is_accepted_all_the_same() -> None:
+    """Until the next one, whose problems are others."""
+    loop = Loop(gateway_state(BLOG))
+    loop.source.left_out = (PROBLEM,)
+    async with running(loop):
+        first = await loop.reconciler.wait_turn(1)
+        again = await loop.turn()
+        loop.source.error = OSError("gone")
+        gone = await loop.turn()
+
+    assert [(turn.accepted, bool(turn.problems)) for turn in (first, again, gone)] == [
+        (True, True),
+        (True, True),
+        (False, True),
+    ]
 
 
 async def test_drift_is_healed_also_while_the_file_is_broken() -> None:
