@@ -49,7 +49,7 @@ class Turn:
     generation: int  # 0: no state was accepted yet
     fresh: bool  # whether this turn accepted that generation
     problems: tuple[Problem, ...]  # of the newest reading
-    accepted: bool = True  # whether that reading is the state that counts; problems are then what was left out
+    accepted: bool = True  # whether that reading is the state that counts; its problems are what was left out
     outcomes: tuple[Outcome, ...]  # of the actions of this turn
     observed: ObservedState  # after them
     failed: Mapping[Key, str]  # what is not in force because it failed, now or earlier, and why
@@ -68,7 +68,7 @@ class ReconcileStatus:
     digest: str = ""
     loaded_at: datetime | None = None  # when that generation was accepted
     problems: tuple[Problem, ...] = ()  # of the newest reading
-    accepted: bool = True  # whether that reading is the state that counts; problems are then what was left out
+    accepted: bool = True  # whether that reading is the state that counts; its problems are what was left out
     failed: Mapping[Key, str] = field(default_factory=lambda: _NO_KEYS)
     turn: int = 0
 
