@@ -15,7 +15,7 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from schemas.errors import Place, Problem, StateError, TidegateError
@@ -59,7 +59,7 @@ class Snapshot:
 
     texts: tuple[StateText, ...]
     digest: str
-    """SHA-256, in hex, of the lines that ``sha256sum`` prints for the files, the owned fragment last."""
+    """As ``digest_of`` tells."""
 
 
 class UnreadableError(TidegateError):
@@ -91,7 +91,7 @@ def take_snapshot(path: Path, *, owned: Path | None = None) -> Snapshot:
     for _ in range(_ATTEMPTS):
         texts, marks = _read_all(path, owned)
         if marks == _look_again(path, owned):
-            return Snapshot(texts=texts, digest=_digest(texts))
+            return Snapshot(texts=texts, digest=digest_of(texts))
     raise UnreadableError(str(path), "it changes faster than it can be read; it is read again soon")
 
 
@@ -102,7 +102,16 @@ def with_owned(texts: Iterable[StateText], *, owned: Path | None) -> Snapshot:
     """
     ours = None if owned is None else _read_owned(owned)
     whole = (*texts, *(() if ours is None else ours[:1]))
-    return Snapshot(texts=whole, digest=_digest(whole))
+    return Snapshot(texts=whole, digest=digest_of(whole))
+
+
+def digest_of(texts: Iterable[StateText]) -> str:
+    """SHA-256, in hex, of the lines that ``sha256sum`` prints in the directory of the files, the owned one last.
+
+    So it is the same wherever that directory is.
+    """
+    lines = (f"{hashlib.sha256(text.data).hexdigest()}  {PurePath(text.name).name}\n" for text in texts)
+    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def fragments(path: Path, *, owned: Path | None = None) -> tuple[Path, ...]:
@@ -222,11 +231,6 @@ def _mark(status: os.stat_result) -> _Mark:
         modified=status.st_mtime_ns,
         changed=status.st_ctime_ns,
     )
-
-
-def _digest(texts: tuple[StateText, ...]) -> str:
-    lines = (f"{hashlib.sha256(text.data).hexdigest()}  {text.name}\n" for text in texts)
-    return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def _explain(error: OSError) -> str:

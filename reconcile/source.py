@@ -32,6 +32,7 @@ from .reading import (
     Snapshot,
     StateText,
     UnreadableError,
+    digest_of,
     fragments,
     read_documents,
     take_snapshot,
@@ -64,8 +65,10 @@ class Considered:
 class History(Protocol):
     """Counts what was accepted, and may keep it. Called in a worker thread, by one reading at a time."""
 
-    def keep(self, texts: Sequence[StateText]) -> int:
+    def keep(self, texts: Sequence[StateText], state: State) -> int:
         """The generation of what has just been accepted: one more than the last, unless it is the same.
+
+        :param state: what the texts say.
 
         What cannot be kept is not an exception: a full disk may not keep a state out of force.
         """
@@ -78,7 +81,7 @@ class Counting:
     def __init__(self) -> None:
         self._generation = 0
 
-    def keep(self, texts: Sequence[StateText]) -> int:
+    def keep(self, texts: Sequence[StateText], state: State) -> int:
         self._generation += 1
         return self._generation
 
@@ -130,6 +133,7 @@ class FileSource:
         self._accepted: _Accepted | None = None
         self._generation = 0
         self._verdict: _Verdict | None = None
+        self._excused = ""
         self._turnstile = anyio.Lock()  # generations are counted by one reading at a time
 
     async def load(self) -> Loaded:
@@ -143,7 +147,7 @@ class FileSource:
             candidate = self._verdict.accepted
             if candidate is None or candidate is self._accepted:
                 return self._loaded(self._verdict.problems, fresh=False)
-            self._generation = await to_thread.run_sync(self._history.keep, candidate.texts)
+            self._generation = await to_thread.run_sync(self._history.keep, candidate.texts, candidate.state)
             self._accepted = candidate
             return self._loaded(self._verdict.problems, fresh=True)
 
@@ -156,6 +160,11 @@ class FileSource:
         verdict = await to_thread.run_sync(self._judge, snapshot)
         state = None if verdict.accepted is None else verdict.accepted.state
         return Considered(state=state, problems=verdict.problems)
+
+    def excuse(self, texts: Sequence[StateText]) -> None:
+        """Never take these files of the operator's for an accident, whatever they leave out."""
+        self._excused = digest_of(texts)
+        self._verdict = None
 
     def watch_directories(self) -> set[Path]:
         found = directories_on_the_way(self._path)
@@ -185,7 +194,8 @@ class FileSource:
         if accepted is not None and accepted.digest == snapshot.digest:
             return _Verdict(digest=snapshot.digest, accepted=accepted, problems=accepted.left_out)
         state, left_out, problems = _parse(snapshot.texts, self._role)
-        if accepted is not None and (state is None or not state.allow_empty):
+        is_wanted = self._excused == digest_of(text for text in snapshot.texts if not text.owned)
+        if accepted is not None and not is_wanted and (state is None or not state.allow_empty):
             problems = (*_damage(accepted, snapshot.texts), *problems)
             refusal = None if state is None else guard(accepted.state, state)
             if refusal is not None:

@@ -115,8 +115,8 @@ class GatewaySettings(_Declared):
     socket: PathField = Field(default=None, description=_SOCKET, examples=["run/gateway.sock"])
     data: PathField = Field(
         default=None,
-        description="The directory of what Tidegate itself writes, such as the tunnels declared through its "
-        "API. Default: that of the state file.",
+        description="The directory of what Tidegate itself writes: the tunnels declared through its API, and "
+        "the last good states. Default: that of the state file.",
         examples=["data"],
     )
     admins: AdminsField = Field(
@@ -214,7 +214,8 @@ class GatewayState(_Declared):
 class ClientSettings(_Declared):
     """The client itself: its gateways, its certificate, and how long it waits for others.
 
-    Durations are in seconds; ``socket`` is a resolved path.
+    Durations are in seconds; ``socket`` and ``data`` are resolved paths. ``data`` is None for the
+    directory of the state file.
     """
 
     id: ClientIdField = Field(
@@ -234,6 +235,12 @@ class ClientSettings(_Declared):
         examples=[{"cert": "pki/homelab.crt", "key": "pki/homelab.key", "ca": "pki/ca.crt"}]
     )
     socket: PathField = Field(default=None, description=_SOCKET, examples=["run/client.sock"])
+    data: PathField = Field(
+        default=None,
+        description="The directory of what Tidegate itself writes: the last good states. "
+        "Default: that of the state file.",
+        examples=["data"],
+    )
     ping_interval: DurationField = Field(default=15.0, description=_PING_INTERVAL, examples=["15s"])
     ping_timeout: DurationField = Field(default=10.0, description=_PING_TIMEOUT, examples=["10s"])
     half_close_timeout: DurationField = Field(default=300.0, description=_HALF_CLOSE_TIMEOUT, examples=["5m"])

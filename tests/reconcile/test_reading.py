@@ -54,9 +54,17 @@ def test_the_bytes_of_a_state_file_are_not_in_its_repr(file: Path) -> None:
 def test_the_digest_is_that_of_the_lines_of_sha256sum(file: Path, tmp_path: Path) -> None:
     owned = tmp_path / "declared.toml"
     owned.write_bytes(b"tidegate = 1\n")
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}\n" for path in (file, owned)]
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in (file, owned)]
 
     assert take_snapshot(file, owned=owned).digest == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_the_digest_is_the_same_wherever_the_directory_is(file: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / file.name
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(file.read_bytes())
+
+    assert take_snapshot(elsewhere).digest == take_snapshot(file).digest
 
 
 def test_an_owned_fragment_comes_last_and_may_be_absent(file: Path, tmp_path: Path) -> None:

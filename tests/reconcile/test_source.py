@@ -14,7 +14,7 @@ from reconcile.declared import DeclaredFile
 from reconcile.reading import StateText
 from reconcile.source import NOTHING_LOADED, FileSource, Loaded
 from schemas.roles import Role
-from schemas.state import ClientState, GatewayState
+from schemas.state import ClientState, GatewayState, State
 
 pytestmark = pytest.mark.anyio
 
@@ -370,7 +370,7 @@ async def test_the_history_says_which_generation_was_accepted(file: Path) -> Non
         def __init__(self) -> None:
             self.kept: list[bytes] = []
 
-        def keep(self, texts: Sequence[StateText]) -> int:
+        def keep(self, texts: Sequence[StateText], state: State) -> int:
             self.kept.append(b"".join(text.data for text in texts))
             return 39 + len(self.kept)
 
@@ -382,3 +382,16 @@ async def test_the_history_says_which_generation_was_accepted(file: Path) -> Non
     save(file, text("shop"))
     assert (await source.load()).generation == 41
     assert history.kept == [text("blog", "mail").encode(), text("shop").encode()]
+
+
+async def test_what_somebody_wants_is_not_taken_for_an_accident(source: FileSource, file: Path) -> None:
+    await source.load()
+    nothing = StateText(name=str(file), directory=str(file.parent), data=text().encode())
+    save(file, text())
+    assert (await source.load()).generation == 1
+    source.excuse([nothing])
+    assert (await source.load()).generation == 2
+    save(file, text("blog"))
+    assert (await source.load()).generation == 3
+    save(file, text("blog")[:-9])
+    assert [problem.message for problem in (await source.load()).problems] != []

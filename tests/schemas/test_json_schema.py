@@ -69,6 +69,7 @@ CLIENT: Final[dict[str, Any]] = {
         "sessions": 3,
         "tls": {"cert": "a", "key": "b", "ca": "c"},
         "socket": "run/client.sock",
+        "data": "data",
         "ping_interval": "15s",
         "ping_timeout": "200ms",
         "half_close_timeout": "5m",
