@@ -43,7 +43,7 @@ class PublicListener:
         self._door.update(spec)
 
     async def close(self) -> None:
-        self._server.close()
+        await self._server.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,7 +115,7 @@ async def test_a_client_made_with_yamux_serves_a_visitor_of_our_gateway(
         await door.until_all_ended()
         assert list(door.ends.values()) == [RelayEnd.DONE]
         visitor.close()
-        server.close()
+        await server.close()
         assert go.complaints() == []
 
 

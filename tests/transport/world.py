@@ -388,7 +388,7 @@ class World:
 
     async def stop(self) -> None:
         """Close everything, and wait until all have been told."""
-        self._server.close()
+        await self._server.close()
         for visitor in self._visitors:
             visitor.close()
         self.gateway.close("the test is over")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -59,12 +60,41 @@ _GOODBYE: Final = 5.0  # seconds that the TLS goodbye of a link may take
 class Server:
     """A listening socket whose every connection becomes a relay."""
 
-    def __init__(self, server: asyncio.AbstractServer) -> None:
+    def __init__(self, server: asyncio.AbstractServer, listening: socket.socket, owner: RelayOwner) -> None:
         self._server = server
+        self._listening = listening
+        self._owner = owner
+        self._is_open = True
 
-    def close(self) -> None:
-        """Stop listening. Connections that are open stay open."""
+    async def close(self) -> None:
+        """Stop listening. Connections that are open stay open, and who waits in the queue is let in first.
+
+        A system answers whoever connects before the program does, and closing the socket would reset them.
+        """
+        if not self._is_open:
+            return
+        self._is_open = False
+        waiting = self._take_queue()
         self._server.close()
+        loop = asyncio.get_running_loop()
+        try:
+            while waiting:
+                await loop.connect_accepted_socket(partial(Relay, self._owner), waiting[-1])
+                waiting.pop()
+        finally:
+            for connection in waiting:
+                connection.close()
+
+    def _take_queue(self) -> list[socket.socket]:
+        """Whoever is in the queue now, but not for ever whoever still comes. The last one is the first."""
+        waiting: list[socket.socket] = []
+        with suppress(OSError):  # nobody is there; or the machine is short of something, and they are reset
+            while len(waiting) < _BACKLOG:
+                connection, _ = self._listening.accept()
+                waiting.append(connection)
+                connection.setblocking(False)
+        waiting.reverse()
+        return waiting
 
 
 async def serve(listening: socket.socket, owner: RelayOwner) -> Server:
@@ -72,7 +102,8 @@ async def serve(listening: socket.socket, owner: RelayOwner) -> Server:
     # Inherited by what is accepted. The standard loop sees to it only if the socket names its protocol.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     loop = asyncio.get_running_loop()
-    return Server(await loop.create_server(partial(Relay, owner), sock=listening, backlog=_BACKLOG))
+    server = await loop.create_server(partial(Relay, owner), sock=listening, backlog=_BACKLOG)
+    return Server(server, listening, owner)
 
 
 async def dial_tcp(host: str, port: int, owner: RelayOwner) -> Relay:

@@ -64,7 +64,7 @@ async def test_every_connection_to_a_port_becomes_a_relay() -> None:
 
     assert {relay.source for relay in owner.relays()} == {visitor.address for visitor in visitors}
     assert {relay.destination for relay in owner.relays()} == {address}
-    server.close()
+    await server.close()
     for relay in owner.relays():
         relay.abort()
     await owner.until_all_ended()
@@ -77,8 +77,8 @@ async def test_a_port_that_is_closed_accepts_no_more_and_ends_nobody() -> None:
     server, address = await listen(owner)
     visitor = await Plain.connect(address)
     await owner.until("connected")
-    server.close()
-    server.close()
+    await server.close()
+    await server.close()
     await loop_turns(3)
     with pytest.raises(ConnectionRefusedError):
         await Plain.connect(address)
@@ -89,9 +89,44 @@ async def test_a_port_that_is_closed_accepts_no_more_and_ends_nobody() -> None:
     await owner.until_all_ended()
 
 
+async def test_whoever_waits_in_the_queue_of_a_port_that_is_closed_is_let_in() -> None:
+    """The system has answered them, so they take themselves for connected."""
+    owner = RecordingOwner(on_connected=Relay.peek, on_peeked=lambda relay: relay.refuse(bytes(relay.early)))
+    server, address = await listen(owner)
+    visitors = [socket.create_connection(address) for _ in range(3)]  # blocks: the loop accepts none of them
+    for visitor in visitors:
+        visitor.sendall(b"I was here")
+
+    await server.close()
+
+    await owner.until("connected", 3)
+    await owner.until_all_ended()
+    for visitor in visitors:
+        with visitor:
+            assert visitor.recv(100, socket.MSG_WAITALL) == b"I was here"
+    with pytest.raises(ConnectionRefusedError):
+        await Plain.connect(address)
+
+
+async def test_no_more_than_a_queue_is_let_in_when_a_port_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever connects without a pause cannot keep a port open."""
+    monkeypatch.setattr(sockets, "_BACKLOG", 2)
+    owner = RecordingOwner(on_connected=lambda relay: relay.abort())
+    server, address = await listen(owner)
+    visitors = [socket.create_connection(address) for _ in range(3)]
+
+    await server.close()
+
+    await owner.until("connected", 2)
+    await owner.until_all_ended()
+    assert len(owner.relays()) == 2
+    for visitor in visitors:
+        visitor.close()
+
+
 async def test_a_port_that_is_closed_can_be_bound_again_at_once() -> None:
     server, address = await listen(RecordingOwner())
-    server.close()
+    await server.close()
     await loop_turns(3)
     again = socket.socket()
     again.bind(address)
@@ -107,7 +142,7 @@ async def test_a_visitor_that_has_reset_before_it_was_accepted_is_met_and_ends()
     await owner.bell.until(lambda: any(relay.source == honest.address for relay in owner.relays()))
     honest.reset()
     await owner.until_all_ended()
-    server.close()
+    await server.close()
 
 
 # Dialing
