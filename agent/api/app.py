@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from schemas.quoting import quote
 
-from . import standing, tunnels
+from . import planning, reload, standing, tunnels
 from .backend import Backend
 from .operation import Operation, routes
 from .problems import PROBLEM_JSON, ApiError
@@ -27,7 +27,9 @@ from .problems import PROBLEM_JSON, ApiError
 #: Everything that is served, group by group.
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *standing.OPERATIONS,
+    *reload.OPERATIONS,
     *tunnels.OPERATIONS,
+    *planning.OPERATIONS,
 )
 
 

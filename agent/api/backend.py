@@ -6,13 +6,17 @@ against any role and any test.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from schemas.names import ClientId
+from schemas.reload_report import ReloadReport
 from schemas.status import AgentStatus
 
-if TYPE_CHECKING:  # a client, which has none, need not load them
+if TYPE_CHECKING:  # for an agent that is not asked need not load them
+    from agent.planning import ProposedFile
+    from schemas.plan_report import PlanReport
+
     from .declared import DeclaredTunnels
 
 
@@ -23,8 +27,22 @@ class Backend(Protocol):
         """What it has to say about itself, now. Does not block."""
         ...
 
+    async def reload_and_report(self) -> ReloadReport:
+        """Look at the state file and the keys now; how things stand when what it says has been applied.
+
+        :raises ReconcilerStoppedError: if the agent stops first.
+        """
+        ...
+
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
         """The current and the last state of every known client, in threshold's words; none on a client."""
+        ...
+
+    async def plan(self, files: Sequence[ProposedFile]) -> PlanReport:
+        """What these files would change if they were its state.
+
+        :raises StateError: if they would be refused.
+        """
         ...
 
     @property

@@ -25,24 +25,37 @@ LIMIT: Final = 1024 * 1024
 #: Seconds that a body may take to arrive.
 PATIENCE: Final = 30.0
 
-_TOO_LARGE: Final = f"the body is larger than {LIMIT // 2**20} MiB; send less"
-
 
 async def read_json_text(request: Request) -> str:
     """The text of a body that says it is JSON.
 
     A body that does not say what it is counts as JSON; curl says that it is a form.
 
-    :raises ApiError: 415 if it says that it is anything else, 413 if it is too large, 408 if
-        it takes too long, 400 if it is not UTF-8.
+    :raises ApiError: 415 if it says that it is anything else, and as :func:`read_text`.
     """
     _check_type(request)
-    data = await _read(request)
+    return await read_text(request)
+
+
+async def read_text(request: Request, *, limit: int = LIMIT) -> str:
+    """The text of a body, whatever it says it is.
+
+    :raises ApiError: 413 if it is larger than ``limit`` bytes, 408 if it takes too long, 400 if it
+        is not UTF-8.
+    """
+    data = await _read(request, limit)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"the byte 0x{data[error.start]:02x} of the body is not UTF-8; send JSON in UTF-8"
+        message = f"the byte 0x{data[error.start]:02x} of the body is not UTF-8; send it in UTF-8"
         raise ApiError(HTTPStatus.BAD_REQUEST, message) from error
+
+
+def media_type(request: Request) -> str:
+    """What the body says it is, without parameters, in lower case; JSON if it does not say."""
+    header = Message()
+    header["content-type"] = request.headers.get("content-type", "") or "application/json"
+    return header.get_content_type()
 
 
 def parse_json(text: str) -> object:
@@ -65,9 +78,7 @@ def parse_json(text: str) -> object:
 
 def _check_type(request: Request) -> None:
     said = request.headers.get("content-type", "")
-    header = Message()
-    header["content-type"] = said or "application/json"
-    kind = header.get_content_type()
+    kind = media_type(request)
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise ApiError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -77,17 +88,18 @@ def _check_type(request: Request) -> None:
         )
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: Request, limit: int) -> bytes:
     said = request.headers.get("content-length", "")
-    if said.isascii() and said.isdigit() and int(said) > LIMIT:
-        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
+    too_large = f"the body is larger than {limit // 2**20} MiB; send less"
+    if said.isascii() and said.isdigit() and int(said) > limit:
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     body = bytearray()
     try:
         with anyio.fail_after(PATIENCE):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > LIMIT:
-                    raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
+                if len(body) > limit:
+                    raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     except TimeoutError as error:
         message = f"the body did not arrive within {PATIENCE:g} s; send it in one piece"
         raise ApiError(HTTPStatus.REQUEST_TIMEOUT, message) from error

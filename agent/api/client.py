@@ -7,21 +7,51 @@ agent runs is an error of its own, because a command may know how to start one.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx2
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from schemas.errors import TidegateError
+from schemas.errors import Place, Problem, StateError, TidegateError
+from schemas.plan_report import PlanReport
 from schemas.quoting import quote
 from schemas.status import AgentStatus
 
 #: Seconds that an agent may take to answer.
 PATIENCE: Final = 10.0
 
+#: The same where it has files of some megabytes to read.
+LONG_PATIENCE: Final = 60.0
+
+_Answer = TypeVar("_Answer")
+
+
+class _ToldProblem(BaseModel):
+    """One of the problems in an answer, as ``problems`` writes it."""
+
+    text: str
+    file: str | None
+    line: int | None
+    col: int | None
+
+    def to_problem(self) -> Problem:
+        """The problem again; what it has to do with another place stays a part of its message."""
+        if self.file is None:
+            return Problem(None, self.text)
+        place = Place(self.file, self.line or 1, self.col or 1)
+        return Problem(place, self.text.removeprefix(f"{place}: "))
+
+
+class _Refusal(BaseModel):
+    """An answer that refuses state files."""
+
+    problems: tuple[_ToldProblem, ...]
+
+
 _STATUS: Final[TypeAdapter[AgentStatus]] = TypeAdapter(AgentStatus)
+_PLAN: Final = TypeAdapter(PlanReport)
 
 
 class AgentUnreachableError(TidegateError):
@@ -39,23 +69,55 @@ async def fetch_status(socket_path: Path, *, start: str = "tidegate gateway STAT
     :raises NoAgentError: if no agent runs there.
     :raises AgentUnreachableError: if there is one that cannot be asked.
     """
-    body = await _get(socket_path, "/v1/status", start)
+    answer = await _ask(socket_path, "GET", "/v1/status", start=start)
+    return _understood(socket_path, answer, _STATUS)
+
+
+async def fetch_plan(
+    socket_path: Path, files: Sequence[tuple[str, str]], *, start: str = "tidegate gateway STATE"
+) -> PlanReport:
+    """What files would change in the agent that serves the socket.
+
+    :param files: each by its name and its text; all that its state would be.
+    :raises StateError: if the agent would refuse them.
+    :raises NoAgentError: if no agent runs there.
+    :raises AgentUnreachableError: if there is one that cannot be asked.
+    """
+    body = {"files": [{"name": name, "text": text} for name, text in files]}
+    answer = await _ask(socket_path, "POST", "/v1/plan", start=start, body=body, patience=LONG_PATIENCE)
+    return _understood(socket_path, answer, _PLAN)
+
+
+def _understood(socket_path: Path, answer: httpx2.Response, model: TypeAdapter[_Answer]) -> _Answer:
     try:
-        return _STATUS.validate_json(body)
+        return model.validate_json(answer.content)
     except ValidationError as error:
         raise _no_agent_of_ours(socket_path) from error
 
 
-async def _get(socket_path: Path, path: str, start: str) -> bytes:
+async def _ask(
+    socket_path: Path,
+    method: str,
+    path: str,
+    *,
+    start: str,
+    body: object = None,
+    patience: float = PATIENCE,
+) -> httpx2.Response:
+    """The answer, which is a success.
+
+    :param body: sent as JSON, unless it is None.
+    :raises StateError: if the agent refuses state files.
+    """
     transport = httpx2.AsyncHTTPTransport(uds=str(socket_path))
     # The environment is for programs that browse: a proxy of the network does not know this socket.
-    async with httpx2.AsyncClient(transport=transport, timeout=PATIENCE, trust_env=False) as client:
+    async with httpx2.AsyncClient(transport=transport, timeout=patience, trust_env=False) as client:
         try:
-            answer = await client.get(f"http://agent{path}")
+            answer = await client.request(method, f"http://agent{path}", json=body)
         except httpx2.ConnectError as error:
             raise _explain(socket_path, error, start) from error
         except httpx2.TimeoutException as error:
-            message = f"the agent at {socket_path} does not answer within {PATIENCE:g} s: look at its log"
+            message = f"the agent at {socket_path} does not answer within {patience:g} s: look at its log"
             raise AgentUnreachableError(message) from error
         except httpx2.HTTPError as error:
             # Hanging up before the answer is called a protocol error, and has no class of its own.
@@ -63,9 +125,20 @@ async def _get(socket_path: Path, path: str, start: str) -> bytes:
                 message = f"the agent at {socket_path} hung up: it may be stopping; try again"
                 raise AgentUnreachableError(message) from error
             raise _no_agent_of_ours(socket_path) from error
+    if answer.status_code == httpx2.codes.UNPROCESSABLE_ENTITY:
+        raise StateError(_problems(answer))
     if answer.status_code != httpx2.codes.OK:
         raise AgentUnreachableError(f"the agent at {socket_path} refuses: {_detail(answer)}")
-    return answer.content
+    return answer
+
+
+def _problems(answer: httpx2.Response) -> tuple[Problem, ...]:
+    """The problems of state files in an answer that refuses them."""
+    try:
+        refusal = _Refusal.model_validate_json(answer.content)
+    except ValidationError:
+        return (Problem(None, _detail(answer)),)
+    return tuple(problem.to_problem() for problem in refusal.problems)
 
 
 def _detail(answer: httpx2.Response) -> str:

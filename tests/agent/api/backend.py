@@ -7,7 +7,7 @@ of the API is a test of how a declaration comes into force.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +16,19 @@ from typing import Any
 import anyio
 
 from agent.api.declared import DeclaredTunnels
+from agent.reloading import reload_and_report
+from agent.planning import ProposedFile, plan_files
 from reconcile.declared import DeclaredFile
 from reconcile.desired import AdmissionSpec, Key, Kind, listener_key
 from reconcile.loop import Reconciler
 from reconcile.observed import Phase
+from reconcile.preview import Live
 from reconcile.source import FileSource
 from schemas.names import ClientId, ListenAddress, parse_listen
+from schemas.plan_report import PlanReport
+from schemas.reload_report import ReloadReport
 from schemas.roles import Role
+from schemas.state import GatewayState
 from schemas.status import AgentStatus, GatewayStatus, ProblemStatus, ResourceStatus, SourceStatus
 from tests.support.fake_actuator import FakeActuator
 
@@ -49,7 +55,7 @@ class FakeGateway:
         self.fragment = DeclaredFile(state_path.parent / "gateway.api.toml")
         self.actuator = FakeActuator()
         self.probed: list[ListenAddress] = []
-        source = FileSource(state_path, role=Role.GATEWAY, owned=self.fragment.path)
+        source = self.source = FileSource(state_path, role=Role.GATEWAY, owned=self.fragment.path)
         self.loop = Reconciler(
             source, self.actuator, random=lambda: 0.0, clock=lambda: START, report=lambda turn: None
         )
@@ -62,6 +68,22 @@ class FakeGateway:
             patience=patience,
             probe=lambda address: self.probed.append(address),
         )
+
+    async def plan(self, files: Sequence[ProposedFile]) -> PlanReport:
+        state = self.loop.status.state
+        assert isinstance(state, GatewayState)
+        return await plan_files(
+            files,
+            path=self.state_path,
+            source=self.source,
+            started_with=state.gateway,
+            reconciler=self.loop,
+            observe=self.actuator.observe,
+            live=lambda desired: Live(),
+        )
+
+    async def reload_and_report(self) -> ReloadReport:
+        return await reload_and_report(self.loop, lambda: None)
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
         return self.states
@@ -110,7 +132,7 @@ class FakeGateway:
 
     def write(self, *parts: str) -> None:
         """Write the state file. The loop is not told."""
-        self.state_path.write_text("".join(textwrap.dedent(part).lstrip("\n") for part in parts))
+        self.state_path.write_text(written(*parts))
 
     async def turn(self) -> None:
         """Let the loop look again, and wait until it has."""
@@ -127,6 +149,11 @@ class FakeGateway:
     def fragment_text(self) -> str | None:
         data = self.fragment.read()
         return None if data is None else data.decode()
+
+
+def written(*parts: str) -> str:
+    """The text of a state file."""
+    return "".join(textwrap.dedent(part).lstrip("\n") for part in parts)
 
 
 def port(text: str) -> Key:

@@ -1,0 +1,99 @@
+"""What other files would change, asked over HTTP.
+
+Rule: a body becomes files here, and what the planner says of them an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final
+
+import anyio.to_thread
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import Response
+
+from agent.planning import ProposedFile
+from schemas.errors import StateError
+from schemas.plan_report import PlanReport
+from schemas.text import MAX_BYTES
+
+from .body import media_type, read_text
+from .operation import JSON, TEXT, Ask, Content, Operation, Rights, operation
+from .problems import ApiError, RequestProblem
+
+#: Bytes of the body; a state file of the largest size has room in it, however it is escaped.
+LIMIT: Final = 2 * MAX_BYTES
+
+_RAW: Final = {
+    "application/yaml": "request.yaml",
+    "application/toml": "request.toml",
+}
+
+
+class SentFile(BaseModel):
+    """One file. Its name says its syntax, and is how problems call it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")
+    text: str
+
+
+class PlanRequest(BaseModel):
+    """All files of the state, as they would be."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    files: tuple[SentFile, ...] = Field(min_length=1)
+
+
+@operation(
+    "POST",
+    "/v1/plan",
+    summary="What other files would change",
+    description="Relative paths in the files start at the directory of the agent's state. What was declared "
+    "through the API stays as it is. Nothing is changed.",
+    rights=Rights.ADMIN,
+    takes=(
+        Content(description="The files.", of=PlanRequest),
+        *(Content(description="The state as one file.", of=TEXT, media_type=kind) for kind in _RAW),
+    ),
+    answer=Content(description="The changes.", of=PlanReport),
+    errors={
+        HTTPStatus.BAD_REQUEST: "The body is not understood.",
+        HTTPStatus.UNPROCESSABLE_ENTITY: "The files would be refused, for the problems in the answer.",
+    },
+)
+async def plan(ask: Ask) -> Response:
+    files = await _files(ask)
+    try:
+        report = await ask.backend.plan(files)
+    except StateError as error:
+        problems = [RequestProblem.of(problem) for problem in error.problems]
+        message = "the agent would refuse these files"
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, message, problems) from error
+    return Response(await anyio.to_thread.run_sync(report.model_dump_json), media_type=JSON)
+
+
+async def _files(ask: Ask) -> Sequence[ProposedFile]:
+    kind = media_type(ask.request)
+    if kind not in (JSON, *_RAW):
+        message = f"the body is said to be {kind}; send one of {', '.join((JSON, *_RAW))}, and say which"
+        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message)
+    text = await read_text(ask.request, limit=LIMIT)
+    if kind in _RAW:
+        return [ProposedFile(name=_RAW[kind], text=text)]
+    try:
+        sent = await anyio.to_thread.run_sync(PlanRequest.model_validate_json, text)
+    except ValidationError as error:
+        problems = [
+            RequestProblem(path=fault["loc"], message=fault["msg"])
+            for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        message = 'the body is not understood; send {"files": [{"name": "gateway.yaml", "text": "..."}]}'
+        raise ApiError(HTTPStatus.BAD_REQUEST, message, problems) from error
+    return [ProposedFile(name=file.name, text=file.text) for file in sent.files]
+
+
+OPERATIONS: Final[tuple[Operation, ...]] = (plan,)
