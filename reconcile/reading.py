@@ -21,6 +21,8 @@ from typing import Final
 from schemas.errors import Place, Problem, StateError, TidegateError
 from schemas.text import MAX_BYTES, Document, read_document, syntax_for
 
+from .together import NOTE, NOTE_LIMIT, Note, meant, read_note
+
 FRAGMENT_LIMIT: Final = 1000
 """Files in a directory of fragments."""
 
@@ -106,7 +108,7 @@ def with_owned(texts: Iterable[StateText], *, owned: Path | None) -> Snapshot:
 
 
 def digest_of(texts: Iterable[StateText]) -> str:
-    """SHA-256, in hex, of the lines that ``sha256sum`` prints in the directory of the files, the owned one last.
+    """SHA-256, in hex, of the lines that ``sha256sum`` prints in their directory, the owned one last.
 
     So it is the same wherever that directory is.
     """
@@ -170,19 +172,38 @@ def read_regular(path: Path, *, name: str, limit: int = MAX_BYTES) -> tuple[byte
 
 
 def _read_all(path: Path, owned: Path | None) -> tuple[tuple[StateText, ...], dict[Path, _Mark]]:
+    files = _listed(path, owned)
+    note, marks = _read_note(path) if files != (path,) else ({}, {})
     texts: list[StateText] = []
-    marks: dict[Path, _Mark] = {}
-    for file in _listed(path, owned):
+    for file in files if not note else sorted({*files, *(path / name for name in note)}):
+        data: bytes | None = None
         try:
             data, status = read_regular(file, name=str(file))
+            marks[file] = _mark(status)
         except FileNotFoundError as error:
-            raise UnreadableError(str(file), _explain(error)) from error
-        texts.append(StateText(name=str(file), directory=str(file.parent), data=data))
-        marks[file] = _mark(status)
+            if file.name not in note:
+                raise UnreadableError(str(file), _explain(error)) from error
+        data = meant(note, file.name, data)
+        if data is not None:
+            texts.append(StateText(name=str(file), directory=str(file.parent), data=data))
     if owned is not None and (ours := _read_owned(owned)) is not None:
         text, marks[owned] = ours
         texts.append(text)
     return tuple(texts), marks
+
+
+def _read_note(path: Path) -> tuple[Note, dict[Path, _Mark]]:
+    """What is to become of files in this directory that are just being replaced, see ``together``."""
+    file = path / NOTE
+    if not os.access(file, os.F_OK):
+        return {}, {}
+    try:
+        data, status = read_regular(file, name=str(file), limit=NOTE_LIMIT)
+        return read_note(data), {file: _mark(status)}
+    except FileNotFoundError:
+        return {}, {}
+    except ValueError as error:
+        raise UnreadableError(str(file), "it cannot be understood; remove it") from error
 
 
 def _read_owned(owned: Path) -> tuple[StateText, _Mark] | None:
@@ -215,7 +236,7 @@ def _look_again(path: Path, owned: Path | None) -> dict[Path, _Mark]:
         files = fragments(path, owned=owned)
     except OSError:
         return marks
-    for file in (*files, *([] if owned is None else [owned])):
+    for file in (*files, path / NOTE, *([] if owned is None else [owned])):
         try:
             marks[file] = _mark(file.stat())
         except OSError:
