@@ -22,6 +22,7 @@ from reconcile.loop import Reconciler, Turn
 from reconcile.source import FileSource
 from schemas.errors import Problem, StateError
 from schemas.names import ClientId
+from schemas.reload_report import ReloadReport
 from schemas.roles import Role
 from schemas.state import ClientSettings, ClientState, TlsClient
 from schemas.status import ClientAgentStatus
@@ -34,6 +35,7 @@ from .keeping import keep
 from .key_watch import KeyWatch
 from .link_keys import LinkKeys
 from .paths import admin_socket_path
+from .reloading import reload_and_report
 from .reports import is_ready, resource_statuses, source_status
 from .restart import log_needed_restart
 from .services import Services
@@ -117,6 +119,10 @@ class Client:
         """Look at the state file, and at what it refers to, now."""
         self._reconciler.ring()
         self._key_watch.ring()
+
+    async def reload_and_report(self) -> ReloadReport:
+        """Look now, and say what came of it."""
+        return await reload_and_report(self._reconciler, self._key_watch.ring)
 
     # Backend: what the API needs, not before run() has started
 

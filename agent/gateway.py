@@ -23,6 +23,7 @@ from reconcile.loop import Reconciler, Turn
 from reconcile.source import FileSource
 from schemas.errors import Problem, StateError
 from schemas.names import ClientId
+from schemas.reload_report import ReloadReport
 from schemas.roles import Role
 from schemas.state import GatewaySettings, GatewayState
 from schemas.status import GatewayStatus
@@ -40,6 +41,7 @@ from .keyring import Keyring
 from .listeners import PublicListeners
 from .management import ManagementPorts
 from .paths import admin_socket_path, declared_path
+from .reloading import reload_and_report
 from .restart import log_needed_restart
 from .sessions import Sessions
 from .spawn import IsolatedTasks
@@ -153,6 +155,10 @@ class Gateway:
         """Look at the state file, and at what it refers to, now."""
         self._reconciler.ring()
         self._key_watch.ring()
+
+    async def reload_and_report(self) -> ReloadReport:
+        """Look now, and say what came of it."""
+        return await reload_and_report(self._reconciler, self._key_watch.ring)
 
     # Backend: what the API needs, not before run() has started
 

@@ -7,7 +7,7 @@ agent runs is an error of its own, because a command may know how to start one.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -17,13 +17,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from schemas.errors import Place, Problem, StateError, TidegateError
 from schemas.plan_report import PlanReport
 from schemas.quoting import quote
+from schemas.reload_report import ReloadReport
 from schemas.status import AgentStatus
 
 #: Seconds that an agent may take to answer.
 PATIENCE: Final = 10.0
 
-#: The same where it has files of some megabytes to read.
-LONG_PATIENCE: Final = 60.0
+#: The same where it has files of some megabytes to read, or something to bring into force first.
+LONG_PATIENCE: Final = 75.0
 
 _Answer = TypeVar("_Answer")
 
@@ -52,6 +53,7 @@ class _Refusal(BaseModel):
 
 _STATUS: Final[TypeAdapter[AgentStatus]] = TypeAdapter(AgentStatus)
 _PLAN: Final = TypeAdapter(PlanReport)
+_RELOAD: Final = TypeAdapter(ReloadReport)
 
 
 class AgentUnreachableError(TidegateError):
@@ -60,6 +62,15 @@ class AgentUnreachableError(TidegateError):
 
 class NoAgentError(AgentUnreachableError):
     """No agent serves the socket."""
+
+
+class RefusedError(AgentUnreachableError):
+    """The agent answered with an error. ``detail`` is what it says about it."""
+
+    def __init__(self, socket_path: Path, status: int, detail: str) -> None:
+        super().__init__(f"the agent at {socket_path} refuses: {status} {quote(detail)}")
+        self.status = status
+        self.detail = detail
 
 
 async def fetch_status(socket_path: Path, *, start: str = "tidegate gateway STATE") -> AgentStatus:
@@ -88,6 +99,16 @@ async def fetch_plan(
     return _understood(socket_path, answer, _PLAN)
 
 
+async def reload(socket_path: Path, *, start: str = "tidegate gateway STATE") -> ReloadReport:
+    """Let the agent look at its state file now; how things stand when it has applied what it read.
+
+    :raises NoAgentError: if no agent runs there.
+    :raises AgentUnreachableError: if there is one that cannot be asked, or does not come to an end.
+    """
+    answer = await _ask(socket_path, "POST", "/v1/reload", start=start, patience=LONG_PATIENCE)
+    return _understood(socket_path, answer, _RELOAD)
+
+
 def _understood(socket_path: Path, answer: httpx2.Response, model: TypeAdapter[_Answer]) -> _Answer:
     try:
         return model.validate_json(answer.content)
@@ -102,18 +123,22 @@ async def _ask(
     *,
     start: str,
     body: object = None,
-    patience: float = PATIENCE,
+    query: Mapping[str, str] | None = None,
+    patience: float | None = None,
 ) -> httpx2.Response:
     """The answer, which is a success.
 
     :param body: sent as JSON, unless it is None.
+    :param patience: seconds that the answer may take; by default, those of a question.
     :raises StateError: if the agent refuses state files.
+    :raises AgentUnreachableError: if there is no answer, or another error.
     """
+    patience = PATIENCE if patience is None else patience
     transport = httpx2.AsyncHTTPTransport(uds=str(socket_path))
     # The environment is for programs that browse: a proxy of the network does not know this socket.
     async with httpx2.AsyncClient(transport=transport, timeout=patience, trust_env=False) as client:
         try:
-            answer = await client.request(method, f"http://agent{path}", json=body)
+            answer = await client.request(method, f"http://agent{path}", params=query, json=body)
         except httpx2.ConnectError as error:
             raise _explain(socket_path, error, start) from error
         except httpx2.TimeoutException as error:
@@ -128,7 +153,7 @@ async def _ask(
     if answer.status_code == httpx2.codes.UNPROCESSABLE_ENTITY:
         raise StateError(_problems(answer))
     if answer.status_code != httpx2.codes.OK:
-        raise AgentUnreachableError(f"the agent at {socket_path} refuses: {_detail(answer)}")
+        raise RefusedError(socket_path, answer.status_code, _detail(answer))
     return answer
 
 
@@ -143,10 +168,9 @@ def _problems(answer: httpx2.Response) -> tuple[Problem, ...]:
 
 def _detail(answer: httpx2.Response) -> str:
     try:
-        detail = answer.json()["detail"]
+        return str(answer.json()["detail"])
     except (ValueError, LookupError, TypeError):
-        detail = answer.text
-    return f"{answer.status_code} {quote(str(detail))}"
+        return answer.text
 
 
 def _explain(socket_path: Path, error: Exception, start: str) -> AgentUnreachableError:

@@ -15,7 +15,7 @@ import pytest
 from agent.api import client
 from agent.api.admin_socket import bind_admin_socket
 from agent.api.app import create_app
-from agent.api.client import AgentUnreachableError, NoAgentError, fetch_status
+from agent.api.client import AgentUnreachableError, NoAgentError, RefusedError, fetch_status, reload
 
 from .backend import FakeGateway, running
 from .serving import on_unix
@@ -47,6 +47,24 @@ def http(status: str, body: str) -> bytes:
 async def test_the_status_of_an_agent_arrives_as_it_was_given(gateway: FakeGateway, tmp_path: Path) -> None:
     async with running(gateway), on_unix(create_app(gateway), tmp_path / "s"):
         assert await fetch_status(tmp_path / "s") == gateway.status()
+
+
+async def test_a_reload_is_asked_for_and_its_report_arrives(gateway: FakeGateway, tmp_path: Path) -> None:
+    async with running(gateway), on_unix(create_app(gateway), tmp_path / "s"):
+        before = gateway.loop.status.turn
+        report = await reload(tmp_path / "s")
+
+    assert (report.generation, report.accepted, report.in_force) == (1, True, True)
+    assert gateway.loop.status.turn > before
+
+
+async def test_an_error_of_the_agent_has_its_status_and_every_problem(tmp_path: Path) -> None:
+    body = '{"status": 400, "detail": "no", "problems": [{"text": "this"}, {"text": "that"}]}'
+    async with saying(tmp_path / "s", http("400 Bad Request", body)):
+        with pytest.raises(RefusedError) as caught:
+            await reload(tmp_path / "s")
+
+    assert (caught.value.status, caught.value.detail, caught.value.problems) == (400, "no", ("this", "that"))
 
 
 @pytest.mark.parametrize("make", ["nothing", "a dead socket", "a file", "nothing in a file"])

@@ -1,0 +1,21 @@
+"""Which agent a command means.
+
+Rule: a socket that is named is taken at its word, and otherwise a state file says where
+its agent answers: the one that is named, or the only one of the current directory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .offline import Whereabouts, find_agent, find_state
+
+
+def found_agent(state: Path | None, socket: Path | None) -> Whereabouts:
+    """Where the agent answers, and the command that starts it.
+
+    :raises TidegateError: if neither is named and no state file is here, or it cannot be read at all.
+    """
+    if socket is not None:
+        return Whereabouts(socket=socket, start="tidegate gateway STATE")
+    return find_agent(find_state(Path()) if state is None else state)

@@ -1,0 +1,33 @@
+"""Which agent a command means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.finding import found_agent
+from agent.offline import NotFoundError
+from tests.support.states import write_gateway
+
+
+def test_a_socket_that_is_named_wins_and_nothing_is_read(tmp_path: Path) -> None:
+    found = found_agent(tmp_path / "missing.yaml", tmp_path / "x.sock")
+
+    assert found.socket == tmp_path / "x.sock"
+
+
+def test_a_state_file_says_where_its_agent_answers_and_how_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = write_gateway(tmp_path)
+
+    assert found_agent(state, None).socket == tmp_path / "gateway.sock"
+    monkeypatch.chdir(tmp_path)
+    assert found_agent(None, None).start == "tidegate gateway gateway.yaml"
+
+
+def test_without_either_it_says_what_to_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFoundError, match="name the state file"):
+        found_agent(None, None)

@@ -1,0 +1,57 @@
+"""A reload reports on a turn that began after it was asked for."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from agent.reloading import reload_and_report
+from reconcile.loop import ReconcilerStoppedError
+from tests.reconcile.loops import BLOG, HOPELESS, MAIL, PROBLEM, TAKEN, WEB_PORT, Loop, running
+from tests.reconcile.samples import gateway_state
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_was_changed_before_is_in_force_when_it_ends() -> None:
+    rung: list[str] = []
+    async with running(Loop(gateway_state(BLOG))) as loop:
+        await loop.reconciler.wait_turn(1)
+        loop.source.put(gateway_state(BLOG, MAIL))
+        report = await reload_and_report(loop.reconciler, lambda: rung.append("keys"))
+
+    assert (report.generation, report.observed_generation, report.digest) == (2, 2, "digest 2")
+    assert (report.accepted, report.in_force, report.problems, report.failed) == (True, True, (), ())
+    assert rung == ["keys"]
+
+
+async def test_a_refused_file_is_told_and_what_was_in_force_before_is() -> None:
+    async with running(Loop(gateway_state(BLOG))) as loop:
+        await loop.reconciler.wait_turn(1)
+        loop.source.spoil()
+        report = await reload_and_report(loop.reconciler, lambda: None)
+
+    assert (report.accepted, report.in_force, report.generation) == (False, True, 1)
+    assert [problem.text for problem in report.problems] == [str(PROBLEM)]
+
+
+async def test_what_failed_is_named_and_tried_again_by_the_next_one() -> None:
+    loop = Loop(gateway_state(BLOG))
+    loop.actuator.break_key(WEB_PORT, HOPELESS)
+    async with running(loop):
+        await loop.reconciler.wait_turn(1)
+        failed = await reload_and_report(loop.reconciler, lambda: None)
+        loop.actuator.mend_all()
+        mended = await reload_and_report(loop.reconciler, lambda: None)
+
+    assert (failed.accepted, failed.in_force) == (True, False)
+    assert [(one.resource, one.message) for one in failed.failed] == [("listener 0.0.0.0:443", str(TAKEN))]
+    assert mended.in_force
+
+
+async def test_whoever_asks_an_agent_that_stops_is_told() -> None:
+    loop = Loop(gateway_state(BLOG))
+    async with running(loop):
+        await loop.reconciler.wait_turn(1)
+    with anyio.fail_after(10), pytest.raises(ReconcilerStoppedError):
+        await reload_and_report(loop.reconciler, lambda: None)
