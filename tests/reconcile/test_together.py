@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconcile import together
 from reconcile.placing import NotPlaceableError
 from reconcile.reading import UnreadableError, take_snapshot
 from reconcile.together import NOTE, Change, finish, meant, read_note, replace_together
-from tests.support.dying import deaths, killed_at
+from tests.support.dying import deaths
 
 OLD = {"10-base.yaml": b"base\n", "20-blog.yaml": b"blog\n", "30-mail.yaml": b"mail\n"}
 NEW = {"10-base.yaml": b"base\n", "20-blog.yaml": b"other\n", "40-shop.yaml": b"shop\n"}
@@ -70,7 +71,7 @@ def test_whenever_the_writer_is_killed_a_reader_finds_all_of_the_old_or_all_of_t
 
 def test_whoever_writes_next_first_carries_out_what_was_left(tmp_path: Path) -> None:
     put_old(tmp_path)
-    killed_in_the_middle(tmp_path)
+    put_new_half(tmp_path)
 
     replace_together(tmp_path, [Change(name="50-wiki.yaml", before=None, after=b"wiki\n")])
 
@@ -80,7 +81,7 @@ def test_whoever_writes_next_first_carries_out_what_was_left(tmp_path: Path) -> 
 
 def test_what_somebody_changes_after_the_writer_died_counts(tmp_path: Path) -> None:
     put_old(tmp_path)
-    killed_in_the_middle(tmp_path)
+    put_new_half(tmp_path)
     (tmp_path / "20-blog.yaml").write_bytes(b"mine\n")
 
     assert read(tmp_path) == NEW | {"20-blog.yaml": b"mine\n"}
@@ -88,24 +89,26 @@ def test_what_somebody_changes_after_the_writer_died_counts(tmp_path: Path) -> N
     assert read(tmp_path) == NEW | {"20-blog.yaml": b"mine\n"}
 
 
-def killed_in_the_middle(directory: Path) -> None:
-    """The note is there, and not every file follows it yet."""
-    step = 1
-    while not killed_at(step, put_new, directory) and not (
-        NOTE in names(directory) and (directory / "20-blog.yaml").read_bytes() == b"other\n"
-    ):
-        step += 1
-    assert (directory / "30-mail.yaml").exists()
+def put_new_half(directory: Path) -> None:
+    """As a writer does that dies when it comes to what is to be removed."""
+
+    def die(path: Path) -> None:
+        raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(together, "remove", die)
+        with pytest.raises(InterruptedError):
+            put_new(directory)
+    assert names(directory) == sorted([NOTE, *OLD, *NEW.keys() - OLD.keys()])
 
 
 def test_the_note_and_new_files_may_be_read_by_whoever_may_read_the_old_ones(tmp_path: Path) -> None:
     put_old(tmp_path)
     for name in OLD:
         (tmp_path / name).chmod(0o640)
-    killed_in_the_middle(tmp_path)
+    put_new_half(tmp_path)
     assert (tmp_path / NOTE).stat().st_mode & 0o777 == 0o640
 
-    finish(tmp_path)
     assert (tmp_path / "40-shop.yaml").stat().st_mode & 0o777 == 0o640
 
 

@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -23,24 +24,18 @@ def deaths(
     Both functions are called in other processes, so they must be known by name. The last directory is one
     in which the writer came to its end.
     """
-    for step in itertools.count(1):
-        place = directory / str(step)
-        place.mkdir()
-        prepare(place)
-        ended = killed_at(step, write, place)
-        yield step, place
-        if ended:
-            return
-        assert step < MOST
-
-
-def killed_at(step: int, function: Callable[..., None], *arguments: Any) -> bool:
-    """Run the function in a process that is killed before its so manyth change; whether it ended before."""
-    process = multiprocessing.get_context("spawn").Process(target=_run, args=(step, function, arguments))
+    # Only a process without threads may fork, and that is a new one.
+    process = multiprocessing.get_context("spawn").Process(
+        target=_kill_often, args=(directory, prepare, write)
+    )
     process.start()
     process.join()
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode == 0
+    assert process.exitcode == 0
+    for step in itertools.count(1):
+        place = directory / str(step)
+        if not place.exists():
+            return
+        yield step, place
 
 
 def die_at(step: int) -> None:
@@ -59,6 +54,17 @@ def die_at(step: int) -> None:
         setattr(os, name, dying(getattr(os, name)))
 
 
-def _run(step: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    die_at(step)
-    function(*arguments)
+def _kill_often(directory: Path, prepare: Callable[[Path], None], write: Callable[[Path], None]) -> None:
+    for step in range(1, MOST):
+        place = directory / str(step)
+        place.mkdir()
+        prepare(place)
+        child = os.fork()
+        if child == 0:
+            die_at(step)
+            write(place)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
+            sys.exit(os.waitstatus_to_exitcode(status))
+    sys.exit(f"it has not come to its end after {MOST} changes")
