@@ -24,6 +24,7 @@ PURE: Final = (
     "reconcile/actuator.py",
     "reconcile/conditions.py",
     "reconcile/desired.py",
+    "reconcile/difference.py",
     "reconcile/guard.py",
     "reconcile/leaving_out.py",
     "reconcile/observed.py",

@@ -1,0 +1,277 @@
+"""The last good states, on disk.
+
+Rule: this file alone numbers and keeps what was accepted. Numbers only grow, over
+restarts too, and the same content as last time keeps its number. Each generation is
+one file, placed whole, so that a reader finds whole generations only; what is damaged
+is told and left out. A disk that takes nothing costs the history and nothing else.
+
+A generation is a file of lines, each a JSON value: a head, and then a line for each
+file of the state. The head is enough to list it. Their order is that of the numbers:
+clocks jump.
+
+Files may hold inline keys, so only the user of the agent may look into the directory.
+
+Everything here blocks on the disk: call it in a worker thread.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+import structlog
+
+from schemas.errors import TidegateError
+from schemas.state import State
+
+from .difference import difference
+from .placing import PRIVATE, place, sync_directory
+from .reading import StateText, digest_of
+
+MOST_KEPT: Final = 20
+"""Generations."""
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Of all generations together, but the last two are kept whatever their size."""
+
+_ALWAYS_KEPT: Final = 2  # the one in force, and the one to return to
+_NAME: Final = re.compile(r"(\d{8,18})\.json", re.ASCII)
+_LONGEST_HEAD: Final = 4096
+
+_log: Any = structlog.get_logger("history")
+
+
+class NotKeptError(TidegateError):
+    """There is no such generation to return to; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """A state that was accepted."""
+
+    number: int
+    accepted_at: datetime
+    digest: str
+    changed: str  # against the one before, in one line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """What a directory holds: the generations in their order, and what cannot be read any more."""
+
+    generations: tuple[Generation, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
+class FileHistory:
+    """A ``History`` that keeps what it counts in a directory.
+
+    :param understand: what kept texts say, None if they say nothing any more.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        understand: Callable[[Sequence[StateText]], State | None],
+        clock: Callable[[], datetime],
+        most_kept: int = MOST_KEPT,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        self.directory = directory
+        self._understand = understand
+        self._clock = clock
+        self._most_kept = most_kept
+        self._most_bytes = most_bytes
+        self._number: int | None = None  # of the last one; None before anything was looked at
+        self._digest = ""
+        self._state: State | None = None
+        self._damaged: tuple[str, ...] = ()
+        self._trouble = ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What could not be kept, or was not kept well."""
+        return (*self._damaged, *([self._trouble] if self._trouble else []))
+
+    def keep(self, texts: Sequence[StateText], state: State) -> int:
+        """The generation of what has just been accepted."""
+        number = self._look() if self._number is None else self._number
+        digest = digest_of(texts)
+        if digest != self._digest or number == 0:
+            before = self._state or self._last_state(number)
+            number += 1
+            generation = Generation(
+                number=number, accepted_at=self._clock(), digest=digest, changed=difference(before, state)
+            )
+            self._write(generation, texts)
+        self._number, self._digest, self._state = number, digest, state
+        return number
+
+    def _look(self) -> int:
+        """The number of the last generation, 0 if there is none."""
+        try:
+            shelf = list_generations(self.directory)
+            numbers = [number for number, _ in _files(self.directory)]
+        except OSError as error:
+            self._note_trouble(f"{self.directory} cannot be read: {error.strerror or error}")
+            return 0
+        self._damaged = shelf.damaged
+        for message in shelf.damaged:
+            _log.warning("history_damaged", reason=message)
+        last = max(numbers, default=0)  # a damaged one was counted, too
+        if shelf.generations and shelf.generations[-1].number == last:
+            self._digest = shelf.generations[-1].digest
+        return last
+
+    def _last_state(self, number: int) -> State | None:
+        try:
+            return self._understand(read_generation(self.directory, number)[1])
+        except NotKeptError:
+            return None
+
+    def _write(self, generation: Generation, texts: Sequence[StateText]) -> None:
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place(_path(self.directory, generation.number), _render(generation, texts), mode=PRIVATE)
+            self._remove_old()
+        except OSError as error:
+            self._note_trouble(
+                f"generation {generation.number} could not be kept in {self.directory}: "
+                f"{error.strerror or error}; tidegate rollback cannot return to it"
+            )
+        else:
+            self._trouble = ""
+
+    def _remove_old(self) -> None:
+        sizes = [(path, path.stat().st_size) for _, path in reversed(_files(self.directory))]
+        total = 0
+        for position, (path, size) in enumerate(sizes):
+            total += size
+            if position >= self._most_kept or (position >= _ALWAYS_KEPT and total > self._most_bytes):
+                path.unlink(missing_ok=True)
+        sync_directory(self.directory)
+
+    def _note_trouble(self, message: str) -> None:
+        self._trouble = message
+        _log.warning("history_not_kept", reason=message)
+
+
+def list_generations(directory: Path) -> Shelf:
+    """What is kept in that directory; nothing if there is none.
+
+    :raises OSError: if it cannot be looked into.
+    """
+    generations: list[Generation] = []
+    damaged: list[str] = []
+    for number, path in _files(directory):
+        try:
+            generations.append(_read_head(path, number))
+        except FileNotFoundError:
+            continue  # it has just become too old
+        except (OSError, ValueError):
+            damaged.append(f"{path} is damaged, and left out of the history: remove it")
+    return Shelf(generations=tuple(generations), damaged=tuple(damaged))
+
+
+def read_generation(directory: Path, number: int) -> tuple[Generation, tuple[StateText, ...]]:
+    """A generation with its files. Their names are as they were in their directory.
+
+    :raises NotKeptError: if it is not there, or damaged.
+    """
+    path = _path(directory, number)
+    try:
+        generation = _read_head(path, number)
+        lines = path.read_bytes().splitlines()[1:]
+        texts = tuple(_read_text(line) for line in lines)
+    except FileNotFoundError as error:
+        raise NotKeptError(f"generation {number} is not kept: see which are with tidegate history") from error
+    except PermissionError as error:
+        raise NotKeptError(
+            f"{path} may not be read: run this as the user of the agent, or with sudo"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise NotKeptError(f"generation {number} is damaged ({path}): choose another one") from error
+    if digest_of(texts) != generation.digest:
+        raise NotKeptError(f"generation {number} is damaged ({path}): choose another one")
+    return generation, texts
+
+
+def _path(directory: Path, number: int) -> Path:
+    return directory / f"{number:08d}.json"
+
+
+def _files(directory: Path) -> list[tuple[int, Path]]:
+    """Every generation by its number, the last one last."""
+    try:
+        entries = list(directory.iterdir())
+    except FileNotFoundError:
+        return []
+    found = ((_NAME.fullmatch(entry.name), entry) for entry in entries)
+    return sorted((int(match[1]), entry) for match, entry in found if match is not None)
+
+
+def _render(generation: Generation, texts: Sequence[StateText]) -> bytes:
+    lines = [
+        {
+            "name": PurePath(text.name).name,
+            "owned": text.owned,
+            "text": text.data.decode("utf-8", "surrogateescape"),
+        }
+        for text in texts
+    ]
+    body = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in lines)
+    head = {
+        "format_version": 1,
+        "generation": generation.number,
+        "accepted_at": generation.accepted_at.isoformat(),
+        "digest": generation.digest,
+        "changed": generation.changed,
+        "bytes": len(body),  # so that one that was cut off is known without reading it
+    }
+    return json.dumps(head).encode("ascii") + b"\n" + body
+
+
+def _read_head(path: Path, number: int) -> Generation:
+    """:raises ValueError: if it is damaged."""
+    with path.open("rb") as file:
+        line = file.readline(_LONGEST_HEAD)
+    match _parse(line):
+        case {
+            "format_version": 1,
+            "generation": int(found),
+            "accepted_at": str(accepted_at),
+            "digest": str(digest),
+            "changed": str(changed),
+            "bytes": int(size),
+        } if found == number and size == path.stat().st_size - len(line):
+            return Generation(
+                number=number,
+                accepted_at=datetime.fromisoformat(accepted_at).astimezone(UTC),
+                digest=digest,
+                changed=changed,
+            )
+    raise ValueError("not a whole generation")
+
+
+def _read_text(line: bytes) -> StateText:
+    """:raises ValueError: if it is damaged."""
+    match _parse(line):
+        case {"name": str(name), "owned": bool(owned), "text": str(text)} if name == PurePath(name).name:
+            return StateText(
+                name=name, directory="", data=text.encode("utf-8", "surrogateescape"), owned=owned
+            )
+    raise ValueError("not a file of a generation")
+
+
+def _parse(line: bytes) -> object:
+    try:
+        value: object = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value
