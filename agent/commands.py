@@ -18,6 +18,7 @@ import typer
 
 from .agent_command import AgentCommand
 from .log_choices import LogFormat, LogLevel
+from .operations import operations
 
 if TYPE_CHECKING:
     from .pki import Issued
@@ -28,6 +29,7 @@ _PROGRAM: Final = "tidegate"
 app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 pki = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 app.add_typer(pki, name="pki", short_help="Make keys and certificates.")
+app.add_typer(operations)
 
 
 class Role(Enum):

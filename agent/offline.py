@@ -10,12 +10,12 @@ Everything here blocks on the disk.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from reconcile.reading import StateText, UnreadableError, read_documents, take_snapshot
+from reconcile.reading import StateText, UnreadableError, read_documents, take_snapshot, with_owned
 from schemas.errors import Problem, StateError, TidegateError
 from schemas.parse import parse_state
 from schemas.roles import Role
@@ -48,11 +48,35 @@ def read_offline(path: Path) -> OfflineState:
 
     :raises TidegateError: if it cannot be read at all.
     """
-    written = _understand(_snapshot(path, owned=None))
+    return understand(read_texts(path), place=path)
+
+
+def understand(texts: Sequence[StateText], *, place: Path) -> OfflineState:
+    """What the state at ``place`` would say if these were its files, with what was declared through the API.
+
+    :raises TidegateError: if that cannot be read at all.
+    """
+    written = _understand(texts)
     if not isinstance(written.state, GatewayState):
         return written
-    owned = declared_path(path, written.state.gateway)
-    return _understand(_snapshot(path, owned=owned)) if owned.exists() else written
+    owned = declared_path(place, written.state.gateway)
+    if not owned.exists():
+        return written
+    try:
+        return _understand(with_owned(texts, owned=owned).texts)
+    except UnreadableError as error:
+        raise _unreadable(owned, error) from error
+
+
+def read_texts(path: Path) -> tuple[StateText, ...]:
+    """The file at ``path``, or the fragments in it.
+
+    :raises TidegateError: if there is nothing to read.
+    """
+    try:
+        return take_snapshot(path).texts
+    except UnreadableError as error:
+        raise _unreadable(path, error) from error
 
 
 def read_stdin(data: bytes, syntax: Syntax) -> OfflineState:
@@ -99,7 +123,7 @@ def find_agent(path: Path) -> Whereabouts:
 
     :raises TidegateError: if the file cannot be read at all.
     """
-    written = _understand(_snapshot(path, owned=None))
+    written = _understand(read_texts(path))
     match written.state:
         case GatewayState(gateway=settings):
             socket, role = admin_socket_path(path, settings), Role.GATEWAY
@@ -126,13 +150,10 @@ def _sections(documents: Iterable[Document]) -> Iterator[tuple[Role, Path | None
                     pass
 
 
-def _snapshot(path: Path, *, owned: Path | None) -> tuple[StateText, ...]:
-    try:
-        return take_snapshot(path, owned=owned).texts
-    except UnreadableError as error:
-        place = error.problem.place
-        # There is no line to point at.
-        raise TidegateError(f"{path if place is None else place.file}: {error.problem.message}") from error
+def _unreadable(path: Path, error: UnreadableError) -> TidegateError:
+    place = error.problem.place
+    # There is no line to point at.
+    return TidegateError(f"{path if place is None else place.file}: {error.problem.message}")
 
 
 def _understand(texts: Iterable[StateText]) -> OfflineState:

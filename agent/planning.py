@@ -75,15 +75,16 @@ async def plan_files(
     return plan_report(
         await to_thread.run_sync(look),
         role=role_of(considered.state),
-        base=f"the running agent, generation {status.generation}",
+        base=f"the running agent (generation {status.generation})",
         generation=status.generation,
         digest=status.digest,
-        restart=_restart(started_with, settings_of(considered.state)),
+        restart=waiting_settings(started_with, settings_of(considered.state)),
         left_out=[str(problem) for problem in considered.problems],
     )
 
 
-def _restart(before: Settings, after: Settings) -> Iterable[Setting]:
+def waiting_settings(before: Settings, after: Settings) -> Iterable[Setting]:
+    """What would be in force from the next start on."""
     for name in needs_restart(before, after):
         yield Setting(name=name, before=getattr(before, name), after=getattr(after, name))
 

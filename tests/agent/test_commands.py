@@ -24,6 +24,7 @@ COMMANDS = [
     ["status"],
     ["schema"],
     ["demo"],
+    ["plan"],
     ["pki"],
     ["pki", "init"],
     ["pki", "gateway"],

@@ -47,7 +47,7 @@ async def test_the_file_that_is_in_force_changes_nothing(files: Files) -> None:
     async with running(gateway):
         report = await gateway.plan(proposed(path))
     assert report.is_empty
-    assert (report.role, report.base, report.generation) == ("gateway", "the running agent, generation 1", 1)
+    assert (report.role, report.base, report.generation) == ("gateway", "the running agent (generation 1)", 1)
 
 
 async def test_it_tells_ports_routes_and_who_is_connected_and_changes_nothing(
@@ -101,7 +101,7 @@ async def test_a_client_that_would_be_shut_out_is_named_with_its_visitors(
 async def test_files_that_would_be_refused_are_refused_with_every_problem(files: Files) -> None:
     gateway = Gateway(path := files.gateway(free_listen()))
     async with running(gateway):
-        with pytest.raises(StateError, match="new.yaml:") as raised:
+        with pytest.raises(StateError, match=r"new\.yaml:") as raised:
             await gateway.plan(proposed(path, ("service:", "servise:")))
         assert len(raised.value.problems) == 2
         assert gateway.status().ready

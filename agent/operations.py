@@ -1,0 +1,144 @@
+"""The commands for changing what runs, and for finding out what came of it.
+
+Rule: as in ``commands``, whose program these are a part of: what can be typed, and
+nothing else.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+operations = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class Condition(Enum):
+    READY = "Ready"
+    ACCEPTED = "Accepted"
+    PROGRAMMED = "Programmed"
+    RESOLVED_REFS = "ResolvedRefs"
+
+
+AgentState: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        help="The state file of the agent. Default: gateway.* or client.* in this directory.",
+        show_default=False,
+    ),
+]
+AgentSocket: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--socket", metavar="PATH", help="The agent's socket, if not STATE's.", show_default=False),
+]
+
+
+@operations.command(short_help="Show what a changed state file would do.")
+def plan(
+    new: Annotated[
+        Path,
+        typer.Argument(
+            metavar="NEW", help="The state file, or a directory of them, as it would be.", show_default=False
+        ),
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="STATE",
+            help="The state whose place NEW would take. Default: NEW itself.",
+            show_default=False,
+        ),
+    ] = None,
+    socket: AgentSocket = None,
+    offline: Annotated[
+        bool,
+        typer.Option("--offline", help="Compare with STATE as it is written, or with nothing; ask no agent."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, as POST /v1/plan does.")] = False,
+) -> None:
+    """Show what NEW would change, and how many connections each change would reach. Nothing is changed.
+
+    The exit status is 0 if there is nothing to do, 2 if there are changes, and 1 if NEW would be refused.
+
+    \b
+    Examples:
+      tidegate plan gateway.yaml
+      tidegate plan new.yaml --to gateway.yaml
+    """
+    from .plan_command import run_plan
+
+    raise typer.Exit(run_plan(new, to=to, socket=socket, offline=offline, as_json=as_json))
+
+
+@operations.command(short_help="Let a running agent look at its state file now.")
+def reload(
+    state: AgentState = None,
+    socket: AgentSocket = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what came of it as JSON, as POST /v1/reload does.")
+    ] = False,
+) -> None:
+    """Let a running agent look at its state file and its keys now, and wait until the state is applied.
+
+    Agents also look by themselves. The exit status is 0 if what the file says is in force, and otherwise 1:
+    every problem is a line FILE:LINE:COLUMN: MESSAGE on stderr, and so is what could not be opened.
+
+    \b
+    Example:
+      tidegate reload
+    """
+    from .reload_command import run_reload
+
+    raise typer.Exit(run_reload(state, socket=socket, as_json=as_json))
+
+
+@operations.command(short_help="Wait until tunnels are ready.")
+def wait(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TUNNEL]...",
+            help="What to wait for; on a client, the gateways. Default: all, and that the file is in force.",
+            show_default=False,
+        ),
+    ] = None,
+    condition: Annotated[
+        Condition, typer.Option("--for", help="What must be true of each.")
+    ] = Condition.READY,
+    timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="For how long.")] = "30s",
+    state: AgentState = None,
+    socket: AgentSocket = None,
+) -> None:
+    """Wait until tunnels have a condition: Ready means that a visitor gets through.
+
+    The agent looks at its file first, so what was written just before is what is waited for. An agent that
+    does not run yet is waited for, too. A tunnel that the file does not declare is an error at once. On a
+    client, Ready means that a gateway is connected. The exit status is 0 if everything is so at one moment,
+    and 1 if time is up: what is missing is said on stderr.
+
+    \b
+    Examples:
+      tidegate wait --for Ready --timeout 10s
+      tidegate wait --for Programmed blog mail
+    """
+    from schemas.status import ConditionType
+
+    from .wait_command import run_wait
+
+    wanted = ConditionType(condition.value)
+    seconds = _duration(timeout)
+    raise typer.Exit(run_wait(names or (), condition=wanted, timeout=seconds, state=state, socket=socket))
+
+
+def _duration(text: str) -> float:
+    from schemas.quantities import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--timeout'") from error

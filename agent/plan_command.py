@@ -1,0 +1,103 @@
+"""``tidegate plan``: what files would change, asked of a running agent or worked out here.
+
+Rule: the exit status says what a script wants to know: 0 for nothing to do, 2 for
+changes, 1 for files that would be refused or an agent that cannot be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from reconcile.desired import resources
+from reconcile.observed import Observed, Phase
+from reconcile.preview import Live, preview
+from reconcile.reading import StateText
+from schemas.errors import StateError, TidegateError
+from schemas.plan_report import PlanReport
+
+from .api.client import fetch_plan
+from .candidate import candidate
+from .finding import found_agent
+from .loops import run
+from .offline import read_offline, understand
+from .plan_view import plan_lines
+from .planning import plan_report, role_of, settings_of, waiting_settings
+
+CHANGES: Final = 2
+
+
+def run_plan(new: Path, *, to: Path | None, socket: Path | None, offline: bool, as_json: bool) -> int:
+    """The command.
+
+    :param to: the state that ``new`` would replace; None if it is the state itself.
+    :param offline: against ``to`` as it is written, or against nothing, and not against an agent.
+    :returns: the exit status.
+    :raises StateError: if the files would be refused.
+    :raises TidegateError: if something cannot be read, or the agent cannot be asked.
+    """
+    texts = candidate(new, to=to)
+    report = (
+        plan_offline(texts, new=new, to=to) if offline else ask_plan(texts, new if to is None else to, socket)
+    )
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        print_plan(report)
+    return 0 if report.is_empty else CHANGES
+
+
+def ask_plan(texts: Sequence[StateText], state: Path, socket: Path | None) -> PlanReport:
+    """What the running agent of a state says of files in its place.
+
+    :raises StateError: if it would refuse them.
+    :raises TidegateError: if it cannot be asked.
+    """
+    agent = found_agent(state, socket)
+    files = [(text.name, _decoded(text)) for text in texts]
+    return run(partial(fetch_plan, agent.socket, files, start=agent.start))
+
+
+def plan_offline(texts: Sequence[StateText], *, new: Path, to: Path | None) -> PlanReport:
+    """What files would change in another state as it is written, or where nothing runs.
+
+    :raises StateError: if the files are not valid.
+    """
+    wanted = understand(texts, place=new if to is None else to)
+    if wanted.state is None:
+        raise StateError(wanted.problems)
+    role, desired = role_of(wanted.state), resources(wanted.state)
+    if to is None:
+        return plan_report(preview(desired, {}, Live()), role=role, base="nothing")
+    before = read_offline(to).state
+    if before is None:
+        raise TidegateError(f"{to} is not valid, so nothing can be compared with it: run tidegate check {to}")
+    if role_of(before) is not role:
+        raise TidegateError(
+            f"{new} is for a {role.value} and {to} for a {role.other.value}; name two of a kind"
+        )
+    runs = {key: Observed(spec=spec, phase=Phase.OPEN) for key, spec in resources(before).items()}
+    return plan_report(
+        preview(desired, runs, Live()),
+        role=role,
+        base=str(to),
+        restart=waiting_settings(settings_of(before), settings_of(wanted.state)),
+    )
+
+
+def _decoded(text: StateText) -> str:
+    try:
+        return text.data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TidegateError(f"{text.name} is not UTF-8 at byte {error.start}; save it in UTF-8") from error
+
+
+def print_plan(report: PlanReport) -> None:
+    """Show a plan to a person."""
+    console = Console()
+    for line in plan_lines(report):
+        console.print(line, soft_wrap=True)
