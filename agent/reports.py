@@ -27,6 +27,7 @@ def source_status(path: Path, status: ReconcileStatus) -> SourceStatus:
         observed_generation=status.observed_generation,
         digest=status.digest,
         loaded_at=status.loaded_at,
+        accepted=status.accepted,
         problems=tuple(problem_status(problem) for problem in status.problems),
     )
 

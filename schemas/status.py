@@ -91,13 +91,18 @@ class ProblemStatus(_Report):
 
 
 class SourceStatus(_Report):
-    """Where desired state comes from, and which of it is in force."""
+    """Where desired state comes from, and which of it is in force.
+
+    ``accepted``: whether what it says now is the generation that counts; then ``problems``
+    are what was left out of it, and otherwise why it was refused.
+    """
 
     path: str
     generation: int
     observed_generation: int
     digest: str
     loaded_at: datetime | None
+    accepted: bool = True
     problems: tuple[ProblemStatus, ...]
 
 

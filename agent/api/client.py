@@ -64,6 +64,10 @@ class NoAgentError(AgentUnreachableError):
     """No agent serves the socket."""
 
 
+class WrongSocketError(AgentUnreachableError):
+    """The socket cannot be opened, or is not an agent's; to try again does not help."""
+
+
 class RefusedError(AgentUnreachableError):
     """The agent answered with an error. ``detail`` is what it says about it."""
 
@@ -179,11 +183,11 @@ def _explain(socket_path: Path, error: Exception, start: str) -> AgentUnreachabl
         case errno.ENOENT | errno.ECONNREFUSED | errno.ENOTDIR:
             return NoAgentError(f"no agent runs at {socket_path}: start it with: {start}")
         case errno.EACCES | errno.EPERM:
-            return AgentUnreachableError(
+            return WrongSocketError(
                 f"{socket_path} belongs to another user: run this as the user of the agent, or with sudo"
             )
         case _:
-            return AgentUnreachableError(f"{socket_path} cannot be opened: {error}; is it the right path?")
+            return WrongSocketError(f"{socket_path} cannot be opened: {error}; is it the right path?")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -193,6 +197,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _no_agent_of_ours(socket_path: Path) -> AgentUnreachableError:
-    return AgentUnreachableError(
+    return WrongSocketError(
         f"what answers at {socket_path} is not an agent of this version of Tidegate: is it the right path?"
     )
