@@ -38,6 +38,7 @@ from .reading import (
     take_snapshot,
     with_owned,
 )
+from .settling import settle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +140,7 @@ class FileSource:
     async def load(self) -> Loaded:
         async with self._turnstile:
             try:
-                snapshot = await to_thread.run_sync(self._read)
+                snapshot = await self._read_settled()
                 if self._verdict is None or self._verdict.digest != snapshot.digest:
                     self._verdict = await to_thread.run_sync(self._judge, snapshot)
             except UnreadableError as error:
@@ -185,6 +186,17 @@ class FileSource:
             digest="" if accepted is None else accepted.digest,
             fresh=fresh,
         )
+
+    async def _read_settled(self) -> Snapshot:
+        """The files as they are once what has changed is complete.
+
+        :raises UnreadableError: if there is nothing to read, or any part cannot be read.
+        """
+        snapshot = await to_thread.run_sync(self._read)
+        known = {seen.digest for seen in (self._accepted, self._verdict) if seen is not None}
+        if self._accepted is None or snapshot.digest in known:
+            return snapshot
+        return await settle(snapshot, self._read, self._accepted.texts)
 
     def _read(self) -> Snapshot:
         return take_snapshot(self._path, owned=self._owned)

@@ -1,0 +1,84 @@
+"""When files that have changed are complete enough to be read as what somebody wants.
+
+Rule: this file alone decides how long a change is looked at before it counts. A file
+that is being rewritten in place is half of itself for a while, and the half may be
+valid: a shorter list of tunnels. A file that is being replaced may be gone for a
+moment, and a directory of fragments without one of them is valid, too. So
+
+- a changed file that nobody has open for writing counts at once;
+- where that cannot be told, and when a file is gone, the change counts once nothing
+  has changed for a little while;
+- while somebody has it open for writing, it counts once nothing has changed for
+  longer than who writes a file takes between two parts of it.
+
+Whoever opens a file, writes half, closes it and comes back later cannot be told from one who has finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import anyio
+from anyio import to_thread
+
+from .reading import Snapshot, StateText, UnreadableError
+from .writers import Writers, writers_of
+
+QUIET: Final = 0.5
+"""Seconds without a change after which a file is taken for complete."""
+
+PATIENCE: Final = 5.0
+"""The same where somebody has it open for writing."""
+
+LIMIT: Final = 15.0
+"""Seconds after which files that never rest are left for the next reading."""
+
+_STEP: Final = 0.1
+
+
+async def settle(
+    snapshot: Snapshot,
+    read: Callable[[], Snapshot],
+    accepted: Sequence[StateText],
+    *,
+    quiet: float = QUIET,
+    patience: float = PATIENCE,
+    limit: float = LIMIT,
+) -> Snapshot:
+    """That snapshot once what differs from the accepted texts has settled, or a later one that has.
+
+    :param read: takes another snapshot. Called in a worker thread.
+    :raises UnreadableError: if the files do not settle, or what ``read`` raises.
+    """
+    begun = unchanged_since = anyio.current_time()
+    while True:
+        rest = await to_thread.run_sync(_rest, snapshot, accepted, quiet, patience)
+        # Read again after asking who writes: in between, a writer may have written on and finished.
+        later = await to_thread.run_sync(read)
+        now = anyio.current_time()
+        if later.digest != snapshot.digest:
+            snapshot, unchanged_since = later, now
+        elif now >= unchanged_since + rest:
+            return later
+        else:
+            await anyio.sleep(min(_STEP, unchanged_since + rest - now))
+        if now >= begun + limit and (unsettled := _changed(snapshot, accepted)):
+            raise UnreadableError(unsettled[0], "somebody is still writing it; it is read again soon")
+
+
+def _rest(snapshot: Snapshot, accepted: Sequence[StateText], quiet: float, patience: float) -> float:
+    """For how many seconds this must have been unchanged to count."""
+    rests = {Writers.NOBODY: 0.0, Writers.UNKNOWN: quiet, Writers.SOMEBODY: patience}
+    return max((rests[writers_of(Path(name))] for name in _changed(snapshot, accepted)), default=0.0)
+
+
+def _changed(snapshot: Snapshot, accepted: Sequence[StateText]) -> list[str]:
+    """The names of the operator's files that are others than before, or gone.
+
+    The owned fragment is only ever replaced whole.
+    """
+    before = {text.name: text.data for text in accepted if not text.owned}
+    now = {text.name: text.data for text in snapshot.texts if not text.owned}
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
