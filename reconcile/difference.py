@@ -61,7 +61,10 @@ def _compared(before: Mapping[str, Hashable], after: Mapping[str, Hashable], nou
     return _counted(
         added=len(after.keys() - before.keys()),
         removed=len(before.keys() - after.keys()),
-        changed=sum(before[name] != after[name] for name in before.keys() & after.keys()),
+        changed=sum(
+            before[name] is not after[name] and before[name] != after[name]
+            for name in before.keys() & after.keys()
+        ),
         noun=noun,
     )
 

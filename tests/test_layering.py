@@ -65,7 +65,7 @@ TESTED_ELSEWHERE: Final[dict[str, str]] = {
     "agent/keeping.py": "how both roles begin and end: tests/agent/test_gateway.py and test_client.py run it",
     "agent/operations.py": "commands as they are typed; tests/agent/test_commands.py has all of them",
     "schemas/plan_report.py": "models without behavior; tests/agent/test_planning.py sees them filled in",
-    "schemas/history_report.py": "models without behavior; tests/agent/api/test_history.py sees them filled in",
+    "schemas/history_report.py": "models without behavior; tests/agent/api/test_history.py fills them in",
     "schemas/status.py": "models without behavior; tests/agent/test_gateway_status.py sees them filled in",
     "transport/pump/relay_owner.py": "a Protocol; tests/transport/pump/test_relay.py holds what it says",
     "agent/log_choices.py": "two Enums; tests/agent/test_logs.py shows what each member means",
