@@ -8,7 +8,9 @@ anyway, for file systems that report nothing (NFS, some container mounts).
 
 Directories are watched, not files: editors and configuration tools rename a new
 file over the old one, and a watch on the old one would follow it into the void. A
-directory that is missing is waited for at its nearest ancestor.
+directory that is missing is waited for at its nearest ancestor. A file that is
+mounted by itself is watched as well: what happens to it where it comes from, its
+directory here does not tell.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from typing import Final, Protocol
 import anyio
 from anyio import to_thread
 from watchfiles import awatch
+
+from .mounts import mounted_files
 
 POLL_INTERVAL: Final = 10.0
 LOOK_INTERVAL: Final = 1.0
@@ -37,7 +41,7 @@ class Watchable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
-    """A directory and its identity: one that was removed and made again is another, and needs a new watch."""
+    """A path and its identity: a directory removed and made again is another, and needs a new watch."""
 
     path: Path
     device: int
@@ -77,7 +81,7 @@ async def _watch_until_moved(source: Watchable, bell: Callable[[], object], look
     """Ring on every event, until other directories are to be watched."""
     watched = await to_thread.run_sync(_arrange, source)
     batches = awatch(
-        *sorted(directory.path for directory in watched),
+        *sorted(each.path for each in watched),
         watch_filter=None,  # the default one hides directories such as .git, node_modules and .venv
         debounce=_DEBOUNCE_MS,
         step=_STEP_MS,
@@ -98,7 +102,13 @@ async def _watch_until_moved(source: Watchable, bell: Callable[[], object], look
 
 
 def _arrange(source: Watchable) -> frozenset[_Watched]:
-    return frozenset(_existing(directory) for directory in source.watch_directories())
+    """What there is to watch.
+
+    :raises OSError: if not even the root can be looked at, or a mount has just gone.
+    """
+    directories = {_existing(directory) for directory in source.watch_directories()}
+    files = mounted_files({directory.path for directory in directories})
+    return frozenset(directories | {_watched(file) for file in files})
 
 
 def _existing(directory: Path) -> _Watched:
@@ -109,8 +119,12 @@ def _existing(directory: Path) -> _Watched:
     for candidate in (directory, *directory.parents):
         try:
             if candidate.is_dir():
-                status = candidate.stat()
-                return _Watched(path=candidate, device=status.st_dev, inode=status.st_ino)
+                return _watched(candidate)
         except OSError:
             continue
     raise FileNotFoundError(f"no directory on the way to {directory} can be read")
+
+
+def _watched(path: Path) -> _Watched:
+    status = path.stat()
+    return _Watched(path=path, device=status.st_dev, inode=status.st_ino)
