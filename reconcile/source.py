@@ -10,35 +10,32 @@ last accepted state, never in its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol
 
 import anyio
 from anyio import to_thread
 
-from schemas.errors import Problem, StateError
-from schemas.parse import parse_client, parse_gateway
+from schemas.errors import Problem
 from schemas.roles import Role
 from schemas.state import State
-from schemas.text import Document
 
 from .guard import check_truncated, guard
 from .hops import directories_on_the_way
-from .leaving_out import leave_out
 from .reading import (
     Snapshot,
     StateText,
     UnreadableError,
     digest_of,
     fragments,
-    read_documents,
     take_snapshot,
     with_owned,
 )
 from .settling import settle
+from .state_reader import StateReader, Understood
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +119,20 @@ class FileSource:
     :param role: whose files these are.
     :param owned: the fragment in which Tidegate keeps what was declared through the API; it need not exist.
     :param history: counts the generations.
+    :param reader: may have read the same files before.
     """
 
     def __init__(
-        self, path: Path, *, role: Role, owned: Path | None = None, history: History | None = None
+        self,
+        path: Path,
+        *,
+        role: Role,
+        owned: Path | None = None,
+        history: History | None = None,
+        reader: StateReader | None = None,
     ) -> None:
         self._path = path
-        self._role = role
+        self._reader = StateReader(role) if reader is None else reader
         self._owned = owned
         self._history = Counting() if history is None else history
         self._accepted: _Accepted | None = None
@@ -142,7 +146,7 @@ class FileSource:
             try:
                 snapshot = await self._read_settled()
                 if self._verdict is None or self._verdict.digest != snapshot.digest:
-                    self._verdict = await to_thread.run_sync(self._judge, snapshot)
+                    self._verdict = await self._judge(snapshot)
             except UnreadableError as error:
                 return self._loaded((error.problem,), fresh=False)
             candidate = self._verdict.accepted
@@ -155,10 +159,11 @@ class FileSource:
     async def consider(self, texts: Sequence[StateText]) -> Considered:
         """What would come of these texts in the place of the operator's; nothing changes.
 
-        :raises UnreadableError: if what was declared through the API cannot be read.
+        :raises UnreadableError: if what was declared through the API cannot be read, or nobody can say what
+            the texts mean.
         """
         snapshot = await to_thread.run_sync(partial(with_owned, texts, owned=self._owned))
-        verdict = await to_thread.run_sync(self._judge, snapshot)
+        verdict = await self._judge(snapshot)
         state = None if verdict.accepted is None else verdict.accepted.state
         return Considered(state=state, problems=verdict.problems)
 
@@ -201,11 +206,20 @@ class FileSource:
     def _read(self) -> Snapshot:
         return take_snapshot(self._path, owned=self._owned)
 
-    def _judge(self, snapshot: Snapshot) -> _Verdict:
+    async def _judge(self, snapshot: Snapshot) -> _Verdict:
+        """What is to be said of those files.
+
+        :raises UnreadableError: if that could not be found out.
+        """
         accepted = self._accepted
         if accepted is not None and accepted.digest == snapshot.digest:
             return _Verdict(digest=snapshot.digest, accepted=accepted, problems=accepted.left_out)
-        state, left_out, problems = _parse(snapshot.texts, self._role)
+        understood = await self._reader.read(snapshot.texts)
+        return await to_thread.run_sync(self._compare, snapshot, understood)
+
+    def _compare(self, snapshot: Snapshot, understood: Understood) -> _Verdict:
+        """What the files mean beside what was accepted before."""
+        accepted, state, problems = self._accepted, understood.state, understood.problems
         is_wanted = self._excused == digest_of(text for text in snapshot.texts if not text.owned)
         if accepted is not None and not is_wanted and (state is None or not state.allow_empty):
             problems = (*_damage(accepted, snapshot.texts), *problems)
@@ -214,38 +228,9 @@ class FileSource:
                 problems = (*problems, refusal)
         if state is None or problems:
             return _Verdict(digest=snapshot.digest, accepted=None, problems=problems)
+        left_out = understood.left_out
         candidate = _Accepted(state=state, digest=snapshot.digest, texts=snapshot.texts, left_out=left_out)
         return _Verdict(digest=snapshot.digest, accepted=candidate, problems=left_out)
-
-
-def _parse(
-    texts: Sequence[StateText], role: Role
-) -> tuple[State | None, tuple[Problem, ...], tuple[Problem, ...]]:
-    """The state if there is one, what was left out of it, and what is wrong if there is none."""
-    documents, problems = read_documents(texts)
-    if problems:
-        return None, (), problems
-    parse = _parser(role)
-    try:
-        return parse(documents), (), ()
-    except StateError as error:
-        rest = leave_out(documents, error.problems)
-        if rest is None:
-            return None, (), error.problems
-        fitting, left_out = rest
-        try:
-            return parse(fitting), left_out, ()
-        except StateError:
-            return None, (), error.problems
-
-
-def _parser(role: Role) -> Callable[[Sequence[Document]], State]:
-    match role:
-        case Role.GATEWAY:
-            return parse_gateway
-        case Role.CLIENT:
-            return parse_client
-    assert_never(role)
 
 
 def _damage(accepted: _Accepted, texts: Sequence[StateText]) -> tuple[Problem, ...]:

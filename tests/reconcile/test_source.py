@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from reconcile import source as source_module
 from reconcile.declared import DeclaredFile
 from reconcile.reading import StateText
 from reconcile.source import NOTHING_LOADED, FileSource, Loaded
+from reconcile.state_reader import StateReader
 from schemas.roles import Role
 from schemas.state import ClientState, GatewayState, State
 
@@ -73,7 +73,7 @@ async def test_the_same_content_is_the_same_generation_and_is_not_parsed_again(
     source: FileSource, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await source.load()
-    monkeypatch.delattr(source_module, "read_documents")
+    monkeypatch.delattr(StateReader, "read")
     os.utime(file, (1, 1))
     second = await source.load()
 
@@ -109,7 +109,7 @@ async def test_a_broken_file_keeps_the_last_good_state_and_tells_its_problems_un
     save(file, text("blog") + "    colour: green\n")
     broken = await source.load()
     with monkeypatch.context() as patch:
-        patch.delattr(source_module, "read_documents")  # so that judging it twice would fail
+        patch.delattr(StateReader, "read")  # so that judging it twice would fail
         again = await source.load()
     save(file, text("blog", "mail"))
     mended = await source.load()
