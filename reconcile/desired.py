@@ -39,6 +39,9 @@ class Kind(Enum):
             return NotImplemented
         return _RANK[self] < _RANK[other]
 
+    # As the members are compared. That of Enum is a function in Python, and keys are hashed in great numbers.
+    __hash__ = object.__hash__
+
 
 _RANK = {kind: rank for rank, kind in enumerate(Kind)}
 
@@ -155,6 +158,11 @@ def key_of(spec: Spec) -> Key:
     assert_never(spec)
 
 
+def order_of(key: Key) -> tuple[int, str]:
+    """Sorts keys as they compare, at a third of the cost."""
+    return _RANK[key.kind], key.name
+
+
 def listener_key(address: ListenAddress) -> Key:
     """The key of the public port at that address."""
     return Key(kind=Kind.LISTENER, name=str(address))
@@ -184,7 +192,7 @@ def resources(state: State) -> Mapping[Key, Spec]:
         case _:
             assert_never(state)
     by_key = {key_of(spec): spec for spec in specs}
-    return MappingProxyType({key: by_key[key] for key in sorted(by_key)})
+    return MappingProxyType({key: by_key[key] for key in sorted(by_key, key=order_of)})
 
 
 def _gateway(state: GatewayState) -> Iterator[Spec]:

@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
 import anyio
+from anyio import to_thread
 
 from schemas.errors import Problem, TidegateError
 from schemas.state import State
@@ -27,6 +29,7 @@ from schemas.state import State
 from .actuator import Actuator
 from .desired import Key, Spec, resources
 from .execute import Outcome, execute
+from .next_resources import next_resources
 from .observed import ObservedState, Phase
 from .plan import make_plan
 from .retrying import Retries
@@ -105,6 +108,7 @@ class Reconciler:
         self._report = report
         self._retries = Retries(random=random, patience=resync)
         self._loaded: Loaded = NOTHING_LOADED
+        self._asked: tuple[State | None, Mapping[Key, Spec]] = (None, {})
         self._left_out: tuple[Problem, ...] = ()  # of the accepted state
         self._is_impatient = False
         self._begun = 0
@@ -172,7 +176,7 @@ class Reconciler:
         outcomes: tuple[Outcome, ...] = ()
         desired: Mapping[Key, Spec] = {}
         if loaded.state is not None:
-            desired = resources(loaded.state)
+            desired = await self._ask(loaded.state)
             held = self._retries.held(desired, now=anyio.current_time())
             plan = make_plan(desired, self._actuator.observe(), held=held)
             outcomes = await execute(plan, self._actuator)
@@ -194,6 +198,18 @@ class Reconciler:
         )
         self._finish(turn, loaded)
         return turn
+
+    async def _ask(self, state: State) -> Mapping[Key, Spec]:
+        before, asked = self._asked
+        if state is not before:
+            if before is None:
+                work = partial(resources, state)
+            else:
+                work = partial(next_resources, state, before=before, asked=asked)
+            # For thousands of tunnels that are new this takes long.
+            asked = await to_thread.run_sync(work)
+            self._asked = state, asked
+        return asked
 
     async def _load(self) -> tuple[Loaded, Exception | None]:
         try:
@@ -233,6 +249,9 @@ def _failed(remembered: Mapping[Key, str], observed: ObservedState) -> Mapping[K
 
 def _is_in_force(desired: Mapping[Key, Spec], observed: ObservedState) -> bool:
     """Whether exactly what is desired runs: nothing less, nothing else, nothing more, nothing in flight."""
-    return desired.keys() == observed.keys() and all(
-        observed[key].phase is Phase.OPEN and observed[key].spec == spec for key, spec in desired.items()
+    return len(desired) == len(observed) and all(
+        (seen := observed.get(key)) is not None
+        and seen.phase is Phase.OPEN
+        and (seen.spec is spec or seen.spec == spec)
+        for key, spec in desired.items()
     )

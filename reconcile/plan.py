@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from .desired import Key, Spec
+from .desired import Key, Spec, order_of
 from .observed import IN_FLIGHT, Observed, ObservedState, Phase
 
 
@@ -58,8 +58,15 @@ def make_plan(
     Resources in flight get no step: their owner finishes first and the next turn
     looks again. Nor do those in ``held``, which failed and wait for their retry.
     """
-    keys = sorted((desired.keys() | observed.keys()) - held)
-    verbs = {key: _verb(observed.get(key), desired.get(key)) for key in keys}
+    verbs: dict[Key, Verb | None] = {}
+    for key, wanted in desired.items():
+        now = observed.get(key)
+        # Most are as they should be, of thousands nearly all, and then the specification is the same object.
+        if now is None or now.spec is not wanted or now.phase is not Phase.OPEN:
+            verbs[key] = _verb(now, wanted)
+    for key in observed.keys() - desired.keys():
+        verbs[key] = _verb(observed[key], None)
+    keys = sorted(verbs.keys() - held, key=order_of)
     return Plan(
         actions=tuple(
             Action(verb=verb, key=key, spec=desired.get(key))

@@ -27,6 +27,7 @@ PURE: Final = (
     "reconcile/difference.py",
     "reconcile/guard.py",
     "reconcile/leaving_out.py",
+    "reconcile/next_resources.py",
     "reconcile/observed.py",
     "reconcile/plan.py",
     "reconcile/preview.py",
