@@ -176,10 +176,9 @@ def parse_hostname(text: str) -> str:
             "the hostname is empty; write a name, or leave hostname out for the port's default route"
         )
     if "://" in text or "/" in text:
-        bare = text.partition("://")[2] or text
-        raise ValueError(
-            f"{quote(text)} is not a hostname; write the name alone: {quote(bare.partition('/')[0])}"
-        )
+        bare = (text.partition("://")[2] or text).partition("/")[0]
+        name = bare if bare.startswith("[") else bare.partition(":")[0]
+        raise ValueError(f"{quote(text)} is not a hostname; write the name alone: {quote(name)}")
     if any(character.isspace() for character in text):
         raise ValueError(f"the hostname {quote(text)} holds a space; write one name, or several as a list")
     if ":" in text:

@@ -151,6 +151,7 @@ def test_a_hostname_is_lower_cased_and_in_ascii(text: str, hostname: str) -> Non
     [
         ("https://example.com/", 'write the name alone: "example.com"'),
         ("example.com/path", 'write the name alone: "example.com"'),
+        ("http://example.com:9056/x", 'write the name alone: "example.com"'),
         ("example.com:443", "the port belongs in listen"),
         ("a.example.com, b.example.com", "several as a list"),
         ("", "leave hostname out"),
