@@ -92,11 +92,12 @@ class ResourceActuator:
         else:
             await self._bring(action.key, action.spec)
 
-    async def close_all(self) -> None:
-        """Give everything up, beginning with what was opened last."""
+    async def close_all(self, *kinds: Kind) -> None:
+        """Give everything up, or everything of these kinds, beginning with what was opened last."""
         async with anyio.create_task_group() as closing:
             for key in reversed(list(self._observed)):
-                closing.start_soon(self._close, key)
+                if not kinds or key.kind in kinds:
+                    closing.start_soon(self._close, key)
 
     async def _bring(self, key: Key, spec: Spec) -> None:
         """Open what is not open, change what is."""

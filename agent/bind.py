@@ -1,16 +1,24 @@
 """Binding the ports of this machine, and saying why one could not be bound.
 
-Rule: every listening TCP socket of an agent is made here, with the same options.
+Rule: every listening TCP socket of an agent comes from here, with the same options,
+whether it is made or was handed over by a service manager.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from reconcile.actuator import ActionError
 from schemas.names import ListenAddress
+
+from .inherited import Inherited
+
+#: Gives a non-blocking TCP socket that listens at the address.
+#: :raises ActionError: if the address cannot be had; says what to do about it.
+Bind: TypeAlias = Callable[[ListenAddress], socket.socket]
 
 # A visitor whose machine vanished is noticed by the kernel within about three minutes.
 # Accepted sockets inherit these from the listening one (tcp(7)).
@@ -24,28 +32,74 @@ def bind(address: ListenAddress) -> socket.socket:
 
     :raises ActionError: if the address cannot be had; says what to do about it.
     """
+    return Ports().bind(address)
+
+
+class Ports:
+    """The ports of this machine, some of which may be open already.
+
+    :param inherited: sockets that were handed over. One that is bound to an address is used in place of
+        another one.
+    """
+
+    def __init__(self, inherited: Inherited | None = None) -> None:
+        self._inherited = inherited or Inherited()
+
+    def bind(self, address: ListenAddress) -> socket.socket:
+        """As the function of that name, or what was handed over.
+
+        :raises ActionError: if the address cannot be had; says what to do about it.
+        """
+        listening = self._inherited.take(address)
+        try:
+            if listening is None:
+                listening = _new(address)
+                listening.bind((address.host, address.port))
+            _prepare(listening)
+        except OSError as error:
+            if listening is not None:
+                listening.close()
+            raise self._explain(address, error) from error
+        return listening
+
+    def probe(self, address: ListenAddress) -> None:
+        """See whether :meth:`bind` would do, and leave everything as it is.
+
+        :raises ActionError: if it would not.
+        """
+        if not self._inherited.has(address):
+            self.bind(address).close()
+
+    def _explain(self, address: ListenAddress, error: OSError) -> ActionError:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            why = self._inherited.explain(address)
+            if why is not None:
+                in_use = error.errno == errno.EADDRINUSE
+                return ActionError(why, reason="AddressInUse" if in_use else "PermissionDenied")
+        return _explain(address, error)
+
+
+def _new(address: ListenAddress) -> socket.socket:
+    listening = socket.socket(socket.AF_INET if address.family == 4 else socket.AF_INET6, socket.SOCK_STREAM)
     try:
-        listening = socket.socket(
-            socket.AF_INET if address.family == 4 else socket.AF_INET6, socket.SOCK_STREAM
-        )
-    except OSError as error:
-        raise _explain(address, error) from error
-    try:
-        listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE:
-            if hasattr(socket, name):
-                listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if address.family == 6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.bind((address.host, address.port))
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _prepare(listening: socket.socket) -> None:
+    listening.setblocking(False)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         # Linux lets two sockets with SO_REUSEADDR bind one port, and refuses the second here.
         listening.listen()
-    except OSError as error:
-        listening.close()
-        raise _explain(address, error) from error
-    return listening
 
 
 def _explain(address: ListenAddress, error: OSError) -> ActionError:

@@ -13,6 +13,8 @@ from typing import Final
 
 from rich.cells import cell_len
 
+from .reports import counted as counted
+
 ELLIPSIS: Final = "…"
 
 _BOTH_ENDS: Final = 12  # in fewer cells the end of a name says less than the start that it costs
@@ -114,11 +116,6 @@ def amount(count: float) -> str:
             return f"{count:.0f}{unit}"
         count /= 1000
     return f"{count * 1000:.0f}{_UNITS[-1]}"
-
-
-def counted(count: int, noun: str) -> str:
-    """``1 tunnel``, ``3 tunnels``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def span(duration: timedelta) -> str:

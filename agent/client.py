@@ -25,18 +25,21 @@ from schemas.names import ClientId
 from schemas.reload_report import ReloadReport
 from schemas.roles import Role
 from schemas.state import ClientSettings, ClientState, TlsClient
-from schemas.status import ClientAgentStatus
+from schemas.status import ClientAgentStatus, LinkPhase
 
 from .actuator import Failed, ResourceActuator
 from .api.admin_socket import admin_socket
 from .api.loading import load_app
+from .client_drain import ClientDrain
 from .connector import GatewayLinks
+from .inherited import Inherited
 from .keeping import keep
 from .key_watch import KeyWatch
+from .lifetime import Lifetime
 from .link_keys import LinkKeys
 from .paths import admin_socket_path
 from .reloading import reload_and_report
-from .reports import is_ready, resource_statuses, source_status
+from .reports import counted, is_ready, resource_statuses, source_status
 from .restart import log_needed_restart
 from .services import Services
 from .spawn import IsolatedTasks
@@ -57,8 +60,13 @@ class Client:
 
     declared = None  # tunnels are declared on gateways
 
-    def __init__(self, state_path: Path) -> None:
+    def __init__(self, state_path: Path, inherited: Inherited | None = None) -> None:
+        """
+        :param inherited: sockets that were handed over by a service manager.
+        """
+        self.lifetime = Lifetime()
         self._path = state_path
+        self._inherited = inherited or Inherited()
         self._turn_log = TurnLog()
         self._name: ClientId
         self._settings: ClientSettings
@@ -71,14 +79,16 @@ class Client:
         self._source: FileSource
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Run until cancelled. Started when the first state has been applied.
+        """Run until told to stop, and then drain; or until cancelled.
+
+        Started when the first state has been applied.
 
         :raises StateError: if the state is not valid at the start.
         :raises TidegateError: if the admin socket cannot be opened.
         """
         settings = self._settings = (await self._first_state()).client
         self._name = settings.id
-        with admin_socket(admin_socket_path(self._path, settings)) as listening:
+        with admin_socket(admin_socket_path(self._path, settings), self._inherited) as listening:
             try:
                 problems = await self._keep(listening, task_status)
             finally:
@@ -91,11 +101,13 @@ class Client:
 
         def started() -> None:
             _log.info("client_started", id=self._name, version=VERSION, state=str(self._path))
+            for reason in self._inherited.warnings:
+                _log.warning("socket_unused", reason=reason)
             task_status.started()
 
         async with anyio.create_task_group() as tasks:
             self._services = Services()
-            self._links = GatewayLinks(self._services, IsolatedTasks(tasks), _now)
+            self._links = GatewayLinks(self._services, IsolatedTasks(tasks), _now, lambda: self.drain_limit)
             self._services.on_change = self._links.services_changed
             self._actuator = ResourceActuator(
                 {Kind.SERVICES: self._open_services, Kind.LINK: self._links}, ring=self.reload
@@ -111,9 +123,25 @@ class Client:
                 load=partial(load_app, self),
                 listening=admin,
                 started=started,
+                lifetime=self.lifetime,
+                drain=ClientDrain(self._actuator, self._links, self._services, lambda: self.drain_limit),
             )
             tasks.cancel_scope.cancel()
         return problems
+
+    @property
+    def drain_limit(self) -> float:
+        """Seconds that visitors have to finish when the client stops, or a session is given up."""
+        state = self._reconciler.status.state
+        return state.client.drain if isinstance(state, ClientState) else self._settings.drain
+
+    def summary(self) -> str:
+        """How it is, in one short line."""
+        if not self.lifetime.is_running:
+            return f"Draining: {counted(self._services.open, 'connection')} open"
+        links = self._links.status()
+        connected = sum(link.phase is LinkPhase.CONNECTED for link in links)
+        return f"{counted(len(links), 'session')}, {connected} connected"
 
     def reload(self) -> None:
         """Look at the state file, and at what it refers to, now."""
@@ -134,10 +162,11 @@ class Client:
             version=VERSION,
             started_at=self._started_at,
             now=_now(),
-            ready=is_ready(status) and self._links.is_connected,
+            life=self.lifetime.life,
+            ready=is_ready(status) and self._links.is_connected and self.lifetime.is_running,
             source=source_status(self._path, status),
             resources=resource_statuses(self._actuator.observe()),
-            warnings=self._key_watch.warnings,
+            warnings=(*self._key_watch.warnings, *self._inherited.warnings),
             links=self._links.status(),
             services=self._services.status(),
         )

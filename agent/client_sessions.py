@@ -4,7 +4,8 @@ Rule: what a newer session means for the older ones of the same client, and on w
 of them a stream is opened, is decided here. Nothing is sent and nothing is closed.
 
 All sessions of a client are of one instance, which is one process, and each has a
-number of its own. A session of another instance takes the place of them all.
+number of its own. A session of another instance takes the place of them all. One that
+drains is in nobody's place any more, and so nothing replaces it: it ends by itself.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from schemas.messages import MAX_SESSIONS
 from schemas.names import ServiceName
 
 from .connected_client import ConnectedClient
@@ -26,18 +28,19 @@ class ClientSessions:
         self._instance = ""
         # By number; the one that was chosen last stands at the end.
         self._sessions: dict[int, ConnectedClient] = {}
+        self._leaving: list[ConnectedClient] = []  # they drain, and others have their numbers
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._sessions) + len(self._leaving)
 
     def __iter__(self) -> Iterator[ConnectedClient]:
         """In the order of their numbers, as they are now."""
-        return iter([self._sessions[number] for number in sorted(self._sessions)])
+        return iter(sorted((*self._sessions.values(), *self._leaving), key=_number))
 
     @property
     def services(self) -> frozenset[ServiceName]:
         """What the client offers, on whichever session."""
-        return frozenset().union(*(client.services for client in self._sessions.values()))
+        return frozenset().union(*(client.services for client in self))
 
     def take_on(self, newer: ConnectedClient) -> list[ConnectedClient]:
         """Add a session; those that it replaces, which are no longer among these.
@@ -46,9 +49,14 @@ class ClientSessions:
         here noticed that the old link is dead. One of another instance replaces all, and so does one of none.
         """
         joins = newer.instance != "" and newer.instance == self._instance
-        replaced = [older for older in self if not joins or older.number == newer.number]
-        for older in replaced:
-            del self._sessions[older.number]
+        replaced: list[ConnectedClient] = []
+        for older in list(self._sessions.values()):
+            if not joins or older.number == newer.number:
+                del self._sessions[older.number]
+                (self._leaving if older.draining else replaced).append(older)
+        # A client gone mad could make its sessions drain one after the other.
+        while len(self._leaving) > MAX_SESSIONS:
+            replaced.append(self._leaving.pop(0))
         if not joins:
             self._instance, self.since = newer.instance, newer.since
         self._sessions[newer.number] = newer
@@ -56,9 +64,12 @@ class ClientSessions:
 
     def discard(self, ended: ConnectedClient) -> bool:
         """Forget a session that has ended; whether it was still one of these."""
-        if self._sessions.get(ended.number) is not ended:
+        if ended in self._leaving:
+            self._leaving.remove(ended)
+        elif self._sessions.get(ended.number) is ended:
+            del self._sessions[ended.number]
+        else:
             return False
-        del self._sessions[ended.number]
         return True
 
     def choose(self, service: ServiceName) -> ConnectedClient | None:
@@ -76,6 +87,10 @@ class ClientSessions:
         chosen = min(able, key=_streams)  # the first of several, which had to wait the longest
         self._sessions[chosen.number] = self._sessions.pop(chosen.number)
         return chosen
+
+
+def _number(client: ConnectedClient) -> int:
+    return client.number
 
 
 def _streams(client: ConnectedClient) -> int:

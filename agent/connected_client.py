@@ -83,8 +83,9 @@ class ConnectedClient:
                 if stream is not None and isinstance(stream.sink, Relay) and stream.sink.is_opening:
                     stream.sink.note.failure = text
             case Drain():
-                self.draining = True
-                self._changed()
+                if not self.draining:
+                    self.draining = True
+                    self._changed()
             case Replaced():
                 pass  # only a gateway says this
 

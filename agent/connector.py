@@ -3,6 +3,9 @@
 Rule: a link that is declared is kept. Whatever ends a session, the next attempt
 follows after a delay that doubles up to half a minute and is jittered over its
 whole length, so that a gateway that comes back is not met by all its clients at once.
+
+A session that is no longer to be what it is serves until there is another one in its
+place, and then drains, as does one that is not to be kept at all.
 """
 
 from __future__ import annotations
@@ -21,22 +24,22 @@ import structlog
 from reconcile.desired import Key, LinkSpec, key_of
 from reconcile.retry import backoff
 from schemas.errors import TidegateError
-from schemas.messages import PROTOCOL, Hello, Replaced
+from schemas.messages import PROTOCOL, Hello
 from schemas.messages import Services as ServicesMessage
 from schemas.status import LinkPhase, LinkStatus
-from transport.offer import Offer
 from transport.pump.link import Link
-from transport.pump.relay import Relay
 from transport.pump.sockets import dial_link
-from transport.session import LaterMessage, Session, SessionLostError, SessionRefusedError
+from transport.session import SessionLostError, SessionRefusedError
 from transport.tls import TlsError, check_alpn
 from transport.tls_errors import explain_tls_error
 
 from .actuator import Failed
 from .credentials import link_context
-from .lingering import Lingering
+from .link_session import REPLACED, LinkSession, SessionState
+from .looking import until
 from .running import Running
 from .services import Services
+from .session_numbers import SessionNumbers
 from .spawn import Spawn
 from .version import SOFTWARE
 
@@ -45,41 +48,24 @@ _CONNECT_TIMEOUT: Final = 10.0
 # delay. Two machines with one certificate would otherwise replace each other without a pause.
 _GOOD_SESSION: Final = 30.0
 
-_REPLACED: Final = "another process connected with this client's certificate; stop one of the two"
-
 _log: Any = structlog.get_logger("links")
 
 
 class GatewayLink:
-    """A session to one gateway, kept until closed.
-
-    :param instance: tells the gateway which sessions are of this process.
-    """
+    """A session to one gateway, kept until closed."""
 
     is_alive = True  # a death is told
 
-    def __init__(
-        self,
-        spec: LinkSpec,
-        services: Services,
-        instance: str,
-        spawn: Spawn,
-        clock: Callable[[], datetime],
-        failed: Failed,
-    ) -> None:
+    def __init__(self, spec: LinkSpec, links: GatewayLinks, failed: Failed) -> None:
         self._spec = spec
-        self._services = services
-        self._instance = instance
-        self._spawn = spawn
-        self._clock = clock
+        self._links = links
         self._keeping = Running(failed)
         self._news = anyio.Event()  # set when waiting any longer would be wrong
-        self._session: Session | None = None
-        self._lingering = Lingering(spec.timing.half_close_timeout)
+        self._current: LinkSession | None = None
+        self._number = spec.session  # what its last session was called at the gateway
         self._log = _log.bind(gateway=str(spec.gateway), session=spec.session)
         self._attempts = 0  # since it was last connected
         self._setbacks = 0  # attempts and short sessions in a row: what the delay grows with
-        self._was_replaced = False
         self._set(LinkPhase.CONNECTING, "")
 
     @property
@@ -89,27 +75,24 @@ class GatewayLink:
     @property
     def visitors(self) -> int:
         """How many visitors its session has now."""
-        streams = {} if self._session is None else self._session.link.mux.streams
-        return sum(isinstance(stream.sink, Relay) for stream in streams.values())
+        return 0 if self._current is None else self._current.visitors
 
     def start(self, ended: Callable[[], None]) -> None:
         """Connect again and again, until closed; then call ``ended``."""
-        self._spawn(self._keeping.run, self._keep, ended)
+        self._links.spawn(self._keeping.run, self._keep, ended)
 
     async def update(self, spec: LinkSpec) -> None:
-        """Use the new settings from the next session on, which is now if there is none or the id changed."""
-        old, self._spec = self._spec, spec
+        """Use the new settings from the next session on, which is tried for now."""
+        self._spec = spec
         self._setbacks = 0
-        if self._session is None:
-            self._news.set()
-        elif old.client_id != spec.client_id:
-            self._news.set()
-            self._session.close("the client's id changed")
+        self._news.set()
 
     async def close(self) -> None:
-        if self._session is not None:
-            self._session.close("the client no longer keeps this session")
+        """Keep no session. The one that is there may drain; it is no longer this link's."""
         await self._keeping.stop()
+        session, self._current = self._current, None
+        if session is not None:
+            self._links.leave(session, "the client no longer keeps this session")
 
     def status(self) -> LinkStatus:
         return LinkStatus(
@@ -124,26 +107,55 @@ class GatewayLink:
 
     def services_changed(self) -> None:
         """Tell the gateway what is offered now."""
-        if self._session is not None:
-            self._session.tell(ServicesMessage(services=self._services.names))
+        if self._current is not None:
+            self._current.session.tell(ServicesMessage(services=self._links.services.names))
 
     async def _keep(self, ended: Callable[[], None]) -> None:
         try:
             while True:
                 self._news = anyio.Event()
-                self._set(LinkPhase.CONNECTING, "")
-                phase, reason = await self._attempt()
-                delay = self._next_delay()
-                self._log.warning("link_down", reason=reason, retry_in=round(delay, 1))
-                self._set(phase, reason, self._clock() + timedelta(seconds=delay))
-                with anyio.move_on_after(delay):
+                failure: tuple[LinkPhase, str] | None = None
+                if self._current is not None and self._current.state is SessionState.OVER:
+                    failure = self._lost(self._current)
+                elif self._wants_another():
+                    failure = await self._attempt()
+                else:
+                    if self._phase is LinkPhase.CONNECTED and self._message:
+                        self._set(LinkPhase.CONNECTED, "")  # the settings of before are wanted again
                     await self._news.wait()
+                if failure is not None:
+                    await self._pause(*failure)
         finally:
             ended()
 
-    def _next_delay(self) -> float:
+    def _wants_another(self) -> bool:
+        """Whether a session is to be tried for. There is none behind one that the gateway itself will end."""
+        current = self._current
+        return current is None or (current.state is SessionState.OPEN and current.spec != self._spec)
+
+    def _lost(self, session: LinkSession) -> tuple[LinkPhase, str]:
+        self._current = None
+        if session.lasted >= _GOOD_SESSION:
+            self._setbacks = 0
+        return LinkPhase.WAITING, session.reason
+
+    async def _pause(self, phase: LinkPhase, reason: str) -> None:
+        """Say what is wrong, and wait for the next attempt, or for news."""
+        delay = self._next_delay(was_replaced=reason == REPLACED)
+        again_at = self._links.clock() + timedelta(seconds=delay)
+        if self._current is None:
+            self._log.warning("link_down", reason=reason, retry_in=round(delay, 1))
+            self._set(phase, reason, again_at)
+        else:
+            self._log.warning("link_not_renewed", reason=reason, retry_in=round(delay, 1))
+            message = f"the settings of before are still in use, for with the new ones: {reason}"
+            self._set(self._phase, message, again_at)
+        with anyio.move_on_after(delay):
+            await self._news.wait()
+
+    def _next_delay(self, *, was_replaced: bool) -> float:
         unit = random.random()  # noqa: S311 - jitter is no secret
-        if self._was_replaced:
+        if was_replaced:
             # The other process loses all its sessions to the first of ours. The shortest of many delays would
             # be next to none, so each is half of its length at least.
             unit = (1 + unit) / 2
@@ -151,13 +163,13 @@ class GatewayLink:
         self._setbacks += 1
         return delay
 
-    async def _attempt(self) -> tuple[LinkPhase, str]:
-        """Connect, and stay as long as it lasts; what to show until the next attempt, and why."""
-        started = anyio.current_time()
+    async def _attempt(self) -> tuple[LinkPhase, str] | None:
+        """Connect. Of an attempt that fails: what to show until the next one, and why."""
         self._attempts += 1
-        self._was_replaced = False
+        if self._current is None:
+            self._set(LinkPhase.CONNECTING, "")
         try:
-            reason = await self._one_session()
+            session = await self._greet()
         except SessionRefusedError as error:
             return LinkPhase.REFUSED, f"refused: {error}"
         except TidegateError as error:
@@ -165,87 +177,95 @@ class GatewayLink:
         except Exception as error:  # noqa: BLE001 - a link is kept, also by a program with a defect
             self._log.error("link_failed", exc_info=error)
             return LinkPhase.WAITING, f"a defect in Tidegate: {type(error).__name__}; please report it"
-        if anyio.current_time() - started >= _GOOD_SESSION:
-            self._setbacks = 0
-        return LinkPhase.WAITING, reason
+        self._take_on(session)
+        return None
 
-    async def _one_session(self) -> str:
-        """Connect, and stay until the session ends; the reason why it ended.
+    async def _greet(self) -> LinkSession:
+        """A new session.
 
-        :raises TidegateError: if it never began.
+        :raises TidegateError: if there is none.
         """
-        spec = self._spec
-        link = await _dial(spec)
-        self._lingering = Lingering(spec.timing.half_close_timeout)
-        hello = Hello(
-            protocol=PROTOCOL,
-            id=spec.client_id,
-            software=SOFTWARE,
-            services=self._services.names,
-            instance=self._instance,
-            session=spec.session,
-        )
-        session, welcome = await Session.greet(link, hello, self)
-        self._session = session
-        if self._spec.client_id == spec.client_id:
-            self._news = anyio.Event()  # what else is new holds from the next session on
-        else:
-            session.close("the client's id changed")
-        if self._services.names != hello.services:
-            self.services_changed()
+        spec, links = self._spec, self._links
+        number = links.numbers.take(spec.gateway, self._number)
+        if number is None:
+            raise SessionLostError(
+                "as many sessions as a gateway takes are draining; one of them must end first"
+            )
+        try:
+            link = await _dial(spec)
+            session = LinkSession(spec, number, links.services, links.clock, self._heard)
+            hello = Hello(
+                protocol=PROTOCOL,
+                id=spec.client_id,
+                software=SOFTWARE,
+                services=links.services.names,
+                instance=links.instance,
+                session=number,
+            )
+            welcome = await session.greet(link, hello)
+        except BaseException:
+            links.numbers.give_back(spec.gateway, number)
+            raise
+        self._log.info("link_up", name=welcome.gateway, software=welcome.software)
+        if links.services.names != hello.services:
+            session.session.tell(ServicesMessage(services=links.services.names))
+        return session
+
+    def _take_on(self, session: LinkSession) -> None:
+        """Visitors are served by this session from now on."""
+        before, self._current = self._current, session
+        self._number = session.number
         self._attempts = 0
         self._set(LinkPhase.CONNECTED, "")
-        self._log.info("link_up", name=welcome.gateway, software=welcome.software)
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._lingering.run)
-                reason = await session.run(
-                    ping_interval=spec.timing.ping_interval, ping_timeout=spec.timing.ping_timeout
-                )
-                tasks.cancel_scope.cancel()
-        finally:
-            self._session = None
-            session.close("the client is stopping")
-            self._spawn(self._lingering.run_out)
-        return reason
+        self._links.serve(session)
+        self._heard(session)  # what was said in one breath with the welcome
+        if before is not None:
+            self._links.leave(before, "there is another one in the place of this session")
+
+    def _heard(self, session: LinkSession) -> None:
+        """The state of a session has changed."""
+        if session is not self._current:
+            return
+        self._news.set()
+        if session.state is SessionState.GATEWAY_DRAINS:
+            self._log.info("gateway_drains")
+            self._set(LinkPhase.DRAINING, "the gateway is stopping; visitors who are there may finish")
+        elif session.was_replaced and session.state is SessionState.OPEN:
+            self._log.warning("session_replaced", reason=REPLACED)
 
     def _set(self, phase: LinkPhase, message: str, next_attempt_at: datetime | None = None) -> None:
         self._phase = phase
         self._message = message
-        self._since = self._clock()
+        self._since = self._links.clock()
         self._next_attempt_at = next_attempt_at
-
-    # SessionHandler
-
-    def message_received(self, message: LaterMessage) -> None:
-        if isinstance(message, Replaced):
-            self._was_replaced = True
-            self._log.warning("session_replaced", reason=_REPLACED)
-            if self._session is not None:
-                self._session.close(_REPLACED)  # so that the status, too, says why
-
-    def stream_offered(self, session: Session, offer: Offer) -> None:
-        self._services.connect(offer, session, self._lingering)
 
 
 class GatewayLinks:
-    """Opens links.
+    """Opens links, and sees to sessions that no link keeps any more.
 
     :param spawn: starts tasks that live as long as the client.
+    :param drain_limit: gives the seconds that such a session has for its visitors.
     """
 
-    def __init__(self, services: Services, spawn: Spawn, clock: Callable[[], datetime]) -> None:
-        self._services = services
-        self._spawn = spawn
-        self._clock = clock
-        self._instance = secrets.token_hex(8)
+    def __init__(
+        self,
+        services: Services,
+        spawn: Spawn,
+        clock: Callable[[], datetime],
+        drain_limit: Callable[[], float],
+    ) -> None:
+        self.services = services
+        self.spawn = spawn
+        self.clock = clock
+        self.instance = secrets.token_hex(8)  # tells a gateway which sessions are of this process
+        self.numbers = SessionNumbers()
+        self._drain_limit = drain_limit
         self._links: dict[Key, GatewayLink] = {}
+        self._leaving: list[LinkSession] = []
 
     async def __call__(self, spec: LinkSpec, failed: Failed) -> GatewayLink:
         key = key_of(spec)
-        link = self._links[key] = GatewayLink(
-            spec, self._services, self._instance, self._spawn, self._clock, failed
-        )
+        link = self._links[key] = GatewayLink(spec, self, failed)
         link.start(ended=partial(self._forget, key, link))
         return link
 
@@ -254,7 +274,20 @@ class GatewayLinks:
             link.services_changed()
 
     def status(self) -> tuple[LinkStatus, ...]:
+        """Of every link, and of the sessions that drain beside them."""
         statuses = [link.status() for link in self._links.values()]
+        statuses += [
+            LinkStatus(
+                gateway=str(session.spec.gateway),
+                session=session.spec.session,
+                phase=LinkPhase.DRAINING,
+                message="this session is no longer kept; visitors who are there may finish",
+                since=session.since,
+                attempts=0,
+                next_attempt_at=None,
+            )
+            for session in self._leaving
+        ]
         return tuple(sorted(statuses, key=lambda status: (status.gateway, status.session)))
 
     def visits(self) -> Mapping[Key, int]:
@@ -265,6 +298,40 @@ class GatewayLinks:
     def is_connected(self) -> bool:
         """Whether every link has a session."""
         return all(link.is_connected for link in self._links.values())
+
+    @property
+    def leaving(self) -> int:
+        """How many sessions drain, and are not over yet."""
+        return len(self._leaving)
+
+    def serve(self, session: LinkSession) -> None:
+        """Let it run until it ends."""
+        self.spawn(self._serve, session)
+
+    def leave(self, session: LinkSession, reason: str) -> None:
+        """Let its visitors finish, and end it then."""
+        self._leaving.append(session)
+        self.spawn(self._leave, session, reason)
+
+    async def end(self, reason: str) -> None:
+        """End what still drains, and wait until each gateway has heard all that was said to it."""
+        sessions = list(self._leaving)
+        for session in sessions:
+            session.session.close(reason)
+        await until(lambda: all(session.session.link.is_closed for session in sessions))
+
+    async def _serve(self, session: LinkSession) -> None:
+        try:
+            await session.run(self.spawn)
+        finally:
+            self.numbers.give_back(session.spec.gateway, session.number)
+
+    async def _leave(self, session: LinkSession, reason: str) -> None:
+        try:
+            await session.leave(self._drain_limit(), reason)
+            await until(lambda: session.session.link.is_closed)
+        finally:
+            self._leaving.remove(session)
 
     def _forget(self, key: Key, link: GatewayLink) -> None:
         if self._links.get(key) is link:

@@ -21,7 +21,7 @@ from transport.tls_errors import explain_tls_error
 
 from .accepting import accept, peer_host, peer_name
 from .actuator import Failed
-from .bind import bind
+from .bind import Bind, bind
 from .keyring import Keyring, PortKeys
 from .running import Running
 from .sessions import Sessions
@@ -146,9 +146,10 @@ class ControlPorts:
     :param spawn: starts tasks that live as long as the gateway.
     """
 
-    def __init__(self, sessions: Sessions, keyring: Keyring, spawn: Spawn) -> None:
+    def __init__(self, sessions: Sessions, keyring: Keyring, spawn: Spawn, bind: Bind = bind) -> None:
         self._sessions = sessions
         self._keyring = keyring
+        self._bind = bind
         self._links = VouchedLinks(sessions)
         self._spawn = spawn
         keyring.on_authorities = self._links.end_unvouched
@@ -156,7 +157,7 @@ class ControlPorts:
     async def __call__(self, spec: ControlSpec, failed: Failed) -> ControlPort:
         keys = await self._keyring.take(spec.tls, alpn=(ALPN,))
         try:
-            listening = bind(spec.address)
+            listening = self._bind(spec.address)
         except BaseException:
             self._keyring.forget(keys)
             raise

@@ -10,9 +10,11 @@ process keeps what it has imported for as long as it lives.
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, assert_never
 
@@ -24,10 +26,14 @@ from schemas.errors import TidegateError
 from schemas.roles import Role
 from schemas.status import AgentStatus
 
+from .inherited import Inherited
+from .lifetime import Lifetime
 from .log_choices import LogFormat, LogLevel
 from .logs import configured
 from .loops import choose_loop, run
+from .service_manager import ServiceManager, Told
 from .signals import run_until_stopped
+from .systemd import Notifier, take_service
 from .tail import Tail
 
 if TYPE_CHECKING:
@@ -36,19 +42,22 @@ if TYPE_CHECKING:
 _log: Any = structlog.get_logger("agent")
 
 
-class Agent(Protocol):
-    """What the two roles have in common."""
+class Agent(Told, Protocol):
+    """What the two roles have in common. ``lifetime`` is asked to make it end."""
+
+    @property
+    def lifetime(self) -> Lifetime: ...
 
     def status(self) -> AgentStatus:
         """What it has to say of itself, once it has started."""
         ...
 
-    def reload(self) -> None:
+    def reload(self) -> object:
         """Look at the state file now."""
         ...
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Run until cancelled."""
+        """Run until its lifetime is asked to end, or until cancelled."""
         ...
 
 
@@ -76,7 +85,8 @@ def run_role(
     :returns: the exit status.
     :raises TidegateError: if the agent cannot start, or fails.
     """
-    agent = _agent(Role(role), state)
+    service = take_service(os.environ)
+    agent = _agent(Role(role), state, service.sockets)
     console = _console_for_table(live)
     with ExitStack() as stack:
         stream: TextIO | None = None
@@ -94,19 +104,20 @@ def run_role(
                 console=console, tail=tail, hint=f"Ctrl-C stops the {role}; its state file stays as it is."
             )
         _log.info("loop_chosen", loop=choose_loop(stock_loop=stock_loop).value)
-        return run(run_in_foreground, agent, screen, stock_loop=stock_loop)
+        manager = ServiceManager(service.notifier, watchdog=service.watchdog)
+        return run(run_in_foreground, agent, screen, manager, stock_loop=stock_loop)
 
 
-def _agent(role: Role, state: Path) -> Agent:
+def _agent(role: Role, state: Path, inherited: Inherited) -> Agent:
     match role:
         case Role.GATEWAY:
             from .gateway import Gateway
 
-            return Gateway(state)
+            return Gateway(state, inherited)
         case Role.CLIENT:
             from .client import Client
 
-            return Client(state)
+            return Client(state, inherited)
     assert_never(role)
 
 
@@ -137,26 +148,46 @@ def _opened(log_file: Path) -> TextIO:
         ) from error
 
 
-async def run_in_foreground(agent: Agent, screen: Screen | None) -> int:
-    """Run an agent until a signal ends it.
+async def run_in_foreground(
+    agent: Agent, screen: Screen | None, manager: ServiceManager | None = None
+) -> int:
+    """Run an agent until a signal ends it, and it has drained.
 
     :returns: the exit status.
     :raises TidegateError: what the agent raises, or if the terminal cannot be written to any more.
     """
     started = anyio.Event()
+    told = manager or ServiceManager(Notifier())
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
-            await tasks.start(agent.run)
+
+            async def run_agent(*, task_status: TaskStatus[None]) -> None:
+                await agent.run(task_status=task_status)
+                tasks.cancel_scope.cancel()
+
+            await tasks.start(run_agent)
             started.set()
+            tasks.start_soon(told.keep_told, agent)
             if screen is not None:
                 await _show(agent, screen)
 
     def reload() -> None:
         if started.is_set():  # until then it is about to read the file anyway
             agent.reload()
+            told.reloads()
 
-    return await run_until_stopped(main, on_hangup=reload if screen is None else None)
+    def stop() -> bool:
+        told.stops(agent if started.is_set() else None)
+        agent.lifetime.ask_to_stop()
+        return started.is_set()  # one that starts has nothing to drain, and may not get so far
+
+    return await run_until_stopped(
+        main,
+        on_hangup=reload if screen is None else None,
+        on_stop=stop,
+        before_death=None if screen is None else partial(_leave_screen, screen.console),
+    )
 
 
 async def _show(agent: Agent, screen: Screen) -> None:
@@ -168,6 +199,15 @@ async def _show(agent: Agent, screen: Screen) -> None:
     try:
         await show_live(agent.status, screen.console, footer=footer)
     except OSError as error:
+        if not agent.lifetime.is_running:
+            return  # nobody looks any more; that is no reason to drop the visitors
         raise TidegateError(
             f"the terminal cannot be written to ({error.strerror or error}): use --no-live to run without one"
         ) from error
+
+
+def _leave_screen(console: Console) -> None:
+    """What the table has made of the terminal is undone, for a process that is about to die."""
+    with suppress(OSError):
+        console.set_alt_screen(False)
+        console.show_cursor(True)

@@ -33,15 +33,20 @@ from .admission import Admissions
 from .api.admin_socket import admin_socket
 from .api.declared import DeclaredTunnels
 from .api.loading import load_app
+from .bind import Ports
 from .control_port import ControlPorts
+from .gateway_drain import GatewayDrain
 from .gateway_status import GatewayReporter
+from .inherited import Inherited
 from .keeping import keep
 from .key_watch import KeyWatch
 from .keyring import Keyring
+from .lifetime import Lifetime
 from .listeners import PublicListeners
 from .management import ManagementPorts
 from .paths import admin_socket_path, declared_path
 from .reloading import reload_and_report
+from .reports import counted
 from .restart import log_needed_restart
 from .sessions import Sessions
 from .spawn import IsolatedTasks
@@ -63,8 +68,13 @@ _log: Any = structlog.get_logger("gateway")
 class Gateway:
     """A gateway that does what a state file says. Also the ``Backend`` of its API."""
 
-    def __init__(self, state_path: Path) -> None:
+    def __init__(self, state_path: Path, inherited: Inherited | None = None) -> None:
+        """
+        :param inherited: sockets that were handed over by a service manager.
+        """
+        self.lifetime = Lifetime()
         self._path = state_path
+        self._inherited = inherited or Inherited()
         self._turn_log = TurnLog()
         self._changed = anyio.Event()
         self._settings: GatewaySettings
@@ -79,14 +89,16 @@ class Gateway:
         self._actuator: ResourceActuator
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Run until cancelled. Started when the first state has been applied.
+        """Run until told to stop, and then drain; or until cancelled.
+
+        Started when the first state has been applied.
 
         :raises StateError: if the state is not valid at the start.
         :raises TidegateError: if the admin socket cannot be opened.
         """
         settings = self._settings = (await self._first_state()).gateway
         name = _name(settings)
-        with admin_socket(admin_socket_path(self._path, settings)) as listening:
+        with admin_socket(admin_socket_path(self._path, settings), self._inherited) as listening:
             try:
                 problems = await self._keep(name, settings, listening, task_status)
             finally:
@@ -102,10 +114,13 @@ class Gateway:
         load = partial(load_app, self)
         tunnels = TrafficBook(visitor_side)
         sessions = self._sessions = Sessions(name, _now, self._note_change)
-        listeners = self._listeners = PublicListeners(sessions, tunnels)
+        ports = Ports(self._inherited)
+        listeners = self._listeners = PublicListeners(sessions, tunnels, ports.bind)
 
         def started() -> None:
             _log.info("gateway_started", name=name, version=VERSION, state=str(self._path))
+            for reason in self._inherited.warnings:
+                _log.warning("socket_unused", reason=reason)
             task_status.started()
 
         async with anyio.create_task_group() as tasks:
@@ -113,8 +128,8 @@ class Gateway:
             actuator = self._actuator = ResourceActuator(
                 {
                     Kind.ADMISSION: Admissions(sessions),
-                    Kind.CONTROL: ControlPorts(sessions, self._keyring, spawn),
-                    Kind.MANAGEMENT: ManagementPorts(load, sessions, self._keyring, spawn),
+                    Kind.CONTROL: ControlPorts(sessions, self._keyring, spawn, ports.bind),
+                    Kind.MANAGEMENT: ManagementPorts(load, sessions, self._keyring, spawn, ports.bind),
                     Kind.LISTENER: listeners,
                 },
                 ring=self.reload,
@@ -123,7 +138,7 @@ class Gateway:
                 source, actuator, random=random.random, clock=_now, report=self._report
             )
             self._declared = DeclaredTunnels(
-                self._path, DeclaredFile(fragment), self._reconciler, actuator.observe
+                self._path, DeclaredFile(fragment), self._reconciler, actuator.observe, probe=ports.probe
             )
             self._reporter = GatewayReporter(
                 name=name,
@@ -133,7 +148,8 @@ class Gateway:
                 actuator=actuator,
                 sessions=sessions,
                 tunnels=tunnels,
-                warnings=lambda: self._key_watch.warnings,
+                warnings=lambda: (*self._key_watch.warnings, *self._inherited.warnings),
+                life=lambda: self.lifetime.life,
             )
             try:
                 problems = await keep(
@@ -145,11 +161,25 @@ class Gateway:
                     listening=admin,
                     background=[self._keep_looking],
                     started=started,
+                    lifetime=self.lifetime,
+                    drain=GatewayDrain(actuator, listeners, sessions, lambda: self.drain_limit),
                 )
             finally:
                 listeners.turn_everyone_away()
             tasks.cancel_scope.cancel()
         return problems
+
+    @property
+    def drain_limit(self) -> float:
+        """Seconds that visitors have to finish when the gateway stops."""
+        state = self._reconciler.status.state
+        return state.gateway.drain if isinstance(state, GatewayState) else self._settings.drain
+
+    def summary(self) -> str:
+        """How it is, in one short line."""
+        if self.lifetime.is_running:
+            return self._reporter.summary()
+        return f"Draining: {counted(self._listeners.open, 'connection')} open"
 
     def reload(self) -> None:
         """Look at the state file, and at what it refers to, now."""

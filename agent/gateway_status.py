@@ -17,9 +17,9 @@ from reconcile.conditions import ClientsView, serving_client, tunnel_conditions
 from reconcile.loop import Reconciler
 from schemas.names import ClientId
 from schemas.state import GatewayState, Tunnel
-from schemas.status import Condition, GatewayStatus, SessionStatus, TunnelStatus
+from schemas.status import Condition, GatewayStatus, Life, SessionStatus, TunnelStatus
 
-from .reports import is_ready, resource_statuses, source_status
+from .reports import counted, is_ready, resource_statuses, source_status
 from .sessions import Sessions
 from .traffic import TrafficBook
 from .version import VERSION
@@ -48,6 +48,7 @@ class GatewayReporter:
         sessions: Sessions,
         tunnels: TrafficBook,
         warnings: Callable[[], tuple[str, ...]] = tuple,
+        life: Callable[[], Life] = lambda: Life.RUNNING,
     ) -> None:
         self.name = name
         self._path = path
@@ -57,6 +58,7 @@ class GatewayReporter:
         self._sessions = sessions
         self._tunnels = tunnels
         self._warnings = warnings
+        self._life = life
         self._started_at = clock()
         self._seen: dict[str, _Seen] = {}
 
@@ -68,6 +70,7 @@ class GatewayReporter:
         view = self._clients_view()
         observed = self._actuator.observe()
         now = self._clock()
+        is_draining = self._life() is not Life.RUNNING
         seen: dict[str, _Seen] = {}
         for tunnel in status.state.tunnels:
             before = self._seen.get(tunnel.name)
@@ -79,6 +82,7 @@ class GatewayReporter:
                 generation=generation,
                 listeners=observed,
                 clients=view,
+                is_draining=is_draining,
                 previous=before.conditions if before is not None else (),
                 now=now,
             )
@@ -96,12 +100,24 @@ class GatewayReporter:
             version=VERSION,
             started_at=self._started_at,
             now=self._clock(),
-            ready=is_ready(status),
+            life=self._life(),
+            ready=is_ready(status) and self._life() is Life.RUNNING,
             source=source_status(self._path, status),
             resources=resource_statuses(observed),
             warnings=self._warnings(),
             tunnels=tuple(self._tunnel(seen, view) for seen in self._seen.values()),
             clients=tuple(self._client(client_id) for client_id in sorted(self._sessions.known())),
+        )
+
+    def summary(self) -> str:
+        """How many tunnels and clients there are, as they were last looked at."""
+        ready = sum(seen.conditions[-1].status for seen in self._seen.values())
+        return ", ".join(
+            (
+                counted(len(self._seen), "tunnel"),
+                f"{ready} ready",
+                counted(len(self._sessions.connected()), "client"),
+            )
         )
 
     def _clients_view(self) -> ClientsView:
@@ -139,6 +155,7 @@ class GatewayReporter:
             declared=admitted is None or client_id in admitted,
             since=sessions.since if sessions is not None else self._sessions.last_seen(client_id),
             sessions=len(sessions) if sessions is not None else 0,
+            draining=sessions is not None and all(client.draining for client in sessions),
             address=first.address if first is not None else None,
             software=first.software if first is not None else None,
             services=tuple(sorted(sessions.services)) if sessions is not None else (),

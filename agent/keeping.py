@@ -1,8 +1,13 @@
 """What both roles do while they run: reconcile, watch, and serve the admin socket.
 
 Rule: how an agent begins and ends is decided here. It starts only on a state that
-is valid, it has started when that state has been applied, and when it stops it
-closes what it opened and changes nothing that is desired.
+is valid, and it has started when that state has been applied. Told to stop, it
+drains: nothing more is reconciled, so that nothing opens what the drain closes; it
+takes on nothing new and lets what is open finish, as long as the state allows. Then
+it closes what it opened, and changes nothing that is desired. Cancelled, it does the
+same without the drain.
+
+Whatever a peer does, a drain ends: at its limit, and what follows has limits too.
 """
 
 from __future__ import annotations
@@ -11,9 +16,10 @@ import socket
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
+import structlog
 
 from reconcile.loop import Reconciler
 from reconcile.source import FileSource
@@ -25,8 +31,33 @@ from .api.identity import on_unix_socket
 from .api.loading import LoadApp
 from .api.server import serve_api
 from .key_watch import KeyWatch
+from .lifetime import Lifetime
+from .looking import until
+from .running import Running
 
 _CLOSE_TIMEOUT: Final = 5.0  # seconds that closing everything may take
+# Seconds that a turn may take to notice that it is over. One that reads a disk that hangs may take any time.
+_TURN_TIMEOUT: Final = 1.0
+
+_log: Any = structlog.get_logger("agent")
+
+
+class Drain(Protocol):
+    """What a role does when its agent is told to stop."""
+
+    @property
+    def limit(self) -> float:
+        """Seconds that it may take."""
+
+    @property
+    def open(self) -> int:
+        """How many connections are open still."""
+
+    async def begin(self) -> None:
+        """Take on nothing new, and tell the peers. Does not wait for them."""
+
+    async def finish(self) -> None:
+        """Drop what is open, and say goodbye to the peers."""
 
 
 async def keep(
@@ -39,13 +70,16 @@ async def keep(
     listening: socket.socket,
     background: Sequence[Callable[[], Coroutine[Any, Any, Any]]] = (),
     started: Callable[[], None],
+    lifetime: Lifetime,
+    drain: Drain,
 ) -> tuple[Problem, ...]:
-    """Keep a state in force until cancelled. Returns only if there is none: with the problems of its files.
+    """Keep a state in force until told to stop, and then drain.
 
     :param load: gives the API.
     :param listening: the admin socket.
     :param background: what else runs meanwhile.
     :param started: called once, when the first state has been applied.
+    :returns: the problems of the files, if there is no state to keep in force.
     """
     problems: tuple[Problem, ...] = ()
 
@@ -55,7 +89,8 @@ async def keep(
 
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(reconciler.run)
+            reconciling = Running(lambda death: None)  # what it raises ends the group
+            tasks.start_soon(reconciling.run, reconciler.run)
             turn = await reconciler.wait_turn(1)
             if turn.generation:
                 tasks.start_soon(key_watch.run)
@@ -64,13 +99,30 @@ async def keep(
                     tasks.start_soon(task)
                 await tasks.start(partial(serve_api, load, listening, identify=on_unix_socket))
                 started()
+                await lifetime.wait_asked()
+                lifetime.drain()
+                with anyio.move_on_after(_TURN_TIMEOUT):
+                    await reconciling.stop()
+                await _drain(drain)
             else:
                 problems = turn.problems
-                tasks.cancel_scope.cancel()
+            tasks.cancel_scope.cancel()
     finally:
         with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
             await actuator.close_all()
+        lifetime.stop()
     return problems
+
+
+async def _drain(drain: Drain) -> None:
+    with anyio.move_on_after(_CLOSE_TIMEOUT):
+        await drain.begin()
+    _log.info("drain_began", open=drain.open, limit=drain.limit)
+    with anyio.move_on_after(drain.limit):
+        await until(lambda: not drain.open)
+    _log.info("drain_ended", dropped=drain.open)
+    with anyio.move_on_after(_CLOSE_TIMEOUT):
+        await drain.finish()
 
 
 class _Files:

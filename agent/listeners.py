@@ -17,7 +17,7 @@ from transport.pump.relay import Relay
 from transport.pump.sockets import Server, serve
 
 from .actuator import Failed
-from .bind import bind
+from .bind import Bind, bind
 from .frontdoor import FrontDoor
 from .sessions import Sessions
 from .traffic import TrafficBook
@@ -57,15 +57,21 @@ class Visits:
 class PublicListeners:
     """Opens public ports."""
 
-    def __init__(self, sessions: Sessions, tunnels: TrafficBook) -> None:
+    def __init__(self, sessions: Sessions, tunnels: TrafficBook, bind: Bind = bind) -> None:
         self._sessions = sessions
         self._tunnels = tunnels
+        self._bind = bind
         self._visitors: set[Relay] = set()
 
     def turn_everyone_away(self) -> None:
         """Drop every visitor, at the end of the gateway."""
         for relay in list(self._visitors):
             relay.abort()
+
+    @property
+    def open(self) -> int:
+        """How many visitors there are, also on ports that have been closed."""
+        return len(self._visitors)
 
     def visits(self) -> Visits:
         """Who is connected now."""
@@ -77,7 +83,7 @@ class PublicListeners:
 
     async def __call__(self, spec: ListenerSpec, failed: Failed) -> PublicListener:
         door = FrontDoor(spec, self._sessions, self._tunnels, self._visitors)
-        listening = bind(spec.address)
+        listening = self._bind(spec.address)
         try:
             return PublicListener(listening, await serve(listening, door), door)
         except BaseException:

@@ -16,7 +16,7 @@ from .actuator import Failed
 from .api.identity import ByCertificate
 from .api.loading import LoadApp
 from .api.server import serve_api
-from .bind import bind
+from .bind import Bind, bind
 from .keyring import Keyring, PortKeys
 from .running import Running
 from .sessions import Sessions
@@ -60,8 +60,11 @@ class ManagementPorts:
     :param spawn: starts tasks that live as long as the gateway.
     """
 
-    def __init__(self, load: LoadApp, sessions: Sessions, keyring: Keyring, spawn: Spawn) -> None:
+    def __init__(
+        self, load: LoadApp, sessions: Sessions, keyring: Keyring, spawn: Spawn, bind: Bind = bind
+    ) -> None:
         self._load = load
+        self._bind = bind
         self._sessions = sessions
         self._keyring = keyring
         self._spawn = spawn
@@ -69,7 +72,7 @@ class ManagementPorts:
     async def __call__(self, spec: ManagementSpec, failed: Failed) -> ManagementPort:
         keys = await self._keyring.take(spec.tls, alpn=_ALPN)
         try:
-            listening = bind(spec.address)
+            listening = self._bind(spec.address)
         except BaseException:
             self._keyring.forget(keys)
             raise

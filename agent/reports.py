@@ -1,7 +1,7 @@
 """The parts of a status report that both roles share.
 
 Rule: values of the reconcile room become values of the status report here, and
-nothing is decided but what counts as ready.
+nothing is decided but what counts as ready, and how things are counted in words.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ from reconcile.loop import ReconcileStatus
 from reconcile.observed import ObservedState
 from schemas.errors import Problem
 from schemas.status import ProblemStatus, ResourceStatus, SourceStatus
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 tunnel``, ``3 tunnels``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def is_ready(status: ReconcileStatus) -> bool:

@@ -72,6 +72,11 @@ class Services:
             for name, target in self._targets.items()
         )
 
+    @property
+    def open(self) -> int:
+        """How many connections to services there are."""
+        return self.traffic.open
+
     def visits(self) -> Mapping[ServiceName, int]:
         """How many visitors each service has now."""
         return {name: self.traffic[name].snapshot().open for name in self._targets}

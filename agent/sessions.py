@@ -16,7 +16,7 @@ import structlog
 
 from reconcile.desired import AdmissionSpec, Timing
 from schemas.errors import TidegateError
-from schemas.messages import MAX_SESSIONS, Hello, RefusalCode, Replaced
+from schemas.messages import MAX_SESSION_NUMBER, MAX_SESSIONS, Drain, Hello, RefusalCode, Replaced
 from schemas.names import ClientId, ServiceName
 from transport.pump.link import Link
 from transport.session import Session, SessionLostError
@@ -24,6 +24,7 @@ from transport.tls import IdentityError, client_id_from, peer_identity
 
 from .client_sessions import ClientSessions
 from .connected_client import ConnectedClient as ConnectedClient  # the front door needs both
+from .looking import until
 from .traffic import TrafficBook, visitor_side
 from .version import SOFTWARE
 
@@ -49,6 +50,7 @@ class Sessions:
         self._clock = clock
         self._changed = changed
         self._started = clock()
+        self._is_draining = False
         self._connected: dict[ClientId, ClientSessions] = {}
         self._last_seen: dict[
             ClientId, datetime
@@ -75,7 +77,24 @@ class Sessions:
                 losing.add(client.id)
         return frozenset(losing)
 
+    def drain(self) -> None:
+        """Take nobody on any more, and say so to everybody. Those who are here stay."""
+        self._is_draining = True
+        for client in chain.from_iterable(self._connected.values()):
+            client.session.tell(Drain())
+
+    async def end(self, reason: str) -> None:
+        """End every session, and wait until each client has heard all that was said to it."""
+        clients = list(chain.from_iterable(self._connected.values()))
+        for client in clients:
+            client.session.close(reason)
+        await until(lambda: all(client.session.link.is_closed for client in clients))
+
     def _identify(self, link: Link, hello: Hello) -> ClientId:
+        if self._is_draining:
+            raise _NotAdmittedError(
+                RefusalCode.GOING_AWAY, "the gateway is stopping; it is dialed again by itself"
+            )
         client_id = _admit(link, self.admission)
         if hello.id != client_id:
             raise _NotAdmittedError(
@@ -83,11 +102,11 @@ class Sessions:
                 f"the client calls itself {hello.id!r}, but its certificate is for {client_id!r}: "
                 f"set client.id to {client_id} or use the certificate of {hello.id}",
             )
-        if hello.session > MAX_SESSIONS:
+        if hello.session > MAX_SESSION_NUMBER:
             raise _NotAdmittedError(
                 RefusalCode.TOO_MANY_SESSIONS,
                 f"this is session {hello.session} of the client {client_id!r}, and the gateway takes "
-                f"{MAX_SESSIONS} of a client: set client.sessions to {MAX_SESSIONS} or less",
+                f"{MAX_SESSION_NUMBER} of a client: set client.sessions to {MAX_SESSIONS} or less",
             )
         return client_id
 

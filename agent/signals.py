@@ -9,14 +9,17 @@ SIGHUP    look at the state file now; a program that has the terminal for itself
           with exit status 129, because this says that the terminal has gone
 ========  ==============================================================================
 
-A second SIGTERM or SIGINT ends the process at once, however busy it is.
+A program may take its time to stop. A second SIGTERM or SIGINT ends the process at
+once, however busy it is; SIGHUP means nothing then.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from signal import Signals
+from types import FrameType
 from typing import Final
 
 import anyio
@@ -31,12 +34,19 @@ _EXIT_STATUS: Final = {
 
 
 async def run_until_stopped(
-    main: Callable[[], Awaitable[None]], *, on_hangup: Callable[[], None] | None
+    main: Callable[[], Awaitable[None]],
+    *,
+    on_hangup: Callable[[], None] | None,
+    on_stop: Callable[[], bool] = lambda: False,
+    before_death: Callable[[], None] | None = None,
 ) -> int:
     """Run ``main`` until it returns, or until a signal cancels it.
 
     :param on_hangup: what SIGHUP is for; None means to stop.
-    :returns: the exit status, 0 if ``main`` returned.
+    :param on_stop: called when a signal says to stop; whether ``main`` will now return by itself, and so is
+        not to be cancelled.
+    :param before_death: what cannot be left as it is when a second signal ends the process.
+    :returns: the exit status, 0 if ``main`` returned without having been told.
     """
     received: list[Signals] = []
     # The receiver is the outer one: as long as anything is still closing, signals are ours.
@@ -45,13 +55,21 @@ async def run_until_stopped(
 
             async def obey() -> None:
                 async for heard in signals:
-                    if heard is Signals.SIGHUP and on_hangup is not None:
-                        on_hangup()
+                    if heard is Signals.SIGHUP and (received or on_hangup is not None):
+                        if on_hangup is not None and not received:
+                            on_hangup()
                         continue
                     received.append(heard)
                     for impatient in (signal.SIGINT, signal.SIGTERM):
-                        signal.signal(impatient, signal.SIG_DFL)
-                    tasks.cancel_scope.cancel()
+                        signal.signal(impatient, signal.SIG_DFL if before_death is None else die)
+                    if not on_stop():
+                        tasks.cancel_scope.cancel()
+
+            def die(number: int, frame: FrameType | None) -> None:
+                signal.signal(number, signal.SIG_DFL)  # the next one, too, however long this takes
+                if before_death is not None:
+                    before_death()
+                os.kill(os.getpid(), number)
 
             tasks.start_soon(obey)
             await main()

@@ -48,6 +48,11 @@ class TrafficMeter:
         self._bytes_out = 0
 
     @property
+    def open(self) -> int:
+        """How many relays are open."""
+        return len(self._open)
+
+    @property
     def is_idle(self) -> bool:
         return not self._open
 
@@ -83,6 +88,11 @@ class TrafficBook:
         self._counts = counts
         self._most = most
         self._meters: dict[str, TrafficMeter] = {}
+
+    @property
+    def open(self) -> int:
+        """How many relays are open, of all names."""
+        return sum(meter.open for meter in self._meters.values())
 
     def __getitem__(self, name: str) -> TrafficMeter:
         meter = self._meters.get(name)

@@ -7,8 +7,8 @@ same facts give the same words, and ``since`` moves only when status or reason d
 type           reason when it holds       reasons when it does not
 =============  =========================  ==================================================
 Accepted       Accepted                   ClientNotDeclared
-Programmed     Programmed                 Pending, Failed, or the reason the actuator gave
-                                          (AddressInUse, PermissionDenied, …)
+Programmed     Programmed                 Pending, Failed, Draining, or the reason the actuator
+                                          gave (AddressInUse, PermissionDenied, …)
 ResolvedRefs   ResolvedRefs               ClientAway, ServiceUnknown
 Ready          Ready                      that of the first condition that does not hold
 =============  =========================  ==================================================
@@ -47,10 +47,22 @@ class _Finding:
     message: str
 
 
+_DRAINING = _Finding(
+    holds=False,
+    reason="Draining",
+    message="The gateway is stopping: its ports are closed, and visitors who are there may finish.",
+)
+
+
 def serving_client(tunnel: Tunnel, view: ClientsView) -> ClientId | None:
     """Who serves the tunnel: the first of its clients that is connected and offers the service."""
-    for client in tunnel.client:
-        if tunnel.service in view.offers.get(client, frozenset()):
+    return first_serving(tunnel.client, tunnel.service, view)
+
+
+def first_serving(clients: Iterable[ClientId], service: ServiceName, view: ClientsView) -> ClientId | None:
+    """The first of these clients that is connected and offers the service."""
+    for client in clients:
+        if service in view.offers.get(client, frozenset()):
             return client
     return None
 
@@ -61,6 +73,7 @@ def tunnel_conditions(
     generation: int,
     listeners: ObservedState,
     clients: ClientsView,
+    is_draining: bool = False,
     previous: Iterable[Condition],
     now: datetime,
 ) -> tuple[Condition, ...]:
@@ -68,11 +81,12 @@ def tunnel_conditions(
 
     :param generation: the generation in which the tunnel is declared as it is.
     :param listeners: what runs; other kinds of resources do not matter.
+    :param is_draining: whether the gateway is about to stop.
     :param previous: the conditions this tunnel had last; empty if it is new.
     """
     findings = {
         ConditionType.ACCEPTED: _accepted(tunnel, clients),
-        ConditionType.PROGRAMMED: _programmed(tunnel, listeners),
+        ConditionType.PROGRAMMED: _DRAINING if is_draining else _programmed(tunnel, listeners),
         ConditionType.RESOLVED_REFS: _resolved(tunnel, clients),
     }
     findings[ConditionType.READY] = _ready(findings.values())

@@ -30,6 +30,8 @@ MAX_SERVICES: Final = 1_000  # of one client; their names fit into one message
 # Of one client at one gateway. A client gone mad, or a thief with its key, would otherwise hold as many TLS
 # connections there as there are descriptors; beyond a handful, more of them are of no use to anybody.
 MAX_SESSIONS: Final = 16
+# Each may have a successor beside it while it drains, under a number of its own.
+MAX_SESSION_NUMBER: Final = 2 * MAX_SESSIONS
 
 
 def _one_line(value: object) -> object:

@@ -19,6 +19,14 @@ class _Report(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
+class Life(Enum):
+    """Where an agent is between its start and its end."""
+
+    RUNNING = "Running"
+    DRAINING = "Draining"  # it was told to stop: it takes on nothing new, and what is open may finish
+    STOPPED = "Stopped"
+
+
 class ConditionType(Enum):
     """The conditions of a tunnel, in the words of the Kubernetes Gateway API."""
 
@@ -107,13 +115,17 @@ class SourceStatus(_Report):
 
 
 class SessionStatus(_Report):
-    """A client as the gateway sees it. ``address`` is that of its first session, if there are several."""
+    """A client as the gateway sees it. ``address`` is that of its first session, if there are several.
+
+    ``draining``: it is about to stop, and none of its sessions takes a visitor any more.
+    """
 
     id: str
     connected: bool
     declared: bool
     since: datetime
     sessions: int
+    draining: bool = False
     address: str | None
     software: str | None
     services: tuple[str, ...]
@@ -125,11 +137,15 @@ class LinkPhase(Enum):
     CONNECTED = "Connected"
     WAITING = "Waiting"  # for the next attempt
     REFUSED = "Refused"  # the gateway said no; tried again all the same
+    DRAINING = (
+        "Draining"  # one of the two is about to end it: no new visitors, those who are there may finish
+    )
 
 
 class LinkStatus(_Report):
     """One session to a gateway as the client sees it. Those of one gateway are numbered from 1.
 
+    One that is no longer kept, or is replaced by another, is there beside the others while it drains.
     ``attempts`` counts how often it was dialed since it was last connected.
     """
 
@@ -155,6 +171,7 @@ class GatewayStatus(_Report):
     version: str
     started_at: datetime
     now: datetime
+    life: Life = Life.RUNNING
     ready: bool
     source: SourceStatus
     resources: tuple[ResourceStatus, ...]
@@ -169,6 +186,7 @@ class ClientAgentStatus(_Report):
     version: str
     started_at: datetime
     now: datetime
+    life: Life = Life.RUNNING
     ready: bool
     source: SourceStatus
     resources: tuple[ResourceStatus, ...]

@@ -52,6 +52,9 @@ _FOR_OTHER_MESSAGES: Final = INITIAL_WINDOW // 2
 
 CONTROL_STREAM: Final = 1  # the client's first stream
 
+# The value of the ping that follows a drain. The keepalive counts up from 1, and does not come here.
+_DRAIN_PING: Final = 0xFFFFFFFF
+
 # In TLS 1.3 a client is done before the gateway has looked at its certificate. OpenSSL makes an alert that
 # says what is wrong with it, but asyncio, uvloop and aiofastnet close without sending it: only the end comes.
 _TURNED_AWAY: Final = (
@@ -97,6 +100,7 @@ class Session:
         self.link = link
         self.round_trip: float | None = None  # seconds, of the last answered ping
         self.end_reason = ""
+        self.is_drained = False  # whether the peer has heard that we drain, and so opens no more streams
         self._role = role
         self._handler = handler
         self._state = _State.GREETING
@@ -197,6 +201,22 @@ class Session:
             return
         self._control.send(line)
 
+    def drain(self) -> None:
+        """Say that we are about to stop. Streams that the peer has opened before it heard of it still come.
+
+        Frames keep their order, and so no stream comes behind the answer to a ping that is sent behind this.
+        """
+        if self._state is _State.OPEN and not self.link.is_lost:
+            self.is_drained = False
+            self.tell(Drain())
+            self.link.mux.ping(_DRAIN_PING)
+
+    @property
+    def streams(self) -> int:
+        """How many streams there are for visitors."""
+        streams = self.link.mux.streams
+        return len(streams) - (CONTROL_STREAM in streams)
+
     async def run(self, *, ping_interval: float, ping_timeout: float) -> str:
         """Keep the session alive until it ends; the reason why it ended.
 
@@ -244,6 +264,8 @@ class Session:
         return self._control_sink()
 
     def pong(self, value: int) -> None:
+        if value == _DRAIN_PING:
+            self.is_drained = True
         if self._keepalive is not None:
             self._keepalive.pong(value, time.monotonic())
             self.round_trip = self._keepalive.round_trip

@@ -2,7 +2,8 @@
 
 Rule: from the moment the socket exists, nobody but its owner can connect to it. It
 replaces a socket that a dead process left behind, never one that is served, and is
-removed by nobody but whoever made it.
+removed by nobody but whoever made it. One that a service manager made and handed over
+is used as it is, but not if everybody can connect to it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from agent.inherited import Inherited
 from schemas.errors import TidegateError
 
 # The path of a unix socket ends with a zero byte: 108 bytes on Linux, 104 elsewhere (unix(7)).
@@ -29,11 +31,19 @@ class AdminSocketError(TidegateError):
 
 
 @contextmanager
-def admin_socket(path: Path) -> Iterator[socket.socket]:
+def admin_socket(path: Path, inherited: Inherited | None = None) -> Iterator[socket.socket]:
     """The listening socket at that path, and nothing there any more at the end.
 
-    :raises AdminSocketError: as :func:`bind_admin_socket`.
+    :param inherited: sockets that were handed over. One of that path is used, and stays where it is.
+    :raises AdminSocketError: as :func:`bind_admin_socket`; or if what was handed over is open to everybody.
     """
+    handed_over = inherited.take_path(path) if inherited is not None else None
+    if handed_over is not None:
+        with handed_over:
+            _check_mode(path)
+            handed_over.setblocking(False)
+            yield handed_over
+        return
     listening = bind_admin_socket(path)
     made = os.stat(path)  # noqa: PTH116 - the counterpart of the lstat below
     try:
@@ -67,6 +77,19 @@ def bind_admin_socket(path: Path) -> socket.socket:
         raise AdminSocketError(
             f"the admin socket {path} cannot be made: {error.strerror or error}; {_HOW}"
         ) from error
+
+
+def _check_mode(path: Path) -> None:
+    """Whoever can connect is an admin.
+
+    A group may be meant, but everybody is what a unit has that says nothing.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & stat.S_IWOTH:
+        raise AdminSocketError(
+            f"everybody may connect to the admin socket {path}, which was handed over with mode {mode:04o}: "
+            "write SocketMode=0600 in its unit"
+        )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from reconcile.observed import Phase
 from schemas.errors import Place
-from schemas.status import AgentStatus
+from schemas.status import AgentStatus, Life
 
 from .operation import JSON, TEXT, Ask, Content, Rights, operation
 from .problems import ApiError, RequestProblem
@@ -69,6 +69,9 @@ async def status(ask: Ask) -> Response:
 
 def _reasons(status: AgentStatus) -> Iterator[RequestProblem]:
     source = status.source
+    if status.life is not Life.RUNNING:
+        yield RequestProblem(message="the agent is stopping, and takes on nothing new")
+        return  # what it has closed is as it should be
     for problem in source.problems:
         place = None
         if problem.file is not None:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from schemas.messages import Drain, Replaced
+from schemas.messages import MAX_SESSIONS, Drain, Replaced
 from schemas.names import ClientId, ServiceName
 from tests.support.gateway_parts import GatewayParts, HandDriven, gateway_parts, hand_driven, route
 from tests.support.journal import Journal
@@ -115,6 +115,42 @@ async def test_a_client_is_there_since_its_process_came(journal: Journal) -> Non
 
             async with hand_driven(parts.control, instance="b"):
                 assert parts.sessions.connected()[HOMELAB].since > since
+
+
+@pytest.mark.parametrize("instance", ["a", "b", ""], ids=["the same", "another", "none"])
+async def test_a_session_that_drains_is_not_replaced_and_serves_to_its_end(instance: str) -> None:
+    """A process that stops lets its visitors finish, also when its successor is here already."""
+    async with gateway_parts() as parts, several(parts, 1) as (old,):
+        address = await parts.listen(route())
+        async with visit(address) as visitor:
+            offer = await old.join(visitor)
+            old.session.drain()
+            await until(lambda: chosen(parts) is None)
+            async with (
+                hand_driven(parts.control, instance=instance, session=1) as new,
+                visit(address) as next_one,
+            ):
+                await new.join(next_one)
+                assert numbers(parts) == [1, 1]
+
+                offer.stream.send(b"still here")
+                assert await visitor.receive() == b"still here"
+                old.session.close("it is over")
+                await until(lambda: numbers(parts) == [1])
+                assert not old.messages
+
+
+async def test_a_gateway_keeps_no_more_draining_sessions_than_a_client_may_have() -> None:
+    async with gateway_parts() as parts, AsyncExitStack() as stack:
+        old = []
+        for _ in range(MAX_SESSIONS + 2):
+            old.append(await stack.enter_async_context(hand_driven(parts.control, instance="a")))
+            old[-1].session.drain()
+            await until(lambda: chosen(parts) is None)
+
+        assert await old[0].next_message() == Replaced()
+        await old[0].ended()
+        assert len(numbers(parts)) == MAX_SESSIONS + 1
 
 
 # Who serves

@@ -22,6 +22,7 @@ from agent.spawn import IsolatedTasks
 from reconcile.desired import Kind, LinkSpec, ServicesSpec, Spec, key_of
 from reconcile.observed import Phase
 from reconcile.plan import Action, Verb
+from schemas.messages import Drain
 from schemas.names import ClientId, HostPort, ListenAddress, ServiceName, parse_target
 from schemas.references import FileRef, InlinePem
 from schemas.state import TlsClient
@@ -35,7 +36,7 @@ from tests.support.gateway_parts import (
     hand_driven,
     route,
 )
-from tests.support.journal import Journal
+from tests.support.journal import PATIENCE, Journal
 from tests.support.peers import blackhole, free_listen, service, until, visit
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
@@ -71,7 +72,8 @@ class Home:
 
     def __init__(self, spawn: IsolatedTasks) -> None:
         self.services = Services()
-        self.links = GatewayLinks(self.services, spawn, lambda: NOW)
+        self.drain_limit = PATIENCE
+        self.links = GatewayLinks(self.services, spawn, lambda: NOW, lambda: self.drain_limit)
         self.services.on_change = self.links.services_changed
         self.actuator = ResourceActuator({Kind.LINK: self.links}, lambda: None)
 
@@ -275,7 +277,7 @@ async def test_closing_one_session_leaves_the_others_as_they_are(journal: Journa
         await journal.wait_for("client_disconnected", session=2)
 
         assert [client.number for client in parts.sessions.connected()[HOMELAB]] == [1]
-        assert here.link.session == 1
+        await until(lambda: [link.session for link in here.links.status()] == [1])
         assert not journal.find("link_down", session=1)
 
 
@@ -564,19 +566,114 @@ async def test_a_link_that_is_connecting_takes_new_settings_as_soon_as_that_has_
         await journal.wait_for("link_up")
 
 
-async def test_a_session_goes_on_when_the_settings_change(journal: Journal) -> None:
+async def test_changed_settings_are_those_of_a_new_session_beside_the_old_one(journal: Journal) -> None:
+    with service() as web:
+        async with gateway_parts() as parts, home() as here:
+            address = await parts.listen(route())
+            await here.offer(web=web.target)
+            await here.put(link_to(parts.control))
+            await journal.wait_for("link_up")
+            (before,) = parts.sessions.connected()[HOMELAB]
+            async with visit(address) as visitor:
+                answering = await web.accept()
+                await answering.send(b"x")
+                assert await visitor.receive() == b"x"
+
+                changed = replace(link_to(parts.control), timing=replace(QUIET, ping_interval=300.0))
+                await here.put(changed)
+                await journal.wait_for("link_up", count=2)
+                await until(lambda: before.draining)
+
+                assert [client.can_serve for client in parts.sessions.connected()[HOMELAB]] == [False, True]
+                phases = [link.phase for link in here.links.status()]
+                assert phases == [LinkPhase.CONNECTED, LinkPhase.DRAINING]
+                await answering.send(b"still here")
+                assert await visitor.receive() == b"still here"
+                async with visit(address) as another:
+                    await another.send(b"to the new one")
+                    assert await (await web.accept()).receive_exactly(14) == b"to the new one"
+                answering.end()
+                visitor.end()
+                assert await visitor.receive_all() == b""
+
+            await until(lambda: [link.phase for link in here.links.status()] == [LinkPhase.CONNECTED])
+            assert not journal.find("link_down")
+            assert not journal.find("visitor_refused")
+
+
+async def test_the_session_of_before_serves_while_there_is_none_with_the_new_settings(
+    journal: Journal,
+) -> None:
     async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control))
+        good = link_to(parts.control)
+        await here.put(good)
         await journal.wait_for("link_up")
         (before,) = parts.sessions.connected()[HOMELAB]
 
-        spec = link_to(parts.control)
-        await here.put(replace(spec, timing=replace(QUIET, ping_interval=300.0)))
-        await here.offer(web="127.0.0.1:80")
-        await until(lambda: parts.sessions.connected()[HOMELAB].services == {"web"})
+        await here.put(link_to(parts.control, tls=client_tls(authority=pki.authority("Somebody else"))))
+        await journal.wait_for("link_not_renewed")
 
-        (after,) = parts.sessions.connected()[HOMELAB]
-        assert after.session is before.session
+        assert here.link.phase is LinkPhase.CONNECTED
+        assert "the settings of before are still in use" in here.link.message
+        assert before.can_serve
+        await here.put(good)
+        await until(lambda: here.link.message == "")
+        assert list(parts.sessions.connected()[HOMELAB]) == [before]
+
+
+async def test_a_link_that_is_not_kept_any_more_lets_its_visitors_finish(journal: Journal) -> None:
+    with service() as web:
+        async with gateway_parts() as parts, home() as here:
+            address = await parts.listen(route())
+            await here.offer(web=web.target)
+            await here.put(link_to(parts.control))
+            await journal.wait_for("link_up")
+            async with visit(address) as visitor:
+                answering = await web.accept()
+                await visitor.send(b"question")
+                await answering.receive_exactly(8)
+
+                await here.drop(link_to(parts.control))
+                assert here.link.phase is LinkPhase.DRAINING
+                await until(lambda: not parts.sessions.serving([HOMELAB], ServiceName("web")))
+                await answering.send(b"answer")
+                answering.end()
+                visitor.end()
+
+                assert await visitor.receive_all() == b"answer"
+            await journal.wait_for("client_disconnected")
+            assert journal.find("visitor_left")[0]["end"] == "done"
+            await until(lambda: here.links.status() == ())
+
+
+async def test_a_gateway_that_drains_is_shown_and_dialed_again_when_it_has_gone(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def at_once(attempt: int, unit: float) -> float:
+        asked.append(attempt)
+        return 0.0
+
+    monkeypatch.setattr(connector, "backoff", at_once)
+    async with gateway_parts() as parts, home() as here:
+        await here.put(link_to(parts.control))
+        await journal.wait_for("link_up")
+        (client,) = parts.sessions.connected()[HOMELAB]
+
+        for _ in range(3):  # once is enough, and more does not hurt
+            client.session.tell(Drain())
+        await journal.wait_for("gateway_drains")
+        assert here.link.phase is LinkPhase.DRAINING
+        assert "the gateway is stopping" in here.link.message
+        assert not here.links.is_connected
+        await here.put(replace(link_to(parts.control), timing=replace(QUIET, ping_interval=300.0)))
+        client.session.close("gone")
+
+        await journal.wait_for("link_up", count=2)
+        assert len(journal.find("gateway_drains")) == 1
+        assert asked[0] == 0
+        assert journal.find("link_down")[0]["reason"] == "the gateway stopped, as it had announced"
 
 
 @pytest.mark.usefixtures("patient")
@@ -609,7 +706,7 @@ async def test_a_closed_link_has_left_the_gateway_and_is_shown_no_more(journal: 
 
         await here.drop(link_to(parts.control))
 
-        assert here.links.status() == ()
+        await until(lambda: here.links.status() == ())
         line = await journal.wait_for("client_disconnected")
         assert line["reason"] == "the peer closed the connection"
 
@@ -631,9 +728,10 @@ async def test_a_link_can_be_closed_while_it_waits_and_while_it_connects(journal
             await until(lambda: not hole.has_caller())
 
 
-async def test_closing_a_link_ends_its_visitors_and_their_services(journal: Journal) -> None:
+async def test_closing_a_link_ends_its_visitors_at_the_limit_and_their_services_too(journal: Journal) -> None:
     with service() as web:
         async with gateway_parts() as parts, home() as here:
+            here.drain_limit = 0.0
             address = await parts.listen(route())
             await here.offer(web=web.target)
             await here.put(link_to(parts.control))

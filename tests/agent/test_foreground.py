@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from agent.demo_world import free_ports
 from agent.foreground import Screen, run_in_foreground
+from agent.lifetime import Lifetime
 from schemas.errors import TidegateError
 from schemas.status import AgentStatus
 from tests.support import statuses
@@ -28,10 +30,20 @@ from tests.support.terminal import CTRL_C, ENTER_SCREEN, on_terminal
 class FakeAgent:
     """An agent that does nothing, and then whatever the test says."""
 
+    drain_limit = 0.0
+
     def __init__(self, then: Callable[[], None]) -> None:
+        self.lifetime = Lifetime()
         self.reloaded = anyio.Event()
         self.ended = False
+        self.drained = False
         self._then = then
+
+    def summary(self) -> str:
+        return "fine"
+
+    async def reload_and_report(self) -> None:
+        """Nothing is looked at."""
 
     def status(self) -> AgentStatus:
         return statuses.three()
@@ -45,7 +57,10 @@ class FakeAgent:
         await anyio.lowlevel.checkpoint()
         self._then()
         try:
-            await anyio.sleep_forever()
+            await self.lifetime.wait_asked()
+            self.lifetime.drain()
+            await anyio.lowlevel.checkpoint()
+            self.drained = True
         finally:
             self.ended = True
 
@@ -66,7 +81,7 @@ async def test_a_hangup_asks_for_another_look_at_the_state() -> None:
 
     assert await run_in_foreground(agent, None) == 0
     assert agent.reloaded.is_set()
-    assert agent.ended
+    assert agent.drained
 
 
 @pytest.mark.anyio
@@ -75,7 +90,7 @@ async def test_with_a_table_a_hangup_means_that_the_terminal_has_gone() -> None:
 
     assert await run_in_foreground(agent, screen()[0]) == 129
     assert not agent.reloaded.is_set()
-    assert agent.ended
+    assert agent.drained
 
 
 @pytest.mark.anyio
@@ -104,6 +119,48 @@ async def test_a_terminal_that_has_gone_is_an_error_that_says_what_to_do() -> No
         await run_in_foreground(agent, Screen(console=console, tail=None, hint=""))
 
     assert raised.group_contains(TidegateError, match="--no-live")
+    assert agent.ended
+
+
+@pytest.mark.anyio
+async def test_a_terminal_that_goes_while_the_agent_drains_does_not_cut_the_drain() -> None:
+    class Going(io.StringIO):
+        def write(self, text: str) -> int:
+            if "gw1" in text and not agent.lifetime.is_running:
+                gone.set()
+                raise OSError(5, "Input/output error")
+            return super().write(text)
+
+    class Draining(FakeAgent):
+        async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+            task_status.started()
+            self.lifetime.drain()
+            await anyio.to_thread.run_sync(gone.wait)
+            for _ in range(10):  # whatever the table does about it
+                await anyio.lowlevel.checkpoint()
+            self.drained = True
+
+    gone = threading.Event()
+    agent = Draining(lambda: None)
+    console = Console(file=Going(), force_terminal=True, width=80, height=24)
+
+    assert await run_in_foreground(agent, Screen(console=console, tail=None, hint="")) == 0
+    assert agent.drained
+
+
+@pytest.mark.anyio
+async def test_an_agent_that_starts_has_nothing_to_drain() -> None:
+    class Starting(FakeAgent):
+        async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+            self._then()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self.ended = True
+
+    agent = Starting(send(signal.SIGTERM))
+
+    assert await run_in_foreground(agent, None) == 0
     assert agent.ended
 
 

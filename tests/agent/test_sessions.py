@@ -9,7 +9,7 @@ import pytest
 from agent import sessions
 from agent.certificates import Credentials
 from reconcile.desired import AdmissionSpec, Timing
-from schemas.messages import MAX_SESSIONS, RefusalCode, Replaced
+from schemas.messages import MAX_SESSION_NUMBER, RefusalCode, Replaced
 from schemas.names import ClientId, ServiceName
 from tests.support import pki
 from tests.support.gateway_parts import GatewayParts, HandDriven, admission, gateway_parts, hand_driven, route
@@ -57,15 +57,15 @@ async def test_a_client_that_may_not_connect_is_told_what_to_do_and_so_is_the_lo
 async def test_a_client_may_have_as_many_sessions_as_its_file_may_ask_for(journal: Journal) -> None:
     async with (
         gateway_parts() as parts,
-        hand_driven(parts.control, instance="a", session=MAX_SESSIONS),
+        hand_driven(parts.control, instance="a", session=MAX_SESSION_NUMBER),
     ):
         with pytest.raises(SessionRefusedError, match=r"set client\.sessions to 16 or less") as caught:
-            async with hand_driven(parts.control, instance="a", session=MAX_SESSIONS + 1):
+            async with hand_driven(parts.control, instance="a", session=MAX_SESSION_NUMBER + 1):
                 pass
 
         assert caught.value.code is RefusalCode.TOO_MANY_SESSIONS
         assert (await journal.wait_for("client_refused"))["reason"] == str(caught.value)
-        assert [client.number for client in parts.sessions.connected()[HOMELAB]] == [MAX_SESSIONS]
+        assert [client.number for client in parts.sessions.connected()[HOMELAB]] == [MAX_SESSION_NUMBER]
 
 
 async def test_with_a_domain_a_client_is_known_by_the_part_before_it() -> None:

@@ -63,11 +63,68 @@ async def test_a_hangup_may_mean_something_else() -> None:
     assert await run_until_stopped(main, on_hangup=heard.set) == 0
 
 
+async def test_a_program_that_ends_by_itself_when_it_is_told_to_is_not_cancelled() -> None:
+    told = anyio.Event()
+    finished = False
+
+    def stop() -> bool:
+        told.set()
+        return True
+
+    async def main() -> None:
+        nonlocal finished
+        os.kill(os.getpid(), Signals.SIGTERM)
+        await told.wait()
+        await anyio.lowlevel.checkpoint()
+        finished = True
+
+    assert await run_until_stopped(main, on_hangup=None, on_stop=stop) == 0
+    assert finished
+
+
+async def test_a_hangup_means_nothing_to_a_program_that_is_stopping() -> None:
+    told = anyio.Event()
+    hung_up: list[None] = []
+
+    def stop() -> bool:
+        os.kill(os.getpid(), Signals.SIGHUP)
+        told.set()
+        return True
+
+    async def main() -> None:
+        os.kill(os.getpid(), Signals.SIGINT)
+        await told.wait()
+        await anyio.wait_all_tasks_blocked()
+
+    status = await run_until_stopped(main, on_hangup=lambda: hung_up.append(None), on_stop=stop)
+
+    assert status == 130
+    assert not hung_up
+
+
 async def test_a_program_that_is_done_ends_by_itself() -> None:
     async def main() -> None:
         return
 
     assert await run_until_stopped(main, on_hangup=None) == 0
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_what_cannot_be_left_as_it_is_is_seen_to_before_a_second_signal_ends_the_process(
+    sent: Signals,
+) -> None:
+    program = STUBBORN.replace(
+        "on_hangup=None", 'on_hangup=None, before_death=lambda: print("tidied up", flush=True)'
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "stopping\n"
+        process.send_signal(sent)
+
+        assert process.stdout.readline() == "tidied up\n"
+        assert process.wait() == -sent
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

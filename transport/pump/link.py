@@ -51,6 +51,7 @@ class Link(asyncio.BufferedProtocol):
         self.bytes_received = 0
         self.is_paused = False
         self.is_lost = False
+        self.is_closed = False  # everything that was to be said has been, or nobody took it
         self._error: Exception | None = None
         self._owner: LinkOwner
         self._started = False
@@ -164,6 +165,7 @@ class Link(asyncio.BufferedProtocol):
             callback()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.is_closed = True
         if self._goodbye is not None:
             self._goodbye.cancel()
         self._lose(exc)
