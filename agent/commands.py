@@ -19,6 +19,7 @@ import typer
 from .agent_command import AgentCommand
 from .log_choices import LogFormat, LogLevel
 from .operations import operations
+from .plain_help import PlainTyper
 
 if TYPE_CHECKING:
     from .pki import Issued
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 _PROGRAM: Final = "tidegate"
 
 # Without markup, help is plain text: it can be piped and searched, and Rich is not loaded for it.
-app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
-pki = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
+app = PlainTyper(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
+pki = PlainTyper(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 app.add_typer(pki, name="pki", short_help="Make keys and certificates.")
 app.add_typer(operations)
 
@@ -75,9 +76,27 @@ _StockLoop: TypeAlias = Annotated[
 _Directory: TypeAlias = Annotated[
     Path, typer.Argument(metavar="DIR", help="The directory of the keys.", show_default=False)
 ]
-_Days: TypeAlias = Annotated[
+_LeafDays: TypeAlias = Annotated[
     int | None,
-    typer.Option("--days", min=1, max=36500, help="How long it is valid.", show_default=False),
+    typer.Option(
+        "--days",
+        metavar="DAYS",
+        min=1,
+        max=36500,
+        help="How long it is valid. Default: 825.",
+        show_default=False,
+    ),
+]
+_AuthorityDays: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--days",
+        metavar="DAYS",
+        min=1,
+        max=36500,
+        help="How long it is valid. Default: 3652, ten years.",
+        show_default=False,
+    ),
 ]
 _Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 
@@ -264,8 +283,10 @@ def pki_command(context: typer.Context) -> None:
 @pki.command("init", short_help="Make the authority that signs the others.")
 def pki_init(
     directory: _Directory,
-    name: Annotated[str, typer.Option("--name", help="What the authority is called.")] = "Tidegate CA",
-    days: _Days = None,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="What the authority is called.")
+    ] = "Tidegate CA",
+    days: _AuthorityDays = None,
     force: _Force = False,
 ) -> None:
     """Make the authority that signs all other certificates: DIR/ca.crt and DIR/ca.key.
@@ -292,8 +313,10 @@ def pki_gateway(
             metavar="HOST...", help="The names and addresses that clients dial.", show_default=False
         ),
     ],
-    name: Annotated[str, typer.Option("--name", help="What the files are called.")] = "gateway",
-    days: _Days = None,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="What the files are called.")
+    ] = "gateway",
+    days: _LeafDays = None,
     force: _Force = False,
 ) -> None:
     """Make a gateway's certificate and key: DIR/gateway.crt and DIR/gateway.key.
@@ -323,7 +346,7 @@ def pki_client(
             "--domain", help="The domain of the gateway, if its state file has one.", show_default=False
         ),
     ] = None,
-    days: _Days = None,
+    days: _LeafDays = None,
     force: _Force = False,
 ) -> None:
     """Make a client's certificate and key: DIR/ID.crt and DIR/ID.key.

@@ -12,7 +12,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-operations = typer.Typer(add_completion=False, rich_markup_mode=None)
+from .plain_help import PlainTyper
+
+operations = PlainTyper(add_completion=False, rich_markup_mode=None)
 
 
 class Condition(Enum):
@@ -97,12 +99,51 @@ def reload(
     raise typer.Exit(run_reload(state, socket=socket, as_json=as_json))
 
 
+@operations.command(short_help="Say what becomes of a visitor, and why.")
+def explain(
+    listen: Annotated[
+        str,
+        typer.Argument(
+            metavar="HOST:PORT",
+            help="Where the visitor connects; :PORT is any address of the gateway.",
+            show_default=False,
+        ),
+    ],
+    sni: Annotated[
+        str | None,
+        typer.Option("--sni", metavar="NAME", help="The TLS server name it asks for.", show_default=False),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="NAME", help="The HTTP host it asks for.", show_default=False),
+    ] = None,
+    state: AgentState = None,
+    socket: AgentSocket = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print it as JSON, as GET /v1/explain does.")
+    ] = False,
+) -> None:
+    """Say which tunnel of a running gateway takes a visitor, which client serves it, and why.
+
+    If none does, it says what the visitor gets instead. Nobody is connected to find out. The exit status is 0 if
+    the visitor gets through, and 1 if not.
+
+    \b
+    Examples:
+      tidegate explain 203.0.113.7:443 --sni blog.example.com
+      tidegate explain :25
+    """
+    from .explain_command import run_explain
+
+    raise typer.Exit(run_explain(listen, sni=sni, host=host, state=state, socket=socket, as_json=as_json))
+
+
 @operations.command(short_help="Wait until tunnels are ready.")
 def wait(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TUNNEL]...",
+            metavar="[TUNNEL...]",
             help="What to wait for; on a client, the gateways. Default: all, and that the file is in force.",
             show_default=False,
         ),

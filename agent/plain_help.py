@@ -1,0 +1,52 @@
+"""How a command's help writes its arguments: as git and kubectl do.
+
+Rule: an argument is written as its metavar and in no other way; of what type Python
+makes it is nothing that anybody types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import typer
+from typer.core import TyperArgument, TyperCommand
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class PlainCommand(TyperCommand):
+    """A command that shows ``[STATE]`` where Typer shows ``[[STATE]] <path>``."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [_bare(piece) for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        rows: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            if isinstance(parameter, TyperArgument):
+                rows["Arguments"].append((parameter.metavar or parameter.name or "", record[1]))
+            else:
+                rows["Options"].append(record)
+        for title, records in rows.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+class PlainTyper(typer.Typer):
+    """Commands whose help is plain."""
+
+    def command(self, *args: Any, **settings: Any) -> Callable[[_Function], _Function]:
+        return super().command(*args, cls=PlainCommand, **settings)
+
+
+def _bare(piece: str) -> str:
+    """Without the brackets that Typer puts around a metavar that has its own."""
+    for opening, closing in (("{", "}"), ("[[", "]")):
+        if piece.startswith(opening):
+            return piece[1 : piece.rindex(closing)]
+    return piece
