@@ -171,6 +171,9 @@ class Client:
             services=self._services.status(),
         )
 
+    def facts(self) -> None:
+        """None: visitors come to gateways."""
+
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
         """None: clients connect to gateways."""
         return {}

@@ -18,4 +18,14 @@ def found_agent(state: Path | None, socket: Path | None) -> Whereabouts:
     """
     if socket is not None:
         return Whereabouts(socket=socket, start="tidegate gateway STATE")
-    return find_agent(find_state(Path()) if state is None else state)
+    found = found_state(state, socket)
+    assert found is not None
+    return find_agent(found)
+
+
+def found_state(state: Path | None, socket: Path | None) -> Path | None:
+    """The state file of that agent; None if only its socket is named.
+
+    :raises TidegateError: if neither is named and no state file is here.
+    """
+    return find_state(Path()) if state is None and socket is None else state

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from reconcile.preview import Live
     from schemas.plan_report import PlanReport
 
+    from .explain import Facts
     from .planning import ProposedFile
 
 _LOOK_PAUSE: Final = 0.2  # seconds between two looks at the conditions, however much happens
@@ -195,6 +196,20 @@ class Gateway:
     def status(self) -> GatewayStatus:
         """What it has to say of itself."""
         return self._reporter.status()
+
+    def facts(self) -> Facts:
+        """What an explanation of a visitor is made of."""
+        from .explain import Facts  # not before somebody asks
+
+        status = self._reconciler.status
+        return Facts(
+            state=status.state if isinstance(status.state, GatewayState) else None,
+            generation=status.generation,
+            accepted=status.accepted,
+            problems=status.problems,
+            observed=self._actuator.observe(),
+            clients=self._reporter.clients_view(),
+        )
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
         """The current and the last state of every known client, in threshold's words."""

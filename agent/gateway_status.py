@@ -67,7 +67,7 @@ class GatewayReporter:
         status = self._reconciler.status
         if not isinstance(status.state, GatewayState):
             return
-        view = self._clients_view()
+        view = self.clients_view()
         observed = self._actuator.observe()
         now = self._clock()
         is_draining = self._life() is not Life.RUNNING
@@ -94,7 +94,7 @@ class GatewayReporter:
         self.look()
         status = self._reconciler.status
         observed = self._actuator.observe()
-        view = self._clients_view()
+        view = self.clients_view()
         return GatewayStatus(
             name=self.name,
             version=VERSION,
@@ -120,7 +120,8 @@ class GatewayReporter:
             )
         )
 
-    def _clients_view(self) -> ClientsView:
+    def clients_view(self) -> ClientsView:
+        """Who may connect, and who is connected and offers what."""
         return ClientsView(
             admitted=self._sessions.admission.clients,
             offers={

@@ -125,8 +125,8 @@ def explain(
 ) -> None:
     """Say which tunnel of a running gateway takes a visitor, which client serves it, and why.
 
-    If none does, it says what the visitor gets instead. Nobody is connected to find out. The exit status is 0 if
-    the visitor gets through, and 1 if not.
+    If none does, it says what the visitor gets instead. Nobody is connected to find out. The exit status is
+    0 if the visitor gets through, and 1 if not.
 
     \b
     Examples:

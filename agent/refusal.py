@@ -64,6 +64,24 @@ _ALERTS: Final = {
 }
 
 
+_ALERT_NAMES: Final = {
+    tls_alert.unrecognized_name(): "unrecognized_name",
+    tls_alert.internal_error(): "internal_error",
+    tls_alert.decode_error(): "decode_error",
+}
+
+
+def describe_refusal(kind: TrafficKind, reason: Reason) -> str:
+    """What that is, for somebody who asks about it: ``the TLS alert unrecognized_name``."""
+    told = refusal_bytes(kind, reason)
+    if kind is TrafficKind.HTTP:
+        status = told.split(b"\r\n", 1)[0].decode().partition(" ")[2]
+        return f"HTTP {status}"
+    if told:
+        return f"the TLS alert {_ALERT_NAMES[told]}"
+    return "nothing but the end of its connection"
+
+
 def refusal_bytes(kind: TrafficKind, reason: Reason) -> bytes:
     """What a visitor reads before its connection is closed; nothing if we do not speak its language."""
     match kind:

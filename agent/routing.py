@@ -33,6 +33,7 @@ __all__ = [
     "Routed",
     "TrafficKind",
     "classify",
+    "decide",
     "refusal_bytes",
 ]
 
@@ -97,6 +98,16 @@ def classify(buffer: Buffer, table: RouteTable, *, eof: bool, timed_out: bool) -
     return _fallback(table, Refused(kind=_kind(buffer), reason=reason, name=None, detail=detail))
 
 
+def decide(kind: TrafficKind, name: str | None, table: RouteTable) -> Routed | Refused:
+    """What becomes of a visitor that speaks `kind` and asks for `name`: where `classify` ends, knowing both.
+
+    On a port that is not looked at, neither matters.
+    """
+    if not table.peeks:
+        return _fallback(table, _NOT_LOOKED_AT)
+    return _by_name(_Asked(kind=kind, name=name), table)
+
+
 _NOT_LOOKED_AT: Final = Refused(kind=TrafficKind.RAW, reason=Reason.NO_ROUTE, name=None)
 _END: Final = {True: "ended its side", False: "no more in time"}
 
@@ -128,7 +139,7 @@ def _kind(buffer: Buffer) -> TrafficKind:
     return TrafficKind.HTTP if looks_like_http(buffer) else TrafficKind.RAW
 
 
-def _by_name(asked: _Asked, table: RouteTable) -> Decision:
+def _by_name(asked: _Asked, table: RouteTable) -> Routed | Refused:
     route = None if asked.name is None else table.match(asked.name)
     if route is not None:
         return Routed(route=route, kind=asked.kind, name=asked.name)
@@ -136,7 +147,7 @@ def _by_name(asked: _Asked, table: RouteTable) -> Decision:
     return _fallback(table, Refused(kind=asked.kind, reason=Reason.NO_ROUTE, name=asked.name, detail=detail))
 
 
-def _fallback(table: RouteTable, refused: Refused) -> Decision:
+def _fallback(table: RouteTable, refused: Refused) -> Routed | Refused:
     """What no hostname takes is the default route's."""
     if table.default is not None:
         return Routed(route=table.default, kind=refused.kind, name=refused.name)

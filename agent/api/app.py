@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from schemas.quoting import quote
 
-from . import planning, reload, standing, tunnels
+from . import planning, reload, standing, tunnels, visitors
 from .backend import Backend
 from .operation import Operation, routes
 from .problems import PROBLEM_JSON, ApiError
@@ -28,6 +28,7 @@ from .problems import PROBLEM_JSON, ApiError
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *standing.OPERATIONS,
     *reload.OPERATIONS,
+    *visitors.OPERATIONS,
     *tunnels.OPERATIONS,
     *planning.OPERATIONS,
 )

@@ -14,6 +14,7 @@ from schemas.reload_report import ReloadReport
 from schemas.status import AgentStatus
 
 if TYPE_CHECKING:  # for an agent that is not asked need not load them
+    from agent.explain import Facts
     from agent.planning import ProposedFile
     from schemas.plan_report import PlanReport
 
@@ -32,6 +33,10 @@ class Backend(Protocol):
 
         :raises ReconcilerStoppedError: if the agent stops first.
         """
+        ...
+
+    def facts(self) -> Facts | None:
+        """What an explanation is made of, now; None on a client, to which nobody comes."""
         ...
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:

@@ -15,6 +15,7 @@ import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas.errors import Place, Problem, StateError, TidegateError
+from schemas.explanation import Explanation
 from schemas.plan_report import PlanReport
 from schemas.quoting import quote
 from schemas.reload_report import ReloadReport
@@ -54,6 +55,7 @@ class _Refusal(BaseModel):
 _STATUS: Final[TypeAdapter[AgentStatus]] = TypeAdapter(AgentStatus)
 _PLAN: Final = TypeAdapter(PlanReport)
 _RELOAD: Final = TypeAdapter(ReloadReport)
+_EXPLANATION: Final = TypeAdapter(Explanation)
 
 
 class AgentUnreachableError(TidegateError):
@@ -113,6 +115,25 @@ async def reload(socket_path: Path, *, start: str = "tidegate gateway STATE") ->
     return _understood(socket_path, answer, _RELOAD)
 
 
+async def fetch_explanation(
+    socket_path: Path,
+    listen: str,
+    *,
+    sni: str | None = None,
+    host: str | None = None,
+    start: str = "tidegate gateway STATE",
+) -> Explanation:
+    """What becomes of a visitor of the gateway that serves the socket.
+
+    :raises RefusedError: if the gateway does not understand the question, or is a client.
+    :raises AgentUnreachableError: if there is no answer.
+    """
+    asked = {"listen": listen, "sni": sni, "host": host}
+    query = {name: value for name, value in asked.items() if value is not None}
+    answer = await _ask(socket_path, "GET", "/v1/explain", start=start, query=query)
+    return _understood(socket_path, answer, _EXPLANATION)
+
+
 def _understood(socket_path: Path, answer: httpx2.Response, model: TypeAdapter[_Answer]) -> _Answer:
     try:
         return model.validate_json(answer.content)
@@ -154,7 +175,7 @@ async def _ask(
                 message = f"the agent at {socket_path} hung up: it may be stopping; try again"
                 raise AgentUnreachableError(message) from error
             raise _no_agent_of_ours(socket_path) from error
-    if answer.status_code == httpx2.codes.UNPROCESSABLE_ENTITY:
+    if answer.status_code == httpx2.codes.UNPROCESSABLE_CONTENT:
         raise StateError(_problems(answer))
     if answer.status_code != httpx2.codes.OK:
         raise RefusedError(socket_path, answer.status_code, _detail(answer))

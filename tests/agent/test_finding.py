@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.finding import found_agent
+from agent.finding import found_agent, found_state
 from agent.offline import NotFoundError
 from tests.support.states import write_gateway
 
@@ -31,3 +31,8 @@ def test_without_either_it_says_what_to_name(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NotFoundError, match="name the state file"):
         found_agent(None, None)
+
+
+def test_the_state_of_an_agent_is_known_unless_only_its_socket_is(tmp_path: Path) -> None:
+    assert found_state(None, tmp_path / "x.sock") is None
+    assert found_state(tmp_path / "gateway.yaml", tmp_path / "x.sock") == tmp_path / "gateway.yaml"

@@ -7,7 +7,7 @@ from http.client import HTTPResponse
 
 import pytest
 
-from agent.refusal import Reason, TrafficKind, refusal_bytes
+from agent.refusal import Reason, TrafficKind, describe_refusal, refusal_bytes
 from transport.wire import tls_alert
 
 
@@ -71,3 +71,22 @@ def test_a_tls_visitor_reads_an_alert_unless_it_was_merely_slow(reason: Reason, 
 @pytest.mark.parametrize("reason", Reason)
 def test_a_visitor_of_unknown_language_reads_nothing(reason: Reason) -> None:
     assert refusal_bytes(TrafficKind.RAW, reason) == b""
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "words"),
+    [
+        (TrafficKind.HTTP, Reason.NO_ROUTE, "HTTP 404 Not Found"),
+        (TrafficKind.HTTP, Reason.CLIENT_AWAY, "HTTP 503 Service Unavailable"),
+        (TrafficKind.TLS, Reason.NO_ROUTE, "the TLS alert unrecognized_name"),
+        (TrafficKind.TLS, Reason.CLIENT_AWAY, "the TLS alert internal_error"),
+        (TrafficKind.TLS, Reason.TIMED_OUT, "nothing but the end of its connection"),
+        (TrafficKind.RAW, Reason.CLIENT_AWAY, "nothing but the end of its connection"),
+    ],
+)
+def test_a_refusal_can_be_told_in_words(kind: TrafficKind, reason: Reason, words: str) -> None:
+    assert describe_refusal(kind, reason) == words
+
+
+def test_every_refusal_has_words() -> None:
+    assert all(describe_refusal(kind, reason) for kind in TrafficKind for reason in Reason)

@@ -140,3 +140,19 @@ def test_a_table_finds_what_trying_every_hostname_in_order_finds(hostnames: list
     expected = next((hostname for hostname in in_order if matches(hostname, name)), None)
 
     assert expected == taken_by(table_of(*hostnames), name)
+
+
+@given(
+    hostnames=st.lists(
+        st.text("ab.*", min_size=1, max_size=6).filter(lambda text: text[-1] != "."), max_size=8, unique=True
+    ),
+    name=st.text("ab.", min_size=1, max_size=8).filter(lambda text: text[-1] != "."),
+)
+def test_the_ranking_is_every_hostname_that_matches_and_begins_with_the_one_that_takes_the_name(
+    hostnames: list[str], name: str
+) -> None:
+    in_order = sorted(hostnames, key=lambda hostname: ("*" in hostname, -len(hostname), hostname))
+    ranking = table_of(*hostnames).ranking(name)
+
+    assert [hostname for hostname, _ in ranking] == [one for one in in_order if matches(one, name)]
+    assert (ranking[0][1].tunnel if ranking else None) == taken_by(table_of(*hostnames), name)

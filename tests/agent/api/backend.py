@@ -16,15 +16,17 @@ from typing import Any
 import anyio
 
 from agent.api.declared import DeclaredTunnels
-from agent.reloading import reload_and_report
+from agent.explain import Facts
 from agent.planning import ProposedFile, plan_files
+from agent.reloading import reload_and_report
+from reconcile.conditions import ClientsView
 from reconcile.declared import DeclaredFile
 from reconcile.desired import AdmissionSpec, Key, Kind, listener_key
 from reconcile.loop import Reconciler
 from reconcile.observed import Phase
 from reconcile.preview import Live
 from reconcile.source import FileSource
-from schemas.names import ClientId, ListenAddress, parse_listen
+from schemas.names import ClientId, ListenAddress, ServiceName, parse_listen
 from schemas.plan_report import PlanReport
 from schemas.reload_report import ReloadReport
 from schemas.roles import Role
@@ -60,6 +62,7 @@ class FakeGateway:
             source, self.actuator, random=lambda: 0.0, clock=lambda: START, report=lambda turn: None
         )
         self.states: dict[ClientId, tuple[str, str]] = {}
+        self.offers: dict[ClientId, frozenset[ServiceName]] = {}
         self.declared = DeclaredTunnels(
             state_path,
             self.fragment,
@@ -84,6 +87,17 @@ class FakeGateway:
 
     async def reload_and_report(self) -> ReloadReport:
         return await reload_and_report(self.loop, lambda: None)
+
+    def facts(self) -> Facts | None:
+        seen = self.loop.status
+        return Facts(
+            state=seen.state if isinstance(seen.state, GatewayState) else None,
+            generation=seen.generation,
+            accepted=seen.accepted,
+            problems=seen.problems,
+            observed=self.actuator.observe(),
+            clients=ClientsView(admitted=None, offers=self.offers),
+        )
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
         return self.states

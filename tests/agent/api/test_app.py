@@ -24,6 +24,9 @@ class FakeClient(FakeGateway):
         super().__init__(state_path)
         self.declared = None  # type: ignore[assignment]  # as in agent.client
 
+    def facts(self) -> None:
+        """As in agent.client."""
+
 
 async def test_an_answer_says_when_it_was_given_and_is_not_kept(http: httpx2.AsyncClient) -> None:
     answer = await http.get("/ping")

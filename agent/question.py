@@ -1,0 +1,84 @@
+"""Which visitor somebody asks about.
+
+Rule: pure. A question as it is typed becomes addresses and a name here, and in no other place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.names import ListenAddress, parse_hostname, parse_listen
+from schemas.quoting import quote
+
+from .refusal import TrafficKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A visitor: where it connects, what it speaks, and the host it names.
+
+    ``addresses`` are several where any of them may be meant; all have the same port.
+    A visitor of kind RAW names no host.
+    """
+
+    listen: str  # as it was typed
+    addresses: tuple[ListenAddress, ...]
+    kind: TrafficKind
+    name: str | None
+
+    @property
+    def port(self) -> int:
+        return self.addresses[0].port
+
+    def __str__(self) -> str:
+        match self.kind:
+            case TrafficKind.TLS:
+                return f"{self.listen} with the TLS server name {self.name}"
+            case TrafficKind.HTTP:
+                return f"{self.listen} with the HTTP host {self.name}"
+            case TrafficKind.RAW:
+                return f"{self.listen} without a name"
+
+
+def parse_question(listen: str, *, sni: str | None = None, host: str | None = None) -> Question:
+    """A question as somebody types it: ``203.0.113.7:443``, ``:443`` or ``443``.
+
+    :raises ValueError: if it is none; says what to write instead.
+    """
+    if sni is not None and host is not None:
+        raise ValueError("a visitor speaks TLS or plain HTTP: give sni or host, and not both")
+    return Question(
+        listen=listen,
+        addresses=_addresses(listen),
+        kind=_kind(sni, host),
+        name=_name(host if sni is None else sni),
+    )
+
+
+def _kind(sni: str | None, host: str | None) -> TrafficKind:
+    if sni is not None:
+        return TrafficKind.TLS
+    return TrafficKind.RAW if host is None else TrafficKind.HTTP
+
+
+def _addresses(listen: str) -> tuple[ListenAddress, ...]:
+    is_port = listen.isascii() and listen.isdigit()
+    try:
+        return parse_listen(f":{listen}" if is_port else listen)
+    except ValueError as error:
+        name, _, port = listen.rpartition(":")
+        if port.isdigit() and any(character.isalpha() for character in name) and ":" not in name:
+            raise ValueError(
+                f'{quote(name)} is no address of the gateway; write ":{port}", and a host name as sni if the '
+                "visitor speaks TLS, or as host if it speaks HTTP"
+            ) from error
+        raise
+
+
+def _name(text: str | None) -> str | None:
+    if text is None:
+        return None
+    name = parse_hostname(text)
+    if "*" in name:
+        raise ValueError(f"{quote(text)} is a pattern; write the one name that the visitor asks for")
+    return name
