@@ -37,6 +37,7 @@ from .keeping import keep
 from .key_watch import KeyWatch
 from .lifetime import Lifetime
 from .link_keys import LinkKeys
+from .logs import set_level
 from .paths import admin_socket_path
 from .reloading import reload_and_report
 from .reports import counted, is_ready, resource_statuses, source_status
@@ -207,6 +208,7 @@ class Client:
         if turn.fresh and isinstance(turn.state, ClientState):
             self._name = turn.state.client.id
             log_needed_restart(self._settings, turn.state.client)
+            set_level(turn.state.client.log_level)
 
     async def _first_state(self) -> ClientState:
         """The state at the start, which says where the client keeps its own things."""

@@ -43,6 +43,7 @@ from .key_watch import KeyWatch
 from .keyring import Keyring
 from .lifetime import Lifetime
 from .listeners import PublicListeners
+from .logs import set_level
 from .management import ManagementPorts
 from .paths import admin_socket_path, declared_path
 from .reloading import reload_and_report
@@ -269,6 +270,7 @@ class Gateway:
             settings = turn.state.gateway
             self._sessions.name = self._reporter.name = _name(settings)
             log_needed_restart(self._settings, settings)
+            set_level(settings.log_level)
         self._note_change()
 
     def _note_change(self) -> None:

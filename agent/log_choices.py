@@ -1,12 +1,14 @@
 """What an operator chooses about the log.
 
-Rule: this imports nothing of ours and no library, so that whoever reads a command line
-knows the words without loading what writes the log.
+Rule: this imports next to nothing, so that whoever reads a command line knows the words
+without loading what writes the log.
 """
 
 from __future__ import annotations
 
 from enum import Enum
+
+from schemas.log_level import LogLevel as LogLevel  # the state file may say it, too
 
 
 class LogFormat(Enum):
@@ -14,12 +16,3 @@ class LogFormat(Enum):
 
     JSON = "json"
     CONSOLE = "console"
-
-
-class LogLevel(Enum):
-    """What is left out: everything below."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"

@@ -28,6 +28,7 @@ from .log_choices import LogFormat, LogLevel
 from .log_writer import LogWriter
 from .redaction import Plain, redact
 
+_CONFIGURED: Final = "configured_level"
 _FLUSH: Final = 1.0  # seconds that a slow reader has at the end
 _OFFSET: Final = len("+00:00")
 _LINES: Final = ("exception", "stack")  # the only values that may go over several lines
@@ -50,7 +51,7 @@ def configured(
     before = structlog.get_config() if structlog.is_configured() else None
     structlog.configure(
         processors=[_Pipeline(render)],
-        wrapper_class=structlog.make_filtering_bound_logger(level.value),
+        wrapper_class=_leveled(level),
         logger_factory=lambda *names: _NamedLogger(writer, *names[:1]),
         context_class=dict,
         cache_logger_on_first_use=False,
@@ -64,6 +65,34 @@ def configured(
         else:
             structlog.configure(**before)
         writer.close(timeout=_FLUSH)
+
+
+def set_level(level: LogLevel | None) -> None:
+    """Log from this level on, also with loggers that are in use. None: as it was configured."""
+    leveled = structlog.get_config()["wrapper_class"]
+    if hasattr(leveled, _CONFIGURED):  # else nothing is configured, and nobody reads
+        _silence(leveled, getattr(leveled, _CONFIGURED) if level is None else level)
+
+
+def _leveled(level: LogLevel) -> type:
+    """A class of loggers whose level can change. What is left out costs a call that does nothing."""
+    everything = structlog.make_filtering_bound_logger(LogLevel.DEBUG.value)
+    leveled = type("LeveledLogger", (everything,), {_CONFIGURED: level})
+    _silence(leveled, level)
+    return leveled
+
+
+def _silence(leveled: type, level: LogLevel) -> None:
+    levels = list(LogLevel)
+    for one in levels:
+        if levels.index(one) < levels.index(level):
+            setattr(leveled, one.value, _say_nothing)
+        elif one.value in vars(leveled):
+            delattr(leveled, one.value)
+
+
+def _say_nothing(self: object, event: str, *args: object, **details: object) -> None:
+    """The method of a level that is left out."""
 
 
 # The transports of the event loop log every TLS handshake that fails, as an error of ours. Whoever waits for

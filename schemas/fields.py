@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, TypeAlias, TypeVar, cast
 from pydantic import PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from .log_level import LogLevel
 from .messages import MAX_SESSIONS
 from .names import (
     ClientId,
@@ -187,6 +188,19 @@ def _proxy_protocol(text: str) -> ProxyProtocol:
         ) from None
 
 
+def _log_level(text: str) -> LogLevel:
+    try:
+        return LogLevel(text)
+    except ValueError:
+        raise ValueError(
+            f'{quote(text)} is not a log level; write "debug", "info", "warning" or "error"'
+        ) from None
+
+
+def _level_or_none(value: Any, info: ValidationInfo) -> LogLevel | None:
+    return None if value is None and info.context is None else _plain_level(value, info)
+
+
 def _declarer(text: str) -> str:
     if not text or not text.isprintable() or len(text) > 256:
         raise ValueError("this names nobody; write 1 to 256 printable characters")
@@ -246,10 +260,13 @@ _plain_name = _one(check_name, "a name", '"gw1"')
 _plain_domain = _one(check_domain, "a domain", '"example.com"')
 _plain_declarer = _one(_declarer, "the name of whoever declared the tunnel", '"homelab"')
 
+_plain_level = _one(_log_level, "a log level", '"info"')
+
 NameField: TypeAlias = Annotated[str | None, PlainValidator(_name_or_none)]
 DomainField: TypeAlias = Annotated[str | None, PlainValidator(_domain)]
 DeclaredByField: TypeAlias = Annotated[str | None, PlainValidator(_declared_by)]
 PathField: TypeAlias = Annotated[str | None, PlainValidator(_path)]
+LogLevelField: TypeAlias = Annotated[LogLevel | None, PlainValidator(_level_or_none)]
 FlagField: TypeAlias = Annotated[bool, PlainValidator(_flag)]
 SessionsField: TypeAlias = Annotated[int, PlainValidator(_sessions)]
 ReferenceField: TypeAlias = Annotated[Reference, PlainValidator(_reference)]

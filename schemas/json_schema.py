@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from . import fields, patterns
+from .log_level import LogLevel
 from .merge import VERSION
 from .messages import MAX_SERVICES, MAX_SESSIONS
 from .names import ProxyProtocol
@@ -144,6 +145,7 @@ _WRITTEN: Final[Mapping[object, Schema]] = {
     fields.TunnelNameField: _one("name"),
     fields.ServiceNameField: _one("name"),
     fields.ProxyProtocolField: {"enum": [member.value for member in ProxyProtocol]},
+    fields.LogLevelField: {"enum": [member.value for member in LogLevel]},
     fields.ListenField: _one_or_more("listen_address"),
     fields.ManagementField: _one_or_more("listen_address"),
     fields.HostnameField: _one_or_more("hostname"),

@@ -24,6 +24,7 @@ from .fields import (
     GatewaysField,
     HostnameField,
     ListenField,
+    LogLevelField,
     ManagementField,
     NameField,
     PathField,
@@ -52,6 +53,9 @@ _HALF_CLOSE_TIMEOUT: Final = (
 )
 _DRAIN: Final = (
     "How long connections that are open may take to finish when {} With 0s they are dropped at once."
+)
+_LOG_LEVEL: Final = (
+    "The least that is logged. Default: what --log-level says, or else info. A change takes effect at once."
 )
 _ALLOW_EMPTY: Final = (
     "Whether to accept what is otherwise taken for an accident: a state that offers nothing where the one "
@@ -146,6 +150,7 @@ class GatewaySettings(_Declared):
     drain: DrainField = Field(
         default=30.0, description=_DRAIN.format("the gateway is stopped."), examples=["30s"]
     )
+    log_level: LogLevelField = Field(default=None, description=_LOG_LEVEL, examples=["debug"])
 
 
 class ClientEntry(_Declared):
@@ -249,6 +254,7 @@ class ClientSettings(_Declared):
         description=_DRAIN.format("the client is stopped, or a session is given up or replaced."),
         examples=["30s"],
     )
+    log_level: LogLevelField = Field(default=None, description=_LOG_LEVEL, examples=["debug"])
 
 
 class ClientState(_Declared):

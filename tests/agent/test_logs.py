@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from agent.log_choices import LogFormat, LogLevel
-from agent.logs import configured
+from agent.logs import configured, set_level
 from tests.support import pki
 from tests.support.source import ROOT
 
@@ -260,3 +260,32 @@ def test_a_program_whose_standard_error_is_broken_runs_on_and_exits_well() -> No
         os.close(writing)
 
     assert (result.returncode, result.stdout) == (0, b"still here\n")
+
+
+def test_the_level_can_change_for_loggers_that_are_in_use(stream: io.StringIO) -> None:
+    with configured(stream=stream, level=LogLevel.INFO):
+        bound = log.bind(client="homelab")
+        bound.debug("left_out")
+        set_level(LogLevel.DEBUG)
+        bound.debug("told")
+        set_level(LogLevel.ERROR)
+        bound.warning("left_out")
+        log.bind().info("left_out")
+        bound.error("told_too")
+        set_level(None)
+        bound.debug("left_out")
+        bound.info("told_again")
+
+    assert [line["event"] for line in lines(stream)] == ["told", "told_too", "told_again"]
+
+
+def test_a_level_is_for_what_is_configured_and_no_longer(stream: io.StringIO) -> None:
+    set_level(LogLevel.ERROR)  # nothing is configured: nothing happens
+    with configured(stream=stream, level=LogLevel.WARNING):
+        set_level(LogLevel.ERROR)
+        with configured(stream=stream, level=LogLevel.INFO):
+            log.info("inner")
+        log.warning("left_out")
+        log.error("outer")
+
+    assert [line["event"] for line in lines(stream)] == ["inner", "outer"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from schemas.log_level import LogLevel
 from schemas.messages import MAX_SESSIONS
 from schemas.names import ClientId, HostPort, ListenAddress, ProxyProtocol, ServiceName, TcpTarget, TunnelName
 from schemas.references import FileRef, InlinePem
@@ -131,3 +132,16 @@ def test_even_an_error_of_pydantic_hides_what_it_was_given() -> None:
     with pytest.raises(ValidationError) as caught:
         TlsGateway.model_validate({"cert": ["made up"], "key": {"x": "made up"}, "made": "made up"})
     assert "made up" not in str(caught.value)
+
+
+@pytest.mark.parametrize("level", LogLevel)
+def test_a_state_may_say_what_is_logged(level: LogLevel) -> None:
+    assert gateway_of(GATEWAY + f"  log_level: {level.value}\n").gateway.log_level is level
+    assert client_of(CLIENT + f"  log_level: {level.value}\n").client.log_level is level
+
+
+def test_a_log_level_that_does_not_exist_is_refused() -> None:
+    (problem,) = problems_of(CLIENT + "  log_level: loud\n")
+    assert problem.endswith(
+        ': log_level: "loud" is not a log level; write "debug", "info", "warning" or "error"'
+    )
