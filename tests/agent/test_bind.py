@@ -13,10 +13,11 @@ from typing import Final
 
 import pytest
 
-from agent.bind import _explain, bind
+from agent.bind import Ports, _explain, bind
 from reconcile.actuator import ActionError
 from schemas.names import ListenAddress
 from tests.support.descriptors import open_sockets
+from tests.support.handing_over import handed_over, opened
 from tests.support.peers import free_listen
 from tests.support.source import ROOT
 
@@ -147,3 +148,58 @@ def test_whatever_the_system_says_becomes_one_line_that_names_the_address(addres
         assert len(str(explained).splitlines()) == 1
         assert explained.reason.isalpha()
         assert explained.retry
+
+
+# Handed over
+
+
+def test_a_port_that_was_handed_over_is_used_and_has_the_options_of_any_other() -> None:
+    handed = opened()
+    address = ListenAddress(*handed.getsockname())
+    with handed_over(handed) as inherited, Ports(inherited).bind(address) as bound:
+        assert bound.getsockname() == handed.getsockname()
+        assert not bound.getblocking()
+        assert bound.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        with socket.create_connection((address.host, address.port)):
+            connection, _ = handed.accept()  # the same queue: it is the same socket
+            connection.close()
+
+
+def test_a_port_that_was_not_handed_over_is_bound_as_ever() -> None:
+    address = free_listen()
+    with handed_over(opened()) as inherited, Ports(inherited).bind(address) as bound:
+        assert bound.getsockname() == (address.host, address.port)
+        assert len(inherited.warnings) == 1
+
+
+def test_a_port_that_cannot_be_had_beside_what_was_handed_over_says_so() -> None:
+    handed = opened("::", only_ipv6=False)
+    address = ListenAddress("::", handed.getsockname()[1])
+    with handed_over(handed) as inherited:
+        with pytest.raises(ActionError, match="BindIPv6Only=ipv6-only in its unit") as caught:
+            Ports(inherited).bind(address)
+        assert caught.value.reason == "AddressInUse"
+
+
+def test_a_port_that_was_handed_over_and_given_up_says_what_it_takes_to_have_it_again() -> None:
+    handed = opened()
+    address = ListenAddress(*handed.getsockname())
+    with handed_over(handed) as inherited:
+        ports = Ports(inherited)
+        ports.bind(address).close()
+
+        with pytest.raises(ActionError, match="restart the service"):
+            ports.bind(address)
+
+
+def test_asking_whether_a_port_can_be_had_takes_nothing() -> None:
+    handed = opened()
+    address = ListenAddress(*handed.getsockname())
+    with handed_over(handed) as inherited:
+        ports = Ports(inherited)
+        ports.probe(address)
+        ports.probe(address)
+        assert inherited.has(address)
+        ports.bind(address).close()
+        with pytest.raises(ActionError):
+            ports.probe(address)

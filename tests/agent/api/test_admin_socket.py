@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.api.admin_socket import LONGEST, AdminSocketError, admin_socket, bind_admin_socket
+from tests.support.handing_over import handed_over
 
 
 def connect(path: Path) -> None:
@@ -121,3 +122,35 @@ def test_a_successor_that_took_the_path_keeps_it(path: Path) -> None:
 
     with successor:
         connect(path)
+
+
+@pytest.fixture
+def handed(path: Path) -> socket.socket:
+    """A socket that a service manager made at the path."""
+    path.parent.mkdir()
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(str(path))
+    made.listen()
+    return made
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660])
+def test_one_that_was_handed_over_is_used_and_stays_where_it_is(
+    path: Path, handed: socket.socket, mode: int
+) -> None:
+    path.chmod(mode)
+    with handed_over(handed) as inherited:
+        with admin_socket(path, inherited) as listening:
+            connect(path)
+            listening.accept()[0].close()
+        assert path.is_socket()
+        connect(path)  # whoever comes while nobody serves it waits
+
+
+def test_one_that_was_handed_over_and_is_open_to_everybody_is_refused(
+    path: Path, handed: socket.socket
+) -> None:
+    """Whoever can connect may change everything, and 0666 is what a unit has that says nothing."""
+    path.chmod(0o666)
+    with handed_over(handed) as inherited, pytest.raises(AdminSocketError, match="SocketMode=0600"):
+        admin_socket(path, inherited).__enter__()
