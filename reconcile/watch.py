@@ -19,9 +19,10 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import anyio
+import structlog
 from anyio import to_thread
 from watchfiles import awatch
 
@@ -31,6 +32,8 @@ POLL_INTERVAL: Final = 10.0
 LOOK_INTERVAL: Final = 1.0
 _DEBOUNCE_MS: Final = 200
 _STEP_MS: Final = 50
+
+_log: Any = structlog.get_logger("watch")
 
 
 class Watchable(Protocol):
@@ -60,14 +63,19 @@ async def watch(
     :param poll: seconds between rings that need no event.
     :param look: seconds between looks at which directories there are.
     """
+    trouble: list[str] = []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_ring_regularly, bell, poll)
         while True:
             try:
                 await _watch_until_moved(source, bell, look)
-            except (OSError, RuntimeError):
-                # A directory vanished while its watch was set up, the limit of watches is reached
-                # (fs.inotify.max_user_watches), or watchfiles failed inside. The poll carries on.
+                trouble.clear()
+            except (OSError, RuntimeError) as error:
+                # A directory vanished while its watch was set up, a limit is reached
+                # (fs.inotify.max_user_watches, max_user_instances), or watchfiles failed inside.
+                trouble.append(str(error))
+                if len(trouble) == 2:  # once more than what passes by itself
+                    _log.warning("watch_failed", reason=f"{error}; files are read on a look every {poll:g} s")
                 await anyio.sleep(look)
 
 

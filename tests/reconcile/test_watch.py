@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio import from_thread
+from structlog.testing import capture_logs
 
 from reconcile import watch as watch_module
 from reconcile.hops import directories_on_the_way
@@ -204,5 +205,11 @@ async def test_the_poll_goes_on_where_nothing_can_be_watched(
 
     monkeypatch.setattr(watch_module, "awatch", refuse)
 
-    async with watching(tmp_path / "gw.yaml", poll=0.01) as watched:
-        await watched.rung(5)
+    with capture_logs() as logged:
+        async with watching(tmp_path / "gw.yaml", poll=0.01) as watched:
+            await watched.rung(5)
+            await watched.until(lambda: bool(logged))
+            await watched.rung(5)
+    assert [(line["event"], line["reason"]) for line in logged] == [
+        ("watch_failed", "[Errno 28] OS file watch limit reached; files are read on a look every 0.01 s")
+    ]
