@@ -71,6 +71,12 @@ class ConnectedClient:
             tasks.cancel_scope.cancel()
         return reason
 
+    def set_timing(self, timing: Timing) -> None:
+        """Go by other times from now on."""
+        self._timing = timing
+        self.lingering.set_limit(timing.half_close_timeout)
+        self.session.set_timing(ping_interval=timing.ping_interval, ping_timeout=timing.ping_timeout)
+
     # SessionHandler
 
     def message_received(self, message: LaterMessage) -> None:

@@ -67,6 +67,8 @@ class ControlPort:
 
     async def update(self, spec: ControlSpec) -> None:
         await self._keyring.change(self._keys, spec.tls)
+        if spec.timing != self._spec.timing:
+            self._sessions.set_timing(spec.timing)
         self._spec = spec
 
     async def close(self) -> None:

@@ -34,8 +34,15 @@ class Lingering:
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
+        self._another_limit = anyio.Event()
         # Where each was when it last moved, and how many whole times between two looks it has stood there.
         self._connections: dict[Connection, tuple[int, int]] = {}
+
+    def set_limit(self, limit: float) -> None:
+        """Go by another limit. What has stood still for it by the next look has stood still long enough."""
+        self._limit = limit
+        self._another_limit.set()
+        self._another_limit = anyio.Event()
 
     def add(self, connection: Connection) -> None:
         self._connections[connection] = (connection.progress, -1)  # the next look comes too soon to count
@@ -54,7 +61,9 @@ class Lingering:
             await self._look_later()
 
     async def _look_later(self) -> None:
-        await anyio.sleep(self._limit / _LOOKS)
+        with anyio.move_on_after(self._limit / _LOOKS):
+            await self._another_limit.wait()
+            return
         self.look()
 
     def look(self) -> None:

@@ -110,6 +110,11 @@ class Sessions:
             )
         return client_id
 
+    def set_timing(self, timing: Timing) -> None:
+        """Keep every session by these times."""
+        for client in chain.from_iterable(self._connected.values()):
+            client.set_timing(timing)
+
     # Who is connected
 
     def serving(self, clients: Iterable[ClientId], service: ServiceName) -> ConnectedClient | None:

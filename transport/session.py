@@ -239,11 +239,17 @@ class Session:
                     self.link.mux.ping(keepalive.value)
                     self._look()
                 case Verdict.DEAD:
-                    self._end(f"nothing was heard for {ping_timeout:g} s after a ping")
+                    self._end(f"nothing was heard for {keepalive.timeout:g} s after a ping")
                     self.link.abort()
                 case Verdict.WAIT:
                     pass
         return self.end_reason
+
+    def set_timing(self, *, ping_interval: float, ping_timeout: float) -> None:
+        """Keep the session alive by other times than :meth:`run` was given."""
+        if self._keepalive is not None:
+            self._keepalive.change(interval=ping_interval, timeout=ping_timeout, now=time.monotonic())
+            self._notify()
 
     def close(self, reason: str) -> None:
         """End the session with a goodbye."""

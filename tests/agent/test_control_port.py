@@ -11,7 +11,7 @@ import pytest
 from agent import control_port
 from agent.certificates import LEAF_LIFETIME, Credentials
 from reconcile.actuator import ActionError
-from reconcile.desired import ControlSpec, key_of
+from reconcile.desired import ControlSpec, Timing, key_of
 from reconcile.observed import Phase
 from schemas.names import ListenAddress
 from schemas.references import FileRef
@@ -34,8 +34,8 @@ from transport import session
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
 
-def control(address: ListenAddress, tls: TlsGateway | None = None) -> ControlSpec:
-    return ControlSpec(address=address, tls=tls or gateway_tls(pki.gateway(address.host)), timing=QUIET)
+def control(address: ListenAddress, tls: TlsGateway | None = None, *, timing: Timing = QUIET) -> ControlSpec:
+    return ControlSpec(address=address, tls=tls or gateway_tls(pki.gateway(address.host)), timing=timing)
 
 
 # Strangers. Each does something wrong and waits for its end.
@@ -252,6 +252,17 @@ async def test_the_socket_stays_when_the_certificate_changes_and_the_new_one_is_
         assert homelab.session.is_open
         async with hand_driven(parts.control, "office", credentials=pki.client("office", signed_by=theirs)):
             pass
+
+
+async def test_other_times_hold_for_the_sessions_that_are_there(journal: Journal) -> None:
+    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
+        homelab.session.link._transport.pause_reading()  # as a machine whose cable was pulled
+        impatient = Timing(ping_interval=0.01, ping_timeout=0.05, half_close_timeout=600.0)
+
+        await parts.put(control(parts.control, timing=impatient))
+
+        line = await journal.wait_for("client_disconnected")
+        assert line["reason"] == "nothing was heard for 0.05 s after a ping"
 
 
 async def test_a_certificate_that_cannot_be_read_leaves_the_old_one_in_force(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,3 +130,19 @@ async def test_behind_the_end_of_a_session_it_looks_until_there_is_nothing_left(
         await lingering.run_out()
 
     assert connection.aborted == 1
+
+
+@pytest.mark.anyio
+async def test_a_shorter_limit_holds_at_once() -> None:
+    """Nobody waits for the look that the longer one had set."""
+    lingering, connection = make(limit=3600.0)
+    dropped = anyio.Event()
+    connection.abort = dropped.set  # type: ignore[method-assign] # the test waits for just this call
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lingering.run)
+            await anyio.lowlevel.checkpoint()
+            lingering.set_limit(0.01)
+            await dropped.wait()
+            tasks.cancel_scope.cancel()

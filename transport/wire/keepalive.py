@@ -38,6 +38,17 @@ class Keepalive:
         self._value = 0
         self._sent_at: float | None = None  # the newest ping, while it is unanswered
 
+    def change(self, *, interval: float, timeout: float, now: float) -> None:
+        """Go by other times from now on. What was asked already is waited for as long as is said now."""
+        self._interval = interval
+        self._timeout = timeout
+        self._next_ping = min(self._next_ping, now + interval)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds of silence after a ping that mean the peer is dead."""
+        return self._timeout
+
     @property
     def value(self) -> int:
         """The value to put into the ping that :meth:`handle_timeout` asked for."""

@@ -122,3 +122,19 @@ def test_a_peer_is_dead_within_an_interval_and_a_timeout_of_its_last_byte(
             break
         assert timetable.next_deadline() > now
     assert last_byte + timeout <= now <= last_byte + interval + timeout
+
+
+def test_shorter_times_hold_at_once_and_longer_ones_from_the_next_question_on() -> None:
+    timetable = keepalive()
+    timetable.handle_timeout(115, 0)
+    timetable.pong(1, 115.1)
+
+    timetable.change(interval=2, timeout=1, now=116)
+    assert (timetable.next_deadline(), timetable.timeout) == (118, 1)
+    assert timetable.handle_timeout(118, 0) is Verdict.PING
+    assert timetable.next_deadline() == 119
+
+    timetable.change(interval=60, timeout=30, now=118.5)
+    assert timetable.handle_timeout(119, 0) is Verdict.WAIT
+    assert timetable.handle_timeout(120, 0) is Verdict.PING
+    assert timetable.handle_timeout(148, 0) is Verdict.DEAD
