@@ -18,7 +18,7 @@ from .site import Agent, Site, site
 
 
 class Changing:
-    """A place for state files and their gateway, which looks at ``state``: what is there, the test decides."""
+    """A place for state files, and a gateway that looks at ``state``: what is there, the test decides."""
 
     def __init__(self, place: Site, state: Path) -> None:
         self.place = place
