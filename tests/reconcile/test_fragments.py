@@ -197,7 +197,7 @@ def test_a_reading_is_of_one_moment_however_often_the_files_are_swapped(tmp_path
     write(0)
     writer = threading.Thread(target=rewrite)
     writer.start()
-    seen = set()
+    seen: set[bytes] = set()
     while writer.is_alive() or not seen:
         try:
             texts = take_snapshot(tmp_path).texts
