@@ -204,11 +204,11 @@ class Client:
         return Live(by_service=self._services.visits(), by_link=self._links.visits())
 
     def _report(self, turn: Turn) -> None:
-        self._turn_log(turn)
         if turn.fresh and isinstance(turn.state, ClientState):
+            set_level(turn.state.client.log_level)
             self._name = turn.state.client.id
             log_needed_restart(self._settings, turn.state.client)
-            set_level(turn.state.client.log_level)
+        self._turn_log(turn)
 
     async def _first_state(self) -> ClientState:
         """The state at the start, which says where the client keeps its own things."""

@@ -265,12 +265,12 @@ class Gateway:
         )
 
     def _report(self, turn: Turn) -> None:
-        self._turn_log(turn)
         if turn.fresh and isinstance(turn.state, GatewayState):
             settings = turn.state.gateway
+            set_level(settings.log_level)
             self._sessions.name = self._reporter.name = _name(settings)
             log_needed_restart(self._settings, settings)
-            set_level(settings.log_level)
+        self._turn_log(turn)
         self._note_change()
 
     def _note_change(self) -> None:
