@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import anyio
 
@@ -20,6 +20,9 @@ from reconcile.observed import IN_FLIGHT, Observed, ObservedState, Phase
 from reconcile.plan import Action, Verb
 
 Failed: TypeAlias = Callable[[ActionError], None]
+
+# Asking one is a system call. The loop looks a few times in every turn, and at thousands in turns.
+_ASKED_AT_ONCE: Final = 500
 
 
 class Resource(Protocol):
@@ -78,13 +81,34 @@ class ResourceActuator:
         self._openers = openers
         self._ring = ring
         self._observed: dict[Key, Observed] = {}
+        self._snapshot: ObservedState | None = None  # None: something has changed since the last one
         self._lives: dict[Key, _Life] = {}
+        self._unasked: list[Key] = []
 
     def observe(self) -> ObservedState:
-        for key, life in self._lives.items():
+        for key, life in self._next_lives():
             if life.resource is not None and not life.resource.is_alive:
                 self._died(key, life, ActionError("it ended by itself", reason="Failed"))
-        return MappingProxyType(dict(self._observed))
+        if self._snapshot is None:
+            self._snapshot = MappingProxyType(dict(self._observed))
+        return self._snapshot
+
+    def _next_lives(self) -> list[tuple[Key, _Life]]:
+        """Those whose turn it is to be asked whether they are alive: all, unless they are very many."""
+        if len(self._lives) <= _ASKED_AT_ONCE:
+            return list(self._lives.items())
+        if not self._unasked:
+            self._unasked = list(self._lives)
+        asked, self._unasked = self._unasked[-_ASKED_AT_ONCE:], self._unasked[:-_ASKED_AT_ONCE]
+        return [(key, self._lives[key]) for key in asked if key in self._lives]
+
+    def _show(self, key: Key, observed: Observed | None) -> None:
+        """The only way in which what is observed changes."""
+        self._snapshot = None
+        if observed is None:
+            self._observed.pop(key, None)
+        else:
+            self._observed[key] = observed
 
     async def perform(self, action: Action) -> None:
         if action.verb is Verb.CLOSE or action.spec is None:
@@ -102,7 +126,7 @@ class ResourceActuator:
     async def _bring(self, key: Key, spec: Spec) -> None:
         """Open what is not open, change what is."""
         life = self._lives.get(key)
-        self._observed[key] = Observed(spec=spec, phase=Phase.OPENING)
+        self._show(key, Observed(spec=spec, phase=Phase.OPENING))
         try:
             if life is not None and life.is_over:
                 await self._end(key, life)
@@ -117,19 +141,19 @@ class ResourceActuator:
         except BaseException as error:
             self._fail(key, spec, _as_action_error(error))
             raise
-        self._observed[key] = Observed(spec=spec, phase=Phase.OPEN)
+        self._show(key, Observed(spec=spec, phase=Phase.OPEN))
 
     async def _close(self, key: Key) -> None:
         life = self._lives.get(key)
         if life is not None:
             spec = self._observed[key].spec
-            self._observed[key] = Observed(spec=spec, phase=Phase.CLOSING)
+            self._show(key, Observed(spec=spec, phase=Phase.CLOSING))
             try:
                 await self._end(key, life)
             except BaseException as error:
                 self._fail(key, spec, _as_action_error(error))
                 raise
-        self._observed.pop(key, None)
+        self._show(key, None)
 
     async def _end(self, key: Key, life: _Life) -> None:
         life.is_ending = True
@@ -150,7 +174,8 @@ class ResourceActuator:
         life = self._lives.get(key)
         if life is not None and life.resource is None:
             del self._lives[key]
-        self._observed[key] = Observed(spec=spec, phase=Phase.FAILED, message=str(error), reason=error.reason)
+        failed = Observed(spec=spec, phase=Phase.FAILED, message=str(error), reason=error.reason)
+        self._show(key, failed)
 
 
 def _as_action_error(error: BaseException) -> ActionError:

@@ -251,7 +251,7 @@ class Gateway:
         while True:
             await self._changed.wait()
             self._changed = anyio.Event()
-            self._reporter.look()
+            await self._reporter.keep_up()
             await anyio.sleep(_LOOK_PAUSE)
 
     def _live(self, desired: Mapping[Key, Spec]) -> Live:

@@ -12,26 +12,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import anyio.lowlevel
+
 from reconcile.actuator import Actuator
-from reconcile.conditions import ClientsView, serving_client, tunnel_conditions
+from reconcile.conditions import ClientsView
 from reconcile.loop import Reconciler
 from schemas.names import ClientId
-from schemas.state import GatewayState, Tunnel
-from schemas.status import Condition, GatewayStatus, Life, SessionStatus, TunnelStatus
+from schemas.state import GatewayState
+from schemas.status import GatewayStatus, Life, SessionStatus, TunnelStatus
 
-from .reports import counted, is_ready, resource_statuses, source_status
+from .lookout import Facts, Lookout, Seen
+from .reports import ResourceStatuses, counted, is_ready, source_status
 from .sessions import Sessions
 from .traffic import TrafficBook
 from .version import VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """A tunnel as it was last looked at. ``generation`` is the one that declared it as it is."""
+class _Told:
+    """What was said of a tunnel last, and what that was made from."""
 
-    tunnel: Tunnel
-    generation: int
-    conditions: tuple[Condition, ...]
+    seen: Seen
+    status: TunnelStatus
 
 
 class GatewayReporter:
@@ -60,41 +62,40 @@ class GatewayReporter:
         self._warnings = warnings
         self._life = life
         self._started_at = clock()
-        self._seen: dict[str, _Seen] = {}
+        self._lookout = Lookout()
+        self._told: dict[str, _Told] = {}
+        self._resources = ResourceStatuses()
 
     def look(self) -> None:
         """Bring the conditions of all tunnels up to date."""
+        self._note()
+        self._lookout.step(None)
+
+    async def keep_up(self) -> None:
+        """The same in steps, between which visitors come in."""
+        self._note()
+        while self._lookout.step():
+            await anyio.lowlevel.checkpoint()
+
+    def _note(self) -> None:
         status = self._reconciler.status
-        if not isinstance(status.state, GatewayState):
-            return
-        view = self.clients_view()
-        observed = self._actuator.observe()
-        now = self._clock()
-        is_draining = self._life() is not Life.RUNNING
-        seen: dict[str, _Seen] = {}
-        for tunnel in status.state.tunnels:
-            before = self._seen.get(tunnel.name)
-            generation = status.generation
-            if before is not None and before.tunnel == tunnel:
-                generation = before.generation
-            conditions = tunnel_conditions(
-                tunnel,
-                generation=generation,
-                listeners=observed,
-                clients=view,
-                is_draining=is_draining,
-                previous=before.conditions if before is not None else (),
-                now=now,
+        if isinstance(status.state, GatewayState):
+            self._lookout.note(
+                Facts(
+                    generation=status.generation,
+                    tunnels=status.state.tunnels,
+                    listeners=self._actuator.observe(),
+                    clients=self.clients_view(),
+                    is_draining=self._life() is not Life.RUNNING,
+                    now=self._clock(),
+                )
             )
-            seen[tunnel.name] = _Seen(tunnel=tunnel, generation=generation, conditions=conditions)
-        self._seen = seen
 
     def status(self) -> GatewayStatus:
         """Everything there is to say, now."""
         self.look()
         status = self._reconciler.status
         observed = self._actuator.observe()
-        view = self.clients_view()
         return GatewayStatus(
             name=self.name,
             version=VERSION,
@@ -103,19 +104,19 @@ class GatewayReporter:
             life=self._life(),
             ready=is_ready(status) and self._life() is Life.RUNNING,
             source=source_status(self._path, status),
-            resources=resource_statuses(observed),
+            resources=self._resources.of(observed),
             warnings=self._warnings(),
-            tunnels=tuple(self._tunnel(seen, view) for seen in self._seen.values()),
+            tunnels=self._tunnel_statuses(),
             clients=tuple(self._client(client_id) for client_id in sorted(self._sessions.known())),
         )
 
     def summary(self) -> str:
         """How many tunnels and clients there are, as they were last looked at."""
-        ready = sum(seen.conditions[-1].status for seen in self._seen.values())
+        tunnels = [seen.conditions[-1].status for seen in self._lookout.seen()]
         return ", ".join(
             (
-                counted(len(self._seen), "tunnel"),
-                f"{ready} ready",
+                counted(len(tunnels), "tunnel"),
+                f"{sum(tunnels)} ready",
                 counted(len(self._sessions.connected()), "client"),
             )
         )
@@ -131,9 +132,20 @@ class GatewayReporter:
             },
         )
 
-    def _tunnel(self, seen: _Seen, view: ClientsView) -> TunnelStatus:
+    def _tunnel_statuses(self) -> tuple[TunnelStatus, ...]:
+        """Of all tunnels. One of which there is nothing new to say is told as it was before."""
+        self._told = {seen.tunnel.name: self._tell(seen) for seen in self._lookout.seen()}
+        return tuple(told.status for told in self._told.values())
+
+    def _tell(self, seen: Seen) -> _Told:
         tunnel = seen.tunnel
-        return TunnelStatus(
+        before = self._told.get(tunnel.name)
+        traffic = self._tunnels.traffic(tunnel.name)
+        if before is not None and before.seen is seen:
+            if before.status.traffic is traffic or before.status.traffic == traffic:
+                return before
+            return _Told(seen=seen, status=before.status.model_copy(update={"traffic": traffic}))
+        status = TunnelStatus(
             name=tunnel.name,
             listen=tuple(str(address) for address in tunnel.listen),
             hostname=tunnel.hostname,
@@ -141,10 +153,11 @@ class GatewayReporter:
             service=tunnel.service,
             proxy_protocol=tunnel.proxy_protocol.value,
             declared_by=tunnel.declared_by,
-            serving_client=serving_client(tunnel, view),
+            serving_client=seen.serving,
             conditions=seen.conditions,
-            traffic=self._tunnels[tunnel.name].snapshot(),
+            traffic=traffic,
         )
+        return _Told(seen=seen, status=status)
 
     def _client(self, client_id: ClientId) -> SessionStatus:
         admitted = self._sessions.admission.clients

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reconcile.desired import Key, order_of
 from reconcile.loop import ReconcileStatus
-from reconcile.observed import ObservedState
+from reconcile.observed import Observed, ObservedState
 from schemas.errors import Problem
 from schemas.status import ProblemStatus, ResourceStatus, SourceStatus
 
@@ -51,7 +52,29 @@ def problem_status(problem: Problem) -> ProblemStatus:
 
 def resource_statuses(observed: ObservedState) -> tuple[ResourceStatus, ...]:
     """Every resource, in the order of the keys."""
-    return tuple(
-        ResourceStatus(kind=key.kind.value, name=key.name, phase=seen.phase.value, message=seen.message)
-        for key, seen in sorted(observed.items(), key=lambda item: item[0])
-    )
+    return ResourceStatuses().of(observed)
+
+
+class ResourceStatuses:
+    """Tells of the resources of one agent, of which hardly any has changed since they were told of last."""
+
+    def __init__(self) -> None:
+        self._observed: ObservedState = {}
+        self._told: tuple[ResourceStatus, ...] = ()
+
+    def of(self, observed: ObservedState) -> tuple[ResourceStatus, ...]:
+        """Every resource, in the order of the keys."""
+        if observed is not self._observed:
+            before = dict(zip(sorted(self._observed, key=order_of), self._told, strict=True))
+            self._told = tuple(
+                before[key]
+                if self._observed.get(key) is observed[key]
+                else _resource_status(key, observed[key])
+                for key in sorted(observed, key=order_of)
+            )
+            self._observed = observed
+        return self._told
+
+
+def _resource_status(key: Key, seen: Observed) -> ResourceStatus:
+    return ResourceStatus(kind=key.kind.value, name=key.name, phase=seen.phase.value, message=seen.message)

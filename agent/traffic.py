@@ -22,6 +22,7 @@ Counts: TypeAlias = tuple[int, int]  # from the visitor to the service, and back
 
 _MOST_KEPT: Final = 10_000  # names; half a kilobyte each
 _VISITS: Final = count(1)
+_NONE: Final = Traffic()
 
 
 def visitor_side(relay: Relay) -> Counts:
@@ -93,6 +94,11 @@ class TrafficBook:
     def open(self) -> int:
         """How many relays are open, of all names."""
         return sum(meter.open for meter in self._meters.values())
+
+    def traffic(self, name: str) -> Traffic:
+        """What has been counted for the name, for which no meter is made."""
+        meter = self._meters.get(name)
+        return _NONE if meter is None else meter.snapshot()
 
     def __getitem__(self, name: str) -> TrafficMeter:
         meter = self._meters.get(name)

@@ -328,6 +328,30 @@ async def test_a_resource_that_is_seen_to_be_dead_is_shown_as_failed_and_rings()
     assert world.rings == 1
 
 
+async def test_of_very_many_resources_each_is_asked_in_its_turn_whether_it_is_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.actuator._ASKED_AT_ONCE", 2)
+    world = World()
+    for number in range(1, 6):
+        await world.open(listener(number))
+        world.entry.is_alive = False  # the one that was opened last
+
+    looks = [sum(seen.phase is Phase.FAILED for seen in world.actuator.observe().values()) for _ in range(3)]
+
+    assert looks == [2, 4, 5]
+
+
+async def test_nothing_new_is_the_very_same_observation() -> None:
+    world = World()
+    await world.open(OLD)
+    before = world.actuator.observe()
+
+    assert world.actuator.observe() is before
+    await world.update(NEW)
+    assert world.actuator.observe() is not before
+
+
 async def test_a_death_is_told_once() -> None:
     world = World()
     await world.open(OLD)

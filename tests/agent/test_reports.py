@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.reports import is_ready, problem_status, resource_statuses, source_status
+from agent.reports import ResourceStatuses, is_ready, problem_status, resource_statuses, source_status
 from reconcile.desired import AdmissionSpec, Key, Kind
 from reconcile.loop import ReconcileStatus
 from reconcile.observed import Observed, Phase
@@ -80,3 +80,16 @@ def test_resources_come_in_the_order_in_which_they_are_opened() -> None:
         ResourceStatus(kind="admission", name="", phase="open", message=""),
         ResourceStatus(kind="listener", name="0.0.0.0:443", phase="failed", message="taken"),
     )
+
+
+def test_a_resource_that_has_not_changed_is_told_of_as_before() -> None:
+    first, second = Observed(spec=ANYBODY, phase=Phase.OPENING), Observed(spec=ANYBODY, phase=Phase.OPEN)
+    admission = Key(kind=Kind.ADMISSION, name="")
+    statuses = ResourceStatuses()
+    before = statuses.of({PORT: first, admission: second})
+
+    after = statuses.of({PORT: second, admission: second})
+
+    assert after == resource_statuses({PORT: second, admission: second})
+    assert after[0] is before[0]
+    assert statuses.of({admission: second}) == after[:1]

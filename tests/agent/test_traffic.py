@@ -116,3 +116,13 @@ def test_names_that_come_and_go_do_not_pile_up() -> None:
         book[f"tunnel {number}"].closed(one)
 
     assert len(book._meters) <= 10
+
+
+def test_asking_for_the_traffic_of_a_name_that_had_none_makes_no_meter() -> None:
+    book = TrafficBook(visitor_side, most=1)
+    meter = book["blog"]
+
+    assert [book.traffic(f"other{number}") for number in range(10)] == [Traffic()] * 10
+
+    assert book["blog"] is meter
+    assert book.traffic("blog") == meter.snapshot()

@@ -1,0 +1,188 @@
+"""How every tunnel is doing, at a cost that grows with what has changed.
+
+Rule: what is known of a tunnel is what ``tunnel_conditions`` says of it, looked at
+again when something it depends on is another: the tunnel, one of its listeners, or
+one of its clients. Finding out which those are takes hardly any time; looking at
+them may, when a client of ten thousand tunnels comes, and can be done in steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
+from operator import is_
+from typing import Final
+
+from reconcile.conditions import ClientsView, serving_client, tunnel_conditions
+from reconcile.desired import Key, listener_key
+from reconcile.observed import ObservedState
+from schemas.names import ClientId
+from schemas.state import Tunnel
+from schemas.status import Condition
+
+STEP: Final = 20
+"""Tunnels that are looked at without a pause, in about half a millisecond."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Everything that the conditions of tunnels depend on, at one moment."""
+
+    generation: int
+    tunnels: tuple[Tunnel, ...]
+    listeners: ObservedState
+    clients: ClientsView
+    is_draining: bool = False
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A tunnel as it was last looked at. ``generation`` is the one that declared it as it is."""
+
+    tunnel: Tunnel
+    generation: int
+    conditions: tuple[Condition, ...]
+    serving: ClientId | None
+
+
+@dataclass(eq=False, slots=True)
+class _Index:
+    """Which tunnels depend on what. A tunnel is in it once it has been looked at."""
+
+    _names: dict[Key | ClientId, set[str]] = field(default_factory=dict)
+
+    def add(self, tunnel: Tunnel) -> None:
+        for cause in _causes(tunnel):
+            self._names.setdefault(cause, set()).add(tunnel.name)
+
+    def remove(self, tunnel: Tunnel) -> None:
+        for cause in _causes(tunnel):
+            names = self._names.get(cause, set())
+            names.discard(tunnel.name)
+            if not names:
+                self._names.pop(cause, None)
+
+    def of(self, causes: Iterable[Key | ClientId]) -> set[str]:
+        return set(chain.from_iterable(self._names.get(cause, ()) for cause in causes))
+
+
+def _causes(tunnel: Tunnel) -> Iterator[Key | ClientId]:
+    """What the conditions of a tunnel depend on."""
+    yield from map(listener_key, tunnel.listen)
+    yield from tunnel.client
+
+
+class Lookout:
+    """Looks at the tunnels of one gateway."""
+
+    def __init__(self) -> None:
+        self._facts: Facts | None = None
+        self._index = _Index()
+        self._seen: dict[str, Seen | None] = {}  # None: not looked at yet
+        self._tunnels: dict[str, Tunnel] = {}
+        self._due: set[str] = set()
+        self._shared: dict[tuple[object, ...], Condition] = {}
+
+    def note(self, facts: Facts) -> None:
+        """Find out which tunnels are to be looked at again."""
+        before, self._facts = self._facts, facts
+        if before is None or before.tunnels is not facts.tunnels:
+            self._take_in(() if before is None else before.tunnels, facts.tunnels)
+        if before is None:
+            return
+        if before.is_draining is not facts.is_draining or _is_all_new(before.clients, facts.clients):
+            self._due.update(self._tunnels)
+            return
+        listeners = _changed(before.listeners, facts.listeners)
+        self._due |= self._index.of((*listeners, *_changed_clients(before.clients, facts.clients)))
+
+    def step(self, most: int | None = STEP) -> bool:
+        """Look at so many of the tunnels that are due, None for all of them; whether any are left."""
+        count = len(self._due) if most is None else min(most, len(self._due))
+        for _ in range(count):
+            self._look_at(self._tunnels[self._due.pop()])
+        return bool(self._due)
+
+    def seen(self) -> Iterator[Seen]:
+        """The tunnels that have been looked at, in the order of the state."""
+        return (seen for seen in self._seen.values() if seen is not None)
+
+    def _take_in(self, before: tuple[Tunnel, ...], tunnels: tuple[Tunnel, ...]) -> None:
+        old, new = set(map(id, before)), set(map(id, tunnels))
+        for tunnel in before:
+            if id(tunnel) not in new:
+                self._index.remove(tunnel)
+                del self._tunnels[tunnel.name]
+                self._due.discard(tunnel.name)
+        come = [tunnel for tunnel in tunnels if id(tunnel) not in old]
+        self._tunnels.update((tunnel.name, tunnel) for tunnel in come)
+        self._due.update(tunnel.name for tunnel in come)
+        names = [tunnel.name for tunnel in tunnels]
+        if len(names) != len(self._seen) or not all(map(str.__eq__, names, self._seen)):
+            self._seen = {name: self._seen.get(name) for name in names}
+
+    def _look_at(self, tunnel: Tunnel) -> None:
+        facts = self._facts
+        assert facts is not None  # otherwise no tunnel would be due
+        before = self._seen[tunnel.name]
+        is_same = before is not None and before.tunnel == tunnel
+        generation = before.generation if before is not None and is_same else facts.generation
+        conditions = tunnel_conditions(
+            tunnel,
+            generation=generation,
+            listeners=facts.listeners,
+            clients=facts.clients,
+            is_draining=facts.is_draining,
+            previous=before.conditions if before is not None else (),
+            now=facts.now,
+        )
+        self._index.add(tunnel)
+        self._seen[tunnel.name] = Seen(
+            tunnel=tunnel,
+            generation=generation,
+            conditions=tuple(map(self._share, conditions)),
+            serving=serving_client(tunnel, facts.clients),
+        )
+
+    def _share(self, condition: Condition) -> Condition:
+        """The same statement about thousands of tunnels is kept once."""
+        key = (
+            condition.type,
+            condition.status,
+            condition.reason,
+            condition.message,
+            condition.observed_generation,
+            condition.since,
+        )
+        if len(self._shared) > 2 * len(self._tunnels) + 100:
+            self._shared.clear()  # most are of times gone by
+        return self._shared.setdefault(key, condition)
+
+
+def _changed(before: ObservedState, now: ObservedState) -> list[Key]:
+    if before is now:
+        return []
+    if len(before) == len(now) and all(map(is_, before, now)):
+        # The same keys in the same order, as most of the time: compared without looking any of them up.
+        pairs = zip(before.items(), now.values(), strict=True)
+        return [key for (key, was), seen in pairs if was is not seen]
+    changed = [key for key, seen in now.items() if before.get(key) is not seen]
+    return [*changed, *(before.keys() - now.keys())]
+
+
+def _is_all_new(before: ClientsView, now: ClientsView) -> bool:
+    return (before.admitted is None) is not (now.admitted is None)
+
+
+def _changed_clients(before: ClientsView, now: ClientsView) -> set[ClientId]:
+    changed = {
+        client
+        for client in before.offers.keys() | now.offers.keys()
+        if before.offers.get(client) != now.offers.get(client)
+    }
+    if before.admitted is not now.admitted and before.admitted is not None and now.admitted is not None:
+        changed |= set(before.admitted) ^ set(now.admitted)
+    return changed
