@@ -229,7 +229,12 @@ def status(
 
 @app.command(short_help="Print the JSON Schema of a state file.")
 def schema(
-    role: Annotated[Role, typer.Argument(metavar="ROLE", help="Whose state file it is.", show_default=False)],
+    role: Annotated[
+        Role, typer.Argument(metavar="gateway|client", help="Whose state file it is.", show_default=False)
+    ],
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the same as a page for people, in Markdown.")
+    ] = False,
 ) -> None:
     """Print the JSON Schema (2020-12) of a state file, by which an editor completes, explains and checks it.
 
@@ -240,9 +245,10 @@ def schema(
       tidegate schema gateway > gateway.schema.json
       # yaml-language-server: $schema=gateway.schema.json
     """
-    from schemas import json_schema, roles
+    from schemas import json_schema, reference_page, roles
 
-    print(json_schema.schema_text(roles.Role(role.value)), end="")
+    write = reference_page.reference_page if markdown else json_schema.schema_text
+    print(write(roles.Role(role.value)), end="")
 
 
 @app.command(short_help="Show everything at once, with made-up keys.")

@@ -25,7 +25,7 @@ from .log_level import LogLevel
 from .merge import VERSION
 from .messages import MAX_SERVICES, MAX_SESSIONS
 from .names import ProxyProtocol
-from .quantities import SECONDS
+from .quantities import SECONDS, spell_duration
 from .quoting import PEM_START
 from .roles import Role
 from .state import ClientEntry, ClientState, GatewayState, Tunnel
@@ -168,6 +168,11 @@ _ENTRIES: Final[Mapping[object, tuple[type[BaseModel], Schema]]] = {
 
 def schema_text(role: Role) -> str:
     """The JSON Schema (draft 2020-12) of a state file of that role, as indented JSON in ASCII."""
+    return json.dumps(schema_of(role), indent=2) + "\n"
+
+
+def schema_of(role: Role) -> Schema:
+    """The JSON Schema (draft 2020-12) of a state file of that role."""
     body = _mapping(_MODELS[role])
     version = {
         "description": "The version of the language of this file.",
@@ -175,7 +180,7 @@ def schema_text(role: Role) -> str:
         "const": VERSION,
     }
     used = frozenset(_references(body))
-    schema = {
+    return {
         "$schema": _DIALECT,
         **body,
         "description": f"The state file of a Tidegate {role.value}.",
@@ -183,7 +188,6 @@ def schema_text(role: Role) -> str:
         "required": ["tidegate", *body["required"]],
         "$defs": {name: spelling.schema for name, spelling in _DEFINITIONS.items() if name in used},
     }
-    return json.dumps(schema, indent=2) + "\n"
 
 
 def _mapping(model: type[BaseModel]) -> Schema:
@@ -236,9 +240,7 @@ def _as_written(default: Any) -> object:
         case Enum():
             return default.value
         case float():
-            thousandths = {unit: round(1000 * seconds) for unit, seconds in SECONDS.items()}
-            unit = next(u for u in reversed(thousandths) if round(1000 * default) % thousandths[u] == 0)
-            return f"{round(1000 * default) // thousandths[unit]}{unit}"
+            return spell_duration(default)
         case (address,):
             return str(address)
         case _:
