@@ -1,0 +1,299 @@
+"""Changes that have to be confirmed: the stages, the clocks, and what is told of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import confirmation as confirmation_module
+from agent.confirmation import Confirmation, NotArmedError, NotPendingError
+from agent.undoing import note_path, read_note
+from reconcile.placing import place
+from reconcile.reading import StateText
+from schemas.confirmation import ConfirmationRequest, ConfirmedFile, Stage
+from tests.support.journal import Journal
+
+pytestmark = pytest.mark.anyio
+
+START = datetime(2026, 5, 17, 12, 0, tzinfo=UTC)
+OLD, NEW = b"old\n", b"new\n"
+
+
+class WallClock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> WallClock:
+    return WallClock()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    path = tmp_path / "gateway.yaml"
+    path.write_bytes(OLD)
+    return path
+
+
+def content(state: Path) -> bytes:
+    return state.read_bytes()
+
+
+def is_noted(state: Path) -> bool:
+    return note_path(state).exists()
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(b"?")
+
+
+def request(within: float = 60.0, before: bytes = OLD) -> ConfirmationRequest:
+    before_digest, after_digest = (hashlib.sha256(data).hexdigest() for data in (before, NEW))
+    file = ConfirmedFile(name="gateway.yaml", before=before_digest, after=after_digest)
+    return ConfirmationRequest(within=within, files=(file,))
+
+
+class Agent:
+    """What an agent does with a confirmation."""
+
+    def __init__(self, state: Path, clock: WallClock) -> None:
+        self.confirmation = Confirmation(state, clock=clock)
+        self.excused: list[Sequence[StateText]] = []
+        self.rung = anyio.Event()
+
+
+@asynccontextmanager
+async def running(state: Path, clock: WallClock) -> AsyncIterator[Agent]:
+    agent = Agent(state, clock)
+    await agent.confirmation.begin()
+    async with anyio.create_task_group() as tasks:
+        run = partial(agent.confirmation.run, excuse=agent.excused.append, ring=lambda: agent.rung.set())
+        tasks.start_soon(run)
+        yield agent
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_is_confirmed_stays(state: Path, clock: WallClock, journal: Journal) -> None:
+    async with running(state, clock) as agent:
+        pending = await agent.confirmation.arm(request())
+        place(state, NEW)
+        assert (pending.stage, pending.deadline) == (Stage.PENDING, START + timedelta(seconds=60))
+        assert agent.confirmation.warnings == (
+            "gateway.yaml must be confirmed until 2026-05-17 12:01:00 UTC, or the old state comes back: "
+            "keep the new one with tidegate confirm",
+        )
+
+        confirmed = await agent.confirmation.confirm()
+        assert (confirmed.stage, list(agent.confirmation.warnings)) == (Stage.CONFIRMED, [])
+    assert (content(state), is_noted(state)) == (NEW, False)
+    assert journal.find("confirmation_pending")
+    assert journal.find("change_confirmed", files=["gateway.yaml"])
+
+
+async def test_what_nobody_confirms_is_undone_and_told(
+    state: Path, clock: WallClock, journal: Journal
+) -> None:
+    async with running(state, clock) as agent:
+        await agent.confirmation.arm(request(within=1.0))
+        place(state, NEW)
+        await agent.rung.wait()
+
+        assert content(state) == OLD
+        assert [[text.data for text in texts] for texts in agent.excused] == [[OLD]]
+        assert agent.confirmation.report().stage is Stage.RESTORED
+        assert agent.confirmation.warnings == (
+            "nobody confirmed the change of gateway.yaml: the old state is back "
+            "since 2026-05-17 12:00:00 UTC",
+        )
+        with pytest.raises(
+            NotPendingError, match=r"nobody confirmed the change of gateway.yaml: the old state is"
+        ):
+            await agent.confirmation.confirm()
+    assert journal.find("change_undone")
+
+
+async def test_what_somebody_changed_since_stays_and_that_is_told(state: Path, clock: WallClock) -> None:
+    async with running(state, clock) as agent:
+        await agent.confirmation.arm(request(within=1.0))
+        place(state, b"somebody's\n")
+        await agent.rung.wait()
+
+        assert content(state) == b"somebody's\n"
+        assert agent.confirmation.report().stage is Stage.LEFT
+        (warning,) = agent.confirmation.warnings
+        assert "but somebody has changed the files since: they stay as they are" in warning
+
+
+async def test_it_need_not_be_waited_for(state: Path, clock: WallClock) -> None:
+    async with running(state, clock) as agent:
+        await agent.confirmation.arm(request())
+        place(state, NEW)
+
+        assert (await agent.confirmation.undo()).stage is Stage.RESTORED
+        assert content(state) == OLD
+        with pytest.raises(NotPendingError):
+            await agent.confirmation.undo()
+
+
+async def test_a_second_change_is_refused_while_one_is_pending(state: Path, clock: WallClock) -> None:
+    async with running(state, clock) as agent:
+        await agent.confirmation.arm(request())
+        with pytest.raises(
+            NotArmedError, match=r"another change is to be confirmed until .* tidegate rollback"
+        ):
+            await agent.confirmation.arm(request())
+
+        await agent.confirmation.confirm()
+        assert (await agent.confirmation.arm(request())).stage is Stage.PENDING
+
+
+async def test_nothing_is_pending_at_first(state: Path, clock: WallClock) -> None:
+    async with running(state, clock) as agent:
+        assert agent.confirmation.report().stage is Stage.NONE
+        with pytest.raises(NotPendingError, match="no change is waiting to be confirmed"):
+            await agent.confirmation.confirm()
+
+
+async def test_a_change_that_could_not_be_undone_is_not_taken_on(state: Path, clock: WallClock) -> None:
+    async with running(state, clock) as agent:
+        with pytest.raises(
+            NotArmedError, match=r"the agent could not put the old files back: .* has just been"
+        ):
+            await agent.confirmation.arm(request(before=b"another\n"))
+
+        assert agent.confirmation.report().stage is Stage.NONE
+
+
+async def test_at_a_start_after_the_deadline_the_old_file_is_back_before_anything_is_read(
+    state: Path, clock: WallClock
+) -> None:
+    async with running(state, clock) as agent:
+        await agent.confirmation.arm(request())
+        place(state, NEW)
+    clock.now += timedelta(seconds=61)
+
+    next_one = Confirmation(state, clock=clock)
+    await next_one.begin()
+    assert content(state) == OLD
+    assert next_one.report().stage is Stage.RESTORED
+    assert not is_noted(state)
+
+
+@pytest.mark.parametrize(("passed", "left"), [(20, 40.0), (-100_000, 60.0)], ids=["forward", "backward"])
+async def test_at_a_start_before_it_the_rest_is_counted_and_never_more(
+    state: Path, clock: WallClock, passed: int, left: float
+) -> None:
+    async with running(state, clock) as agent:
+        await agent.confirmation.arm(request())
+        place(state, NEW)
+    clock.now += timedelta(seconds=passed)
+
+    async with running(state, clock) as agent:
+        report = agent.confirmation.report()
+        assert report.stage is Stage.PENDING
+        assert report.seconds_left is not None
+        assert left - 30 < report.seconds_left <= left
+        assert (await agent.confirmation.confirm()).stage is Stage.CONFIRMED
+    assert content(state) == NEW
+
+
+async def test_a_disk_that_does_not_take_the_old_file_is_told_and_tried_again(
+    state: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(confirmation_module, "_RETRY", 0.01)
+    async with running(state, clock) as agent:
+        await agent.confirmation.arm(request())
+        place(state, NEW)
+        with monkeypatch.context() as patched:
+            patched.setattr(confirmation_module, "put_back", full)
+            assert (await agent.confirmation.undo()).stage is Stage.RESTORING
+            (warning,) = agent.confirmation.warnings
+            assert "it cannot be undone: [Errno 28] No space left on device" in warning
+        while agent.confirmation.report().stage is Stage.RESTORING:
+            await agent.rung.wait()
+            agent.rung = anyio.Event()
+    assert content(state) == OLD
+
+
+async def test_a_caller_who_goes_away_leaves_disk_and_memory_agreed(state: Path, clock: WallClock) -> None:
+    async with running(state, clock) as agent:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await agent.confirmation.arm(request())
+        assert (agent.confirmation.report().stage, read_note(state) is None) in (
+            (Stage.PENDING, False),
+            (Stage.NONE, True),
+        )
+
+
+async def test_a_note_that_is_damaged_keeps_no_agent_from_starting(
+    state: Path, clock: WallClock, journal: Journal
+) -> None:
+    damage(note_path(state))
+    async with running(state, clock) as agent:
+        assert agent.confirmation.report().stage is Stage.NONE
+    assert journal.find("confirmation_unreadable")
+
+
+class Steps:
+    """Everything that can happen to a change, in any order; time is up only where that is said."""
+
+    def __init__(self, directory: Path) -> None:
+        self.state = directory / "gateway.yaml"
+        self.state.write_bytes(OLD)
+        self.clock = WallClock()
+
+    async def take(self, steps: list[str]) -> None:
+        confirmation = await self.start()
+        for step in steps:
+            before = confirmation.report().stage
+            match step:
+                case "arm" if before not in (Stage.PENDING, Stage.RESTORING):
+                    self.state.write_bytes(OLD)
+                    await confirmation.arm(request())
+                case "place" if before is Stage.PENDING:
+                    place(self.state, NEW)
+                case "confirm" if before is Stage.PENDING:
+                    await confirmation.confirm()
+                case "restart":
+                    confirmation = await self.start()
+                    assert (confirmation.report().stage is Stage.PENDING) == (before is Stage.PENDING)
+                case "late restart":
+                    self.clock.now += timedelta(seconds=60)
+                    confirmation = await self.start()
+                    if before is Stage.PENDING:
+                        assert (confirmation.report().stage, content(self.state)) == (Stage.RESTORED, OLD)
+                case _:
+                    continue
+            assert (confirmation.report().stage is Stage.PENDING) == is_noted(self.state)
+
+    async def start(self) -> Confirmation:
+        confirmation = Confirmation(self.state, clock=self.clock)
+        await confirmation.begin()
+        return confirmation
+
+
+STEPS = st.lists(st.sampled_from(["arm", "place", "confirm", "restart", "late restart"]), max_size=8)
+
+
+@given(steps=STEPS)
+def test_whatever_happens_in_whichever_order_the_note_is_there_exactly_while_it_is_pending(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str]
+) -> None:
+    anyio.run(Steps(tmp_path_factory.mktemp("steps")).take, steps)
