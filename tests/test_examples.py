@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Final
@@ -17,11 +18,18 @@ from .support.markdown import blocks, free_replacements, replace_ports, run_comm
 from .support.source import ROOT
 
 EXAMPLES: Final = sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())
-STATES: Final = sorted(
-    path
-    for path in (ROOT / "examples").rglob("*")
-    if path.suffix in {".yaml", ".toml", ".json"} and not path.name.endswith(".api.toml")
-)
+
+
+def is_state(path: Path) -> bool:
+    """Whether it is a state file, and not one for another program that is written in the same language."""
+    return (
+        path.suffix in {".yaml", ".toml", ".json"}
+        and not path.name.endswith(".api.toml")
+        and re.search(r"^tidegate *[:=]", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    )
+
+
+STATES: Final = sorted(path for path in (ROOT / "examples").rglob("*") if is_state(path))
 
 
 def relative(path: Path) -> str:
@@ -58,14 +66,32 @@ def test_every_example_says_how_to_run_it(example: Path) -> None:
     assert blocks((example / "README.md").read_text(encoding="utf-8"), "sh")
 
 
+def run_readme(name: str, *ports: int, directory: Path) -> str:
+    """Type every command of an example's README in a copy of it, with other ports; what they print."""
+    replacements = free_replacements(*ports)
+    example = shutil.copytree(ROOT / "examples" / name, directory / name)
+    for file in example.iterdir():
+        file.write_text(replace_ports(file.read_text(), replacements))
+    return run_commands(blocks((example / "README.md").read_text(), "sh"), directory=example)
+
+
 @pytest.mark.real_software("curl", "bash", "python3")
 def test_the_minimal_example_does_what_it_says(tmp_path: Path) -> None:
-    ports = free_replacements(9056, 8080, 8000)
-    example = shutil.copytree(ROOT / "examples" / "minimal", tmp_path / "minimal")
-    for file in example.iterdir():
-        file.write_text(replace_ports(file.read_text(), ports))
-
-    printed = run_commands(blocks((example / "README.md").read_text(), "sh"), directory=example)
+    printed = run_readme("minimal", 9056, 8080, 8000, directory=tmp_path)
 
     assert "Hello from home" in printed
     assert "homelab -> web" in printed
+
+
+@pytest.mark.real_software("git", "bash", "tar", "install")
+def test_a_commit_opens_a_port_and_one_with_a_mistake_is_refused_when_it_is_pushed(tmp_path: Path) -> None:
+    printed = run_readme("gitops", 9056, 8080, 8025, directory=tmp_path)
+
+    opened, _, rest = printed.partition("CLIENT  ")
+    assert "generation 2 in force" in opened
+    assert re.search(r"^mail +0\.0\.0\.0:\d+ ", opened, re.MULTILINE)
+    refused, _, closed = rest.partition("nothing has changed")
+    assert re.search(r"^remote: gateway\.yaml:20:5: unknown key \"servcie\"", refused, re.MULTILINE)
+    assert "pre-receive hook declined" in refused
+    assert "generation 3 in force" in closed
+    assert not re.search(r"^mail ", closed, re.MULTILINE)
