@@ -19,6 +19,7 @@ from schemas.status import (
     ClientAgentStatus,
     ConditionType,
     GatewayStatus,
+    Life,
     LinkPhase,
     LinkStatus,
     ServiceStatus,
@@ -79,11 +80,17 @@ def headline(status: AgentStatus, *, is_old: bool = False) -> list[Cell]:
     news = [*_tunnels_ready(status), _generation(status.source)]
     return [
         *who,
-        Cell(text="Ready", style=GOOD) if status.ready else Cell(text="Not ready", style=BAD),
+        _readiness(status),
         *(news if is_settled else reversed(news)),
         Cell(text=f"up {span(status.now - status.started_at)}"),
         Cell(text=f"tidegate {printable(status.version)}"),
     ]
+
+
+def _readiness(status: AgentStatus) -> Cell:
+    if status.life is not Life.RUNNING:
+        return Cell(text=status.life.value, style=SOON)
+    return Cell(text="Ready", style=GOOD) if status.ready else Cell(text="Not ready", style=BAD)
 
 
 def failures(status: AgentStatus) -> list[str]:
@@ -219,7 +226,7 @@ def _state(tunnel: TunnelStatus) -> tuple[Cell, str]:
         return Cell(text="Ready", style=GOOD), ""
     failing = [by_type[kind] for kind in _FIRST_FAILING if kind in by_type and not by_type[kind].status]
     for condition in (*failing, *([] if ready is None else [ready])):
-        style = SOON if condition.reason == "Pending" else BAD
+        style = SOON if condition.reason in ("Pending", "Draining") else BAD
         return Cell(text=_in_words(condition.reason), style=style), printable(condition.message)
     return Cell(text="Pending", style=SOON), "its state is not known yet"
 
@@ -285,6 +292,8 @@ def _fitted_route(names: Sequence[str], service: str, width: int) -> str:
 
 def _client(client: SessionStatus, now: datetime, are_several: bool) -> Entry:
     state = Cell(text="Connected", style=GOOD) if client.connected else Cell(text="Away", style=BAD)
+    if client.draining:
+        state = Cell(text="Draining", style=SOON)
     return Entry(
         name=printable(client.id),
         cells=(
@@ -297,7 +306,7 @@ def _client(client: SessionStatus, now: datetime, are_several: bool) -> Entry:
             _names(client.services),
             _optional(client.software),
         ),
-        is_fine=client.connected,
+        is_fine=client.connected and not client.draining,
         heat=_heat(client.traffic, None),
     )
 
@@ -308,7 +317,8 @@ def _link(link: LinkStatus, now: datetime, are_several: bool) -> Entry:
     attempt = _NONE
     if link.next_attempt_at is not None and not is_connected:
         attempt = Cell(text=f"in {span(link.next_attempt_at - now)}")
-    style = GOOD if is_connected else SOON if link.phase is LinkPhase.CONNECTING else BAD
+    is_passing = link.phase in (LinkPhase.CONNECTING, LinkPhase.DRAINING)
+    style = GOOD if is_connected else SOON if is_passing else BAD
     return Entry(
         name=f"{gateway} #{link.session}" if are_several else gateway,
         cells=(
@@ -319,8 +329,8 @@ def _link(link: LinkStatus, now: datetime, are_several: bool) -> Entry:
             attempt,
             Cell(text=str(link.attempts)),
         ),
-        is_fine=is_connected,
-        trouble="" if is_connected else printable(link.message),
+        is_fine=is_connected and not link.message,
+        trouble=printable(link.message),
     )
 
 

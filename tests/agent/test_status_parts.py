@@ -9,7 +9,7 @@ import pytest
 from agent.rates import Rate
 from agent.sections import Section
 from agent.status_parts import clients, failures, headline, links, services, tunnels
-from schemas.status import ConditionType, LinkPhase, ResourceStatus, Traffic
+from schemas.status import ConditionType, Life, LinkPhase, ResourceStatus, Traffic
 from tests.support import statuses
 
 
@@ -171,3 +171,30 @@ def test_the_headline_counts_the_tunnels_that_are_ready_unless_all_are(
 
     assert texts[2] == "Ready"  # what the state declares is in force, whoever is connected
     assert [text for text in texts if "tunnel" in text] == told
+
+
+def test_an_agent_that_drains_says_so_in_place_of_whether_it_is_ready() -> None:
+    status = statuses.gateway().model_copy(update={"life": Life.DRAINING, "ready": False})
+
+    assert [cell.text for cell in headline(status)][2] == "Draining"
+
+
+def test_a_client_that_drains_is_shown_as_that_and_is_not_fine() -> None:
+    status = statuses.three()
+    draining = [client.model_copy(update={"draining": client.connected}) for client in status.clients]
+    section = clients(status.model_copy(update={"clients": tuple(draining)}))
+
+    assert [texts(section, entry)["STATE"] for entry in range(2)] == ["Away", "Draining"]
+    assert not any(entry.is_fine for entry in section.entries)
+
+
+def test_a_link_that_drains_says_why_and_one_that_is_connected_may_have_something_to_say_too() -> None:
+    status = statuses.client()
+    said = [
+        link.model_copy(update={"phase": phase, "message": "for a reason"})
+        for link, phase in zip(status.links, (LinkPhase.DRAINING, LinkPhase.CONNECTED), strict=True)
+    ]
+    section = links(status.model_copy(update={"links": tuple(said)}))
+
+    assert [texts(section, entry)["STATE"] for entry in range(2)] == ["Draining", "Connected"]
+    assert [entry.trouble for entry in section.entries] == ["for a reason"] * 2
