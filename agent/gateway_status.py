@@ -19,9 +19,10 @@ from reconcile.conditions import ClientsView
 from reconcile.loop import Reconciler
 from schemas.names import ClientId
 from schemas.state import GatewayState
-from schemas.status import GatewayStatus, Life, SessionStatus, TunnelStatus
+from schemas.status import Condition, GatewayStatus, Life, SessionStatus, TunnelStatus
 
-from .lookout import Facts, Lookout, Seen
+from .events import EventKind, Publish, publish_nowhere
+from .lookout import STEP, Facts, Lookout, Seen
 from .reports import ResourceStatuses, counted, is_ready, source_status
 from .sessions import Sessions
 from .traffic import TrafficBook
@@ -51,6 +52,7 @@ class GatewayReporter:
         tunnels: TrafficBook,
         warnings: Callable[[], tuple[str, ...]] = tuple,
         life: Callable[[], Life] = lambda: Life.RUNNING,
+        publish: Publish = publish_nowhere,
     ) -> None:
         self.name = name
         self._path = path
@@ -62,7 +64,8 @@ class GatewayReporter:
         self._warnings = warnings
         self._life = life
         self._started_at = clock()
-        self._lookout = Lookout()
+        self._publish = publish
+        self._lookout = Lookout(self._publish_change)
         self._told: dict[str, _Told] = {}
         self._resources = ResourceStatuses()
 
@@ -75,6 +78,14 @@ class GatewayReporter:
         """The same in steps, between which visitors come in."""
         self._note()
         while self._lookout.step():
+            await anyio.lowlevel.checkpoint()
+
+    async def catch_up(self) -> None:
+        """Do what makes :meth:`status` quick, in such steps."""
+        await self.keep_up()
+        seen = list(self._lookout.seen())
+        for start in range(0, len(seen), STEP):
+            self._told.update((one.tunnel.name, self._tell(one)) for one in seen[start : start + STEP])
             await anyio.lowlevel.checkpoint()
 
     def _note(self) -> None:
@@ -136,6 +147,9 @@ class GatewayReporter:
         """Of all tunnels. One of which there is nothing new to say is told as it was before."""
         self._told = {seen.tunnel.name: self._tell(seen) for seen in self._lookout.seen()}
         return tuple(told.status for told in self._told.values())
+
+    def _publish_change(self, seen: Seen, changed: tuple[Condition, ...]) -> None:
+        self._publish(EventKind.TUNNEL_CHANGED, tunnel=seen.tunnel.name, conditions=changed)
 
     def _tell(self, seen: Seen) -> _Told:
         tunnel = seen.tunnel
