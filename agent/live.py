@@ -2,7 +2,7 @@
 
 Rule: the terminal is left as it was found, however this ends, and a terminal that
 does not read (Ctrl-S, a slow line) delays nothing but the drawing: every frame is
-written by a worker thread.
+made and written by a worker thread.
 
 The alternate screen is used, as by top and less, so that what was on the terminal
 before is there again afterwards. While it is on, nothing else may write to it: the
@@ -11,6 +11,7 @@ log goes elsewhere, or to a ``Tail`` whose lines are shown under the table.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -26,6 +27,7 @@ from .rates import RateMeter
 from .status_view import StatusView
 
 REFRESH_INTERVAL: Final = 0.5
+_SHARE: Final = 0.1  # of the time of one core, at most
 
 
 async def show_live(
@@ -46,21 +48,24 @@ async def show_live(
     """
     meter = RateMeter()
 
-    def view() -> StatusView:
-        status = get_status()
-        return StatusView(
+    def draw(live: Live, status: AgentStatus, silence: str, footer: tuple[str, ...]) -> float:
+        begun = time.thread_time()
+        view = StatusView(
             status=status,
             rates=meter.measure(status),
-            silence=silence(),
-            footer=footer(),
+            silence=silence,
+            footer=footer,
             fills_screen=whole_screen,
         )
+        live.update(view, refresh=True)
+        return time.thread_time() - begun
 
     with Live(
         console=console, screen=whole_screen, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
     ) as live:
         while True:
-            frame = view()
+            frame = partial(draw, live, get_status(), silence(), footer())
             # Abandoned when cancelled: a terminal that does not read must not keep the program from ending.
-            await to_thread.run_sync(partial(live.update, frame, refresh=True), abandon_on_cancel=True)
-            await anyio.sleep(interval)
+            spent = await to_thread.run_sync(frame, abandon_on_cancel=True)
+            # Ten thousand tunnels take a while, and whoever looks at them can wait better than visitors.
+            await anyio.sleep(max(interval, spent / _SHARE))

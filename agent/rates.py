@@ -26,6 +26,9 @@ class Rate:
     bytes_out: float = 0.0
 
 
+_NONE: Final = Rate()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sample:
     started_at: datetime
@@ -53,7 +56,10 @@ class RateMeter:
         rates = {}
         for name, traffic in newest.traffic.items():
             oldest = next(sample for sample in self._samples if name in sample.traffic)
-            rates[name] = _rate(oldest.traffic[name], traffic, (newest.now - oldest.now).total_seconds())
+            if oldest.traffic[name] is traffic:
+                rates[name] = _NONE  # as of most, where there are thousands
+            else:
+                rates[name] = _rate(oldest.traffic[name], traffic, (newest.now - oldest.now).total_seconds())
         return rates
 
 

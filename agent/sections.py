@@ -7,7 +7,7 @@ where it does not, those that are not fine come first, then the busiest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -21,10 +21,13 @@ _NAMED = 3  # names before a shared message; the rest are counted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One row. ``trouble`` is what is wrong in a sentence, "" if there is nothing to say."""
+    """One row. ``trouble`` is what is wrong in a sentence, "" if there is nothing to say.
+
+    Its cells are made when it is shown: of thousands of entries few are.
+    """
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: Callable[[], tuple[Cell, ...]]
     is_fine: bool
     trouble: str = ""
     heat: float = 0.0  # how busy it is, compared with other entries only
@@ -46,8 +49,8 @@ def plain_lines(section: Section) -> list[Text]:
     if not section.entries:
         return [Text(section.empty)]
     if not section.has_messages:
-        return draw_plain(section.columns, [entry.cells for entry in section.entries])
-    rows = [(*entry.cells, Cell(text=entry.trouble or "-")) for entry in section.entries]
+        return draw_plain(section.columns, [entry.cells() for entry in section.entries])
+    rows = [(*entry.cells(), Cell(text=entry.trouble or "-")) for entry in section.entries]
     return draw_plain((*section.columns, _MESSAGE), rows)
 
 
@@ -61,7 +64,7 @@ def table_lines(section: Section, *, width: int, room: int | None = None) -> lis
     if not section.entries:
         return [Text(elide_end(section.empty, width), style="dim")]
     shown, rest = _chosen(section.entries, room)
-    lines = draw(section.columns, [entry.cells for entry in shown], width=width)
+    lines = draw(section.columns, [entry.cells() for entry in shown], width=width)
     if rest:
         lines.append(Text(elide_end(_left_over(rest, section.fine), width), style="dim"))
     return lines

@@ -182,7 +182,7 @@ def _tunnels_ready(status: AgentStatus) -> list[Cell]:
     """How many tunnels are ready, unless all are: a gateway is ready without its clients."""
     if not isinstance(status, GatewayStatus):
         return []
-    ready = sum(1 for tunnel in status.tunnels if not _state(tunnel)[1])
+    ready = sum(map(_is_ready, status.tunnels))
     if ready == len(status.tunnels):
         return []
     return [Cell(text=f"{ready} of {counted(len(status.tunnels), 'tunnel')} ready", style=SOON)]
@@ -201,32 +201,44 @@ def _generation(source: SourceStatus) -> Cell:
 
 
 def _tunnel(tunnel: TunnelStatus, rates: Rates) -> Entry:
-    state, trouble = _state(tunnel)
+    trouble = "" if _is_ready(tunnel) else _state(tunnel)[1]
+    rate = _rate(rates, tunnel.name)
     return Entry(
         name=printable(tunnel.name),
-        cells=(
-            Cell(text=printable(tunnel.name)),
-            _listen(_merged(tunnel.listen)),
-            _names(tunnel.hostname),
-            _route(tunnel),
-            state,
-            *_traffic(tunnel.traffic, _rate(rates, tunnel.name)),
-        ),
+        cells=partial(_tunnel_cells, tunnel, rate),
         is_fine=not trouble,
         trouble=trouble,
-        heat=_heat(tunnel.traffic, _rate(rates, tunnel.name)),
+        heat=_heat(tunnel.traffic, rate),
     )
+
+
+def _tunnel_cells(tunnel: TunnelStatus, rate: Rate | None) -> tuple[Cell, ...]:
+    return (
+        Cell(text=printable(tunnel.name)),
+        _listen(_merged(tunnel.listen)),
+        _names(tunnel.hostname),
+        _route(tunnel),
+        _state(tunnel)[0],
+        *_traffic(tunnel.traffic, rate),
+    )
+
+
+def _is_ready(tunnel: TunnelStatus) -> bool:
+    for condition in reversed(tunnel.conditions):  # it is the last, and this is asked of thousands
+        if condition.type is ConditionType.READY:
+            return condition.status
+    return False
 
 
 def _state(tunnel: TunnelStatus) -> tuple[Cell, str]:
     """Ready, or the first condition that does not hold: its reason in words, and its message."""
-    by_type = {condition.type: condition for condition in tunnel.conditions}
-    ready = by_type.get(ConditionType.READY)
-    if ready is not None and ready.status:
+    if _is_ready(tunnel):
         return Cell(text="Ready", style=GOOD), ""
+    by_type = {condition.type: condition for condition in tunnel.conditions}
     failing = [by_type[kind] for kind in _FIRST_FAILING if kind in by_type and not by_type[kind].status]
+    ready = by_type.get(ConditionType.READY)
     for condition in (*failing, *([] if ready is None else [ready])):
-        style = SOON if condition.reason in ("Pending", "Draining") else BAD
+        style = SOON if condition.reason == "Pending" else BAD
         return Cell(text=_in_words(condition.reason), style=style), printable(condition.message)
     return Cell(text="Pending", style=SOON), "its state is not known yet"
 
@@ -296,7 +308,7 @@ def _client(client: SessionStatus, now: datetime, are_several: bool) -> Entry:
         state = Cell(text="Draining", style=SOON)
     return Entry(
         name=printable(client.id),
-        cells=(
+        cells=lambda: (
             Cell(text=printable(client.id)),
             state,
             Cell(text=span(now - client.since)),
@@ -321,7 +333,7 @@ def _link(link: LinkStatus, now: datetime, are_several: bool) -> Entry:
     style = GOOD if is_connected else SOON if is_passing else BAD
     return Entry(
         name=f"{gateway} #{link.session}" if are_several else gateway,
-        cells=(
+        cells=lambda: (
             Cell(text=gateway),
             *([Cell(text=str(link.session))] if are_several else []),
             Cell(text=link.phase.value, style=style),
@@ -341,7 +353,7 @@ def _service(service: ServiceStatus, rates: Rates) -> Entry:
         error = Cell(text=text, fit=partial(elide_end, text))
     return Entry(
         name=printable(service.name),
-        cells=(
+        cells=lambda: (
             Cell(text=printable(service.name)),
             Cell(text=printable(service.target)),
             *_traffic(service.traffic, _rate(rates, service.name)),

@@ -24,7 +24,7 @@ def section(*entries: Entry, has_messages: bool = True) -> Section:
 
 
 def entry(name: str, trouble: str = "", heat: float = 0.0) -> Entry:
-    return Entry(name=name, cells=(Cell(text=name),), is_fine=not trouble, trouble=trouble, heat=heat)
+    return Entry(name=name, cells=lambda: (Cell(text=name),), is_fine=not trouble, trouble=trouble, heat=heat)
 
 
 def table(found: Section, room: int | None) -> list[str]:

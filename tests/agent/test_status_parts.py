@@ -17,7 +17,7 @@ def texts(section: Section, entry: int) -> dict[str, str]:
     """The cells of an entry by the title of their column."""
     return {
         column.title: cell.text
-        for column, cell in zip(section.columns, section.entries[entry].cells, strict=True)
+        for column, cell in zip(section.columns, section.entries[entry].cells(), strict=True)
     }
 
 
@@ -33,7 +33,7 @@ def test_every_section_has_a_cell_for_every_column() -> None:
         clients(statuses.spread()),
         links(statuses.spread_client()),
     ):
-        assert all(len(entry.cells) == len(section.columns) for entry in section.entries)
+        assert all(len(entry.cells()) == len(section.columns) for entry in section.entries)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_port_of_both_families_is_spelled_as_in_state_files(listen: list[str],
 
 
 def test_an_address_that_is_too_long_keeps_its_port() -> None:
-    cell = tunnels(statuses.gateway(statuses.tunnel("x", "[2001:db8::1]:443")), None).entries[0].cells[1]
+    cell = tunnels(statuses.gateway(statuses.tunnel("x", "[2001:db8::1]:443")), None).entries[0].cells()[1]
 
     assert cell.fitted(10) == "[2001…:443"
 
