@@ -37,7 +37,7 @@ class Volume:
             if not (self._path / name).is_symlink():
                 (self._path / name).symlink_to(f"..data/{name}")
         for link in self._path.iterdir():
-            if not link.name.startswith("..") and link.name not in files:
+            if link.is_symlink() and not link.name.startswith("..") and link.name not in files:
                 link.unlink()
         if old is not None:
             shutil.rmtree(old)
