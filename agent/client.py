@@ -32,6 +32,7 @@ from .api.admin_socket import admin_socket
 from .api.loading import load_app
 from .client_drain import ClientDrain
 from .connector import GatewayLinks
+from .events import Events
 from .inherited import Inherited
 from .keeping import keep
 from .key_watch import KeyWatch
@@ -44,7 +45,8 @@ from .reports import counted, is_ready, resource_statuses, source_status
 from .restart import log_needed_restart
 from .services import Services
 from .spawn import IsolatedTasks
-from .turn_log import TurnLog
+from .turn_events import TurnEvents
+from .turn_log import log_turn_event
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -68,7 +70,9 @@ class Client:
         self.lifetime = Lifetime()
         self._path = state_path
         self._inherited = inherited or Inherited()
-        self._turn_log = TurnLog()
+        self.events = Events(_now)
+        self.events.listen(log_turn_event)
+        self._turn_events = TurnEvents(self.events.publish)
         self._name: ClientId
         self._settings: ClientSettings
         self._started_at = _now()
@@ -108,7 +112,9 @@ class Client:
 
         async with anyio.create_task_group() as tasks:
             self._services = Services()
-            self._links = GatewayLinks(self._services, IsolatedTasks(tasks), _now, lambda: self.drain_limit)
+            self._links = GatewayLinks(
+                self._services, IsolatedTasks(tasks), _now, lambda: self.drain_limit, self.events.publish
+            )
             self._services.on_change = self._links.services_changed
             self._actuator = ResourceActuator(
                 {Kind.SERVICES: self._open_services, Kind.LINK: self._links}, ring=self.reload
@@ -126,6 +132,7 @@ class Client:
                 started=started,
                 lifetime=self.lifetime,
                 drain=ClientDrain(self._actuator, self._links, self._services, lambda: self.drain_limit),
+                events=self.events,
             )
             tasks.cancel_scope.cancel()
         return problems
@@ -208,7 +215,7 @@ class Client:
             set_level(turn.state.client.log_level)
             self._name = turn.state.client.id
             log_needed_restart(self._settings, turn.state.client)
-        self._turn_log(turn)
+        self._turn_events(turn)
 
     async def _first_state(self) -> ClientState:
         """The state at the start, which says where the client keeps its own things."""

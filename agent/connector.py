@@ -35,6 +35,7 @@ from transport.tls_errors import explain_tls_error
 
 from .actuator import Failed
 from .credentials import link_context
+from .events import EventKind, Publish, publish_nowhere
 from .link_session import REPLACED, LinkSession, SessionState
 from .looking import until
 from .running import Running
@@ -66,6 +67,7 @@ class GatewayLink:
         self._log = _log.bind(gateway=str(spec.gateway), session=spec.session)
         self._attempts = 0  # since it was last connected
         self._setbacks = 0  # attempts and short sessions in a row: what the delay grows with
+        self._is_up = False  # whether a session has been told of that has not been lost
         self._set(LinkPhase.CONNECTING, "")
 
     @property
@@ -234,10 +236,23 @@ class GatewayLink:
             self._log.warning("session_replaced", reason=REPLACED)
 
     def _set(self, phase: LinkPhase, message: str, next_attempt_at: datetime | None = None) -> None:
+        self._tell(phase, message)
         self._phase = phase
         self._message = message
         self._since = self._links.clock()
         self._next_attempt_at = next_attempt_at
+
+    def _tell(self, phase: LinkPhase, message: str) -> None:
+        """Publish that there is a session now, or none any more. One that drains is there."""
+        is_up = phase in (LinkPhase.CONNECTED, LinkPhase.DRAINING)
+        if is_up is self._is_up:
+            return
+        self._is_up = is_up
+        which: dict[str, Any] = {"gateway": str(self._spec.gateway), "session": self._spec.session}
+        if is_up:
+            self._links.publish(EventKind.LINK_CONNECTED, **which)
+        else:
+            self._links.publish(EventKind.LINK_LOST, **which, reason=message)
 
 
 class GatewayLinks:
@@ -245,6 +260,7 @@ class GatewayLinks:
 
     :param spawn: starts tasks that live as long as the client.
     :param drain_limit: gives the seconds that such a session has for its visitors.
+    :param publish: told when a link has a session, and when it has lost it.
     """
 
     def __init__(
@@ -253,8 +269,10 @@ class GatewayLinks:
         spawn: Spawn,
         clock: Callable[[], datetime],
         drain_limit: Callable[[], float],
+        publish: Publish = publish_nowhere,
     ) -> None:
         self.services = services
+        self.publish = publish
         self.spawn = spawn
         self.clock = clock
         self.instance = secrets.token_hex(8)  # tells a gateway which sessions are of this process

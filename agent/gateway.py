@@ -35,6 +35,7 @@ from .api.declared import DeclaredTunnels
 from .api.loading import load_app
 from .bind import Ports
 from .control_port import ControlPorts
+from .events import Events
 from .gateway_drain import GatewayDrain
 from .gateway_status import GatewayReporter
 from .inherited import Inherited
@@ -52,7 +53,8 @@ from .restart import log_needed_restart
 from .sessions import Sessions
 from .spawn import IsolatedTasks
 from .traffic import TrafficBook, visitor_side
-from .turn_log import TurnLog
+from .turn_events import TurnEvents
+from .turn_log import log_turn_event
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -77,7 +79,9 @@ class Gateway:
         self.lifetime = Lifetime()
         self._path = state_path
         self._inherited = inherited or Inherited()
-        self._turn_log = TurnLog()
+        self.events = Events(_now)
+        self.events.listen(log_turn_event)
+        self._turn_events = TurnEvents(self.events.publish)
         self._changed = anyio.Event()
         self._settings: GatewaySettings
         self._keyring = Keyring()
@@ -115,7 +119,7 @@ class Gateway:
         source = self._source = FileSource(self._path, role=Role.GATEWAY, owned=fragment)
         load = partial(load_app, self)
         tunnels = TrafficBook(visitor_side)
-        sessions = self._sessions = Sessions(name, _now, self._note_change)
+        sessions = self._sessions = Sessions(name, _now, self._note_change, self.events.publish)
         ports = Ports(self._inherited)
         listeners = self._listeners = PublicListeners(sessions, tunnels, ports.bind)
 
@@ -152,6 +156,7 @@ class Gateway:
                 tunnels=tunnels,
                 warnings=lambda: (*self._key_watch.warnings, *self._inherited.warnings),
                 life=lambda: self.lifetime.life,
+                publish=self.events.publish,
             )
             try:
                 problems = await keep(
@@ -165,6 +170,7 @@ class Gateway:
                     started=started,
                     lifetime=self.lifetime,
                     drain=GatewayDrain(actuator, listeners, sessions, lambda: self.drain_limit),
+                    events=self.events,
                 )
             finally:
                 listeners.turn_everyone_away()
@@ -270,7 +276,7 @@ class Gateway:
             set_level(settings.log_level)
             self._sessions.name = self._reporter.name = _name(settings)
             log_needed_restart(self._settings, settings)
-        self._turn_log(turn)
+        self._turn_events(turn)
         self._note_change()
 
     def _note_change(self) -> None:

@@ -30,6 +30,7 @@ from .actuator import ResourceActuator
 from .api.identity import on_unix_socket
 from .api.loading import LoadApp
 from .api.server import serve_api
+from .events import EventKind, Events
 from .key_watch import KeyWatch
 from .lifetime import Lifetime
 from .looking import until
@@ -72,6 +73,7 @@ async def keep(
     started: Callable[[], None],
     lifetime: Lifetime,
     drain: Drain,
+    events: Events,
 ) -> tuple[Problem, ...]:
     """Keep a state in force until told to stop, and then drain.
 
@@ -79,6 +81,7 @@ async def keep(
     :param listening: the admin socket.
     :param background: what else runs meanwhile.
     :param started: called once, when the first state has been applied.
+    :param events: told of the drain, and closed at the end, so that whoever reads them can be told, too.
     :returns: the problems of the files, if there is no state to keep in force.
     """
     problems: tuple[Problem, ...] = ()
@@ -93,6 +96,7 @@ async def keep(
             tasks.start_soon(reconciling.run, reconciler.run)
             turn = await reconciler.wait_turn(1)
             if turn.generation:
+                tasks.start_soon(_close_at_the_end, events)
                 tasks.start_soon(key_watch.run)
                 tasks.start_soon(watch, _Files(source, key_watch), ring)
                 for task in background:
@@ -103,7 +107,7 @@ async def keep(
                 lifetime.drain()
                 with anyio.move_on_after(_TURN_TIMEOUT):
                     await reconciling.stop()
-                await _drain(drain)
+                await _drain(drain, events)
             else:
                 problems = turn.problems
             tasks.cancel_scope.cancel()
@@ -114,13 +118,23 @@ async def keep(
     return problems
 
 
-async def _drain(drain: Drain) -> None:
+async def _close_at_the_end(events: Events) -> None:
+    """Close the events as soon as the agent ends, in whichever way, and not after its API has."""
+    try:
+        await anyio.sleep_forever()
+    finally:
+        events.close()
+
+
+async def _drain(drain: Drain, events: Events) -> None:
     with anyio.move_on_after(_CLOSE_TIMEOUT):
         await drain.begin()
     _log.info("drain_began", open=drain.open, limit=drain.limit)
+    events.publish(EventKind.DRAIN_BEGAN, open=drain.open, limit=drain.limit)
     with anyio.move_on_after(drain.limit):
         await until(lambda: not drain.open)
     _log.info("drain_ended", dropped=drain.open)
+    events.publish(EventKind.DRAIN_ENDED, dropped=drain.open)
     with anyio.move_on_after(_CLOSE_TIMEOUT):
         await drain.finish()
 

@@ -8,12 +8,12 @@ them may, when a client of ten thousand tunnels comes, and can be done in steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from operator import is_
-from typing import Final
+from typing import Final, TypeAlias
 
 from reconcile.conditions import ClientsView, serving_client, tunnel_conditions
 from reconcile.desired import Key, listener_key
@@ -75,10 +75,15 @@ def _causes(tunnel: Tunnel) -> Iterator[Key | ClientId]:
     yield from tunnel.client
 
 
+#: Called with a tunnel, and those of its conditions whose status or reason is another than before.
+Changed: TypeAlias = Callable[[Seen, tuple[Condition, ...]], None]
+
+
 class Lookout:
     """Looks at the tunnels of one gateway."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Changed = lambda seen, which: None) -> None:
+        self._changed = changed
         self._facts: Facts | None = None
         self._index = _Index()
         self._seen: dict[str, Seen | None] = {}  # None: not looked at yet
@@ -140,12 +145,15 @@ class Lookout:
             now=facts.now,
         )
         self._index.add(tunnel)
-        self._seen[tunnel.name] = Seen(
+        seen = self._seen[tunnel.name] = Seen(
             tunnel=tunnel,
             generation=generation,
             conditions=tuple(map(self._share, conditions)),
             serving=serving_client(tunnel, facts.clients),
         )
+        changed = _changed_conditions(() if before is None else before.conditions, conditions)
+        if changed:
+            self._changed(seen, changed)
 
     def _share(self, condition: Condition) -> Condition:
         """The same statement about thousands of tunnels is kept once."""
@@ -160,6 +168,16 @@ class Lookout:
         if len(self._shared) > 2 * len(self._tunnels) + 100:
             self._shared.clear()  # most are of times gone by
         return self._shared.setdefault(key, condition)
+
+
+def _changed_conditions(before: tuple[Condition, ...], now: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    if not before:
+        return now
+    return tuple(
+        condition
+        for was, condition in zip(before, now, strict=True)
+        if (was.status, was.reason) != (condition.status, condition.reason)
+    )
 
 
 def _changed(before: ObservedState, now: ObservedState) -> list[Key]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from itertools import chain
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -24,6 +24,7 @@ from transport.tls import IdentityError, client_id_from, peer_identity
 
 from .client_sessions import ClientSessions
 from .connected_client import ConnectedClient as ConnectedClient  # the front door needs both
+from .events import EventKind, Publish, publish_nowhere
 from .looking import until
 from .traffic import TrafficBook, visitor_side
 from .version import SOFTWARE
@@ -41,14 +42,22 @@ class Sessions:
     :param name: how the gateway introduces itself, from the next session on if it changes.
     :param clock: the time now, in UTC.
     :param changed: called when a client has come, gone, or changed its services.
+    :param publish: told of every session that comes and goes.
     """
 
-    def __init__(self, name: str, clock: Callable[[], datetime], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: Callable[[], datetime],
+        changed: Callable[[], None],
+        publish: Publish = publish_nowhere,
+    ) -> None:
         self.traffic = TrafficBook(visitor_side)
         self.admission = AdmissionSpec(clients=frozenset(), domain=None, admins=frozenset())
         self.name = name
         self._clock = clock
         self._changed = changed
+        self._publish = publish
         self._started = clock()
         self._is_draining = False
         self._connected: dict[ClientId, ClientSessions] = {}
@@ -177,6 +186,12 @@ class Sessions:
         self._take_on(client)
         log = _log.bind(client=client_id, session=client.number, address=client.address)
         log.info("client_connected", software=client.software, services=sorted(client.services))
+        which: dict[str, Any] = {
+            "client": client_id,
+            "session": client.number,
+            "address": client.address,
+        }
+        self._publish(EventKind.CLIENT_CONNECTED, **which, software=client.software)
         reason = "the gateway is stopping"
         try:
             reason = await client.run()
@@ -184,6 +199,7 @@ class Sessions:
             session.close(reason)
             self._forget(client)
             log.info("client_disconnected", reason=reason)
+            self._publish(EventKind.CLIENT_DISCONNECTED, **which, reason=reason)
         await client.lingering.run_out()
 
     def _take_on(self, client: ConnectedClient) -> None:

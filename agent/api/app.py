@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from schemas.quoting import quote
 
-from . import planning, reload, standing, tunnels, visitors
+from . import event_stream, planning, reload, standing, tunnels, visitors
 from .backend import Backend
 from .operation import Operation, routes
 from .problems import PROBLEM_JSON, ApiError
@@ -29,6 +29,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *standing.OPERATIONS,
     *reload.OPERATIONS,
     *visitors.OPERATIONS,
+    *event_stream.OPERATIONS,
     *tunnels.OPERATIONS,
     *planning.OPERATIONS,
 )

@@ -14,6 +14,7 @@ from schemas.reload_report import ReloadReport
 from schemas.status import AgentStatus
 
 if TYPE_CHECKING:  # for an agent that is not asked need not load them
+    from agent.events import Events
     from agent.explain import Facts
     from agent.planning import ProposedFile
     from schemas.plan_report import PlanReport
@@ -48,6 +49,11 @@ class Backend(Protocol):
 
         :raises StateError: if they would be refused.
         """
+        ...
+
+    @property
+    def events(self) -> Events:
+        """What happens in it."""
         ...
 
     @property

@@ -28,7 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from .identity import Identify, PeerCertificate, attach
-from .problems import PROBLEM_JSON, ApiError
+from .problems import PROBLEM_JSON, ApiError, PeerStalledError
 
 #: Seconds a peer has for the head of each request. HAProxy's manual advises 10, nginx gives 60; nobody types
 #: requests to this API by hand.
@@ -191,6 +191,8 @@ class Connection(H11Protocol):
                     await self._served(scope, receive, partial(_send, send))
             except ClientDisconnect:
                 pass  # nobody is left to be told anything
+            except PeerStalledError:
+                self.transport.abort()
             except Exception:  # noqa: BLE001 - a defect costs one request; the app has answered 500
                 _log.exception("request_failed", method=scope["method"], path=scope["path"])
             finally:

@@ -98,6 +98,10 @@ class ApiError(TidegateError):
         }
 
 
+class PeerStalledError(TidegateError):
+    """The peer does not take its answer; its connection is of no more use."""
+
+
 def spell(path: Path) -> str:
     """``("2", "ListenPort")`` as a program would write it: ``[2].ListenPort``."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)

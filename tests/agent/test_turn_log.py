@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-from agent.turn_log import TurnLog
+from agent.events import Event, EventKind, Events
+from agent.turn_events import TurnEvents
+from agent.turn_log import log_turn_event
 from reconcile.desired import Key, Kind
 from reconcile.execute import Outcome
 from reconcile.loop import Turn
+from reconcile.observed import Observed, Phase
 from reconcile.plan import Action, Verb
 from schemas.errors import Place, Problem
+from tests.reconcile.samples import listener
 from tests.support.journal import Journal
 
 PORT = Key(kind=Kind.LISTENER, name="0.0.0.0:443")
 PROBLEM = Problem(place=Place(file="gateway.yaml", line=3, col=7), message="write a port")
 TAKEN = "0.0.0.0:443 is taken"
+OPEN = Observed(spec=listener(443), phase=Phase.OPEN)
+
+
+def turn_log() -> TurnEvents:
+    """What is called with every turn, with the log behind it."""
+    events = Events(lambda: datetime(2026, 5, 17, tzinfo=UTC))
+    events.listen(log_turn_event)
+    return TurnEvents(events.publish)
 
 
 def turn(**changes: Any) -> Turn:
@@ -25,6 +38,7 @@ def turn(**changes: Any) -> Turn:
         "generation": 1,
         "fresh": False,
         "problems": (),
+        "accepted": not changes.get("problems") or changes.get("fresh", False),
         "outcomes": (),
         "observed": {},
         "failed": {},
@@ -42,7 +56,7 @@ def said(journal: Journal) -> list[str]:
 
 
 def test_a_turn_that_changed_nothing_says_nothing(journal: Journal) -> None:
-    log = TurnLog()
+    log = turn_log()
 
     log(turn())
     log(turn())
@@ -51,7 +65,7 @@ def test_a_turn_that_changed_nothing_says_nothing(journal: Journal) -> None:
 
 
 def test_an_accepted_state_is_one_line_and_its_being_in_force_another(journal: Journal) -> None:
-    log = TurnLog()
+    log = turn_log()
 
     log(turn(fresh=True, generation=2, in_force=True))
     log(turn(generation=2, in_force=True))
@@ -63,7 +77,7 @@ def test_an_accepted_state_is_one_line_and_its_being_in_force_another(journal: J
 
 
 def test_a_refused_state_is_one_line_with_every_problem_and_its_place(journal: Journal) -> None:
-    log = TurnLog()
+    log = turn_log()
 
     log(turn(problems=(PROBLEM, PROBLEM)))
     log(turn(problems=(PROBLEM, PROBLEM)))
@@ -74,7 +88,7 @@ def test_a_refused_state_is_one_line_with_every_problem_and_its_place(journal: J
 
 
 def test_other_problems_are_another_line(journal: Journal) -> None:
-    log = TurnLog()
+    log = turn_log()
 
     log(turn(problems=(PROBLEM,)))
     log(turn(problems=(PROBLEM, PROBLEM)))
@@ -83,7 +97,7 @@ def test_other_problems_are_another_line(journal: Journal) -> None:
 
 
 def test_a_state_that_is_as_it_was_before_the_mistake_is_mended(journal: Journal) -> None:
-    log = TurnLog()
+    log = turn_log()
     log(turn(problems=(PROBLEM,)))
 
     log(turn())
@@ -95,20 +109,20 @@ def test_a_state_that_is_as_it_was_before_the_mistake_is_mended(journal: Journal
 def test_what_a_source_raised_is_shown_with_its_traceback(journal: Journal) -> None:
     defect = KeyError("x")
 
-    TurnLog()(turn(problems=(PROBLEM,), defect=defect))
+    turn_log()(turn(problems=(PROBLEM,), defect=defect))
 
     assert journal.find("state_refused")[0]["exc_info"] is defect
 
 
 def test_every_action_is_one_line(journal: Journal) -> None:
-    TurnLog()(turn(outcomes=(outcome(Verb.CLOSE), outcome(Verb.UPDATE), outcome(Verb.OPEN))))
+    turn_log()(turn(outcomes=(outcome(Verb.CLOSE), outcome(Verb.UPDATE), outcome(Verb.OPEN))))
 
     assert said(journal) == ["resource_closed", "resource_updated", "resource_opened"]
     assert {line["resource"] for line in journal.lines} == {"listener 0.0.0.0:443"}
 
 
 def test_a_failure_is_said_once_however_often_it_is_tried_again(journal: Journal) -> None:
-    log = TurnLog()
+    log = turn_log()
 
     for _ in range(3):
         log(turn(outcomes=(outcome(Verb.OPEN, TAKEN),), failed={PORT: TAKEN}))
@@ -119,7 +133,7 @@ def test_a_failure_is_said_once_however_often_it_is_tried_again(journal: Journal
 
 
 def test_a_failure_with_another_reason_is_said_anew(journal: Journal) -> None:
-    log = TurnLog()
+    log = turn_log()
 
     log(turn(failed={PORT: TAKEN}))
     log(turn(failed={PORT: "may not be opened"}))
@@ -128,7 +142,7 @@ def test_a_failure_with_another_reason_is_said_anew(journal: Journal) -> None:
 
 
 def test_a_failure_after_a_success_is_said_anew(journal: Journal) -> None:
-    log = TurnLog()
+    log = turn_log()
 
     log(turn(failed={PORT: TAKEN}))
     log(turn(outcomes=(outcome(Verb.OPEN),)))
@@ -138,7 +152,7 @@ def test_a_failure_after_a_success_is_said_anew(journal: Journal) -> None:
 
 
 def test_what_died_by_itself_is_said_without_an_action(journal: Journal) -> None:
-    TurnLog()(turn(failed={PORT: "it stopped accepting"}))
+    turn_log()(turn(failed={PORT: "it stopped accepting"}))
 
     assert journal.find("resource_failed", reason="it stopped accepting")
 
@@ -146,6 +160,25 @@ def test_what_died_by_itself_is_said_without_an_action(journal: Journal) -> None
 def test_a_defect_is_shown_with_its_traceback(journal: Journal) -> None:
     defect = KeyError("x")
 
-    TurnLog()(turn(outcomes=(outcome(Verb.OPEN, "a defect", defect),), failed={PORT: "a defect"}))
+    turn_log()(turn(outcomes=(outcome(Verb.OPEN, "a defect", defect),), failed={PORT: "a defect"}))
 
     assert journal.find("resource_failed")[0]["exc_info"] is defect
+
+
+def test_drift_that_was_healed_is_a_warning_before_what_was_done(journal: Journal) -> None:
+    log = turn_log()
+    log(turn(outcomes=(outcome(Verb.OPEN),), observed={PORT: OPEN}, fresh=True))
+
+    log(turn(outcomes=(outcome(Verb.OPEN),), observed={PORT: OPEN}))
+
+    assert said(journal)[-2:] == ["drift_healed", "resource_opened"]
+    (line,) = journal.find("drift_healed", level="warning")
+    assert line["reason"] == "it was lost though the state did not change"
+
+
+def test_what_has_a_line_of_its_own_gets_no_second_one(journal: Journal) -> None:
+    log_turn_event(
+        Event(number=1, at=datetime(2026, 5, 17, tzinfo=UTC), kind=EventKind.CLIENT_CONNECTED, data={})
+    )
+
+    assert journal.lines == []

@@ -16,9 +16,11 @@ from typing import Any
 import anyio
 
 from agent.api.declared import DeclaredTunnels
+from agent.events import Events
 from agent.explain import Facts
 from agent.planning import ProposedFile, plan_files
 from agent.reloading import reload_and_report
+from agent.turn_events import TurnEvents
 from reconcile.conditions import ClientsView
 from reconcile.declared import DeclaredFile
 from reconcile.desired import AdmissionSpec, Key, Kind, listener_key
@@ -57,9 +59,14 @@ class FakeGateway:
         self.fragment = DeclaredFile(state_path.parent / "gateway.api.toml")
         self.actuator = FakeActuator()
         self.probed: list[ListenAddress] = []
+        self.events = Events(lambda: START, run="run")
         source = self.source = FileSource(state_path, role=Role.GATEWAY, owned=self.fragment.path)
         self.loop = Reconciler(
-            source, self.actuator, random=lambda: 0.0, clock=lambda: START, report=lambda turn: None
+            source,
+            self.actuator,
+            random=lambda: 0.0,
+            clock=lambda: START,
+            report=TurnEvents(self.events.publish),
         )
         self.states: dict[ClientId, tuple[str, str]] = {}
         self.offers: dict[ClientId, frozenset[ServiceName]] = {}
