@@ -39,6 +39,7 @@ from .key_watch import KeyWatch
 from .lifetime import Lifetime
 from .link_keys import LinkKeys
 from .logs import set_level
+from .memory import Memory
 from .paths import admin_socket_path
 from .reloading import reload_and_report
 from .reports import counted, is_ready, resource_statuses, source_status
@@ -70,6 +71,7 @@ class Client:
         self.lifetime = Lifetime()
         self._path = state_path
         self._inherited = inherited or Inherited()
+        self.memory = Memory(state_path, clock=_now)
         self.events = Events(_now)
         self.events.listen(log_turn_event)
         self._turn_events = TurnEvents(self.events.publish)
@@ -91,6 +93,7 @@ class Client:
         :raises StateError: if the state is not valid at the start.
         :raises TidegateError: if the admin socket cannot be opened.
         """
+        await self.memory.begin()
         settings = self._settings = (await self._first_state()).client
         self._name = settings.id
         with admin_socket(admin_socket_path(self._path, settings), self._inherited) as listening:
@@ -102,7 +105,8 @@ class Client:
             raise StateError(problems)
 
     async def _keep(self, admin: socket.socket, task_status: TaskStatus[None]) -> tuple[Problem, ...]:
-        source = self._source = FileSource(self._path, role=Role.CLIENT)
+        history = self.memory.remember(self._settings)
+        source = self._source = FileSource(self._path, role=Role.CLIENT, history=history)
 
         def started() -> None:
             _log.info("client_started", id=self._name, version=VERSION, state=str(self._path))
@@ -129,6 +133,7 @@ class Client:
                 actuator=self._actuator,
                 load=partial(load_app, self),
                 listening=admin,
+                background=[self.memory.keeping(source, self.reload)],
                 started=started,
                 lifetime=self.lifetime,
                 drain=ClientDrain(self._actuator, self._links, self._services, lambda: self.drain_limit),
@@ -174,7 +179,7 @@ class Client:
             ready=is_ready(status) and self._links.is_connected and self.lifetime.is_running,
             source=source_status(self._path, status),
             resources=resource_statuses(self._actuator.observe()),
-            warnings=(*self._key_watch.warnings, *self._inherited.warnings),
+            warnings=(*self.memory.warnings, *self._key_watch.warnings, *self._inherited.warnings),
             links=self._links.status(),
             services=self._services.status(),
         )

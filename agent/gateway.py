@@ -46,6 +46,7 @@ from .lifetime import Lifetime
 from .listeners import PublicListeners
 from .logs import set_level
 from .management import ManagementPorts
+from .memory import Memory
 from .paths import admin_socket_path, declared_path
 from .reloading import reload_and_report
 from .reports import counted
@@ -79,6 +80,7 @@ class Gateway:
         self.lifetime = Lifetime()
         self._path = state_path
         self._inherited = inherited or Inherited()
+        self.memory = Memory(state_path, clock=_now)
         self.events = Events(_now)
         self.events.listen(log_turn_event)
         self._turn_events = TurnEvents(self.events.publish)
@@ -102,6 +104,7 @@ class Gateway:
         :raises StateError: if the state is not valid at the start.
         :raises TidegateError: if the admin socket cannot be opened.
         """
+        await self.memory.begin()
         settings = self._settings = (await self._first_state()).gateway
         name = _name(settings)
         with admin_socket(admin_socket_path(self._path, settings), self._inherited) as listening:
@@ -116,7 +119,12 @@ class Gateway:
         self, name: str, settings: GatewaySettings, admin: socket.socket, task_status: TaskStatus[None]
     ) -> tuple[Problem, ...]:
         fragment = declared_path(self._path, settings)
-        source = self._source = FileSource(self._path, role=Role.GATEWAY, owned=fragment)
+        source = self._source = FileSource(
+            self._path,
+            role=Role.GATEWAY,
+            owned=fragment,
+            history=self.memory.remember(settings),
+        )
         load = partial(load_app, self)
         tunnels = TrafficBook(visitor_side)
         sessions = self._sessions = Sessions(name, _now, self._note_change, self.events.publish)
@@ -154,7 +162,11 @@ class Gateway:
                 actuator=actuator,
                 sessions=sessions,
                 tunnels=tunnels,
-                warnings=lambda: (*self._key_watch.warnings, *self._inherited.warnings),
+                warnings=lambda: (
+                    *self.memory.warnings,
+                    *self._key_watch.warnings,
+                    *self._inherited.warnings,
+                ),
                 life=lambda: self.lifetime.life,
                 publish=self.events.publish,
             )
@@ -166,7 +178,7 @@ class Gateway:
                     actuator=actuator,
                     load=load,
                     listening=admin,
-                    background=[self._keep_looking],
+                    background=[self._keep_looking, self.memory.keeping(source, self.reload)],
                     started=started,
                     lifetime=self.lifetime,
                     drain=GatewayDrain(actuator, listeners, sessions, lambda: self.drain_limit),

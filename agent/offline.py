@@ -10,7 +10,7 @@ Everything here blocks on the disk.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,13 @@ from schemas.roles import Role
 from schemas.state import ClientState, GatewayState, State
 from schemas.text import Document, Syntax, read_document
 
-from .paths import admin_socket_path, declared_path, default_socket_path
+from .paths import (
+    admin_socket_path,
+    declared_path,
+    default_history_path,
+    default_socket_path,
+    history_path,
+)
 
 STDIN: Final = "<stdin>"
 _NAMES: Final = tuple(
@@ -109,17 +115,18 @@ def find_state(directory: Path) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
-    """Where the agent of a state file answers, and the command that starts it."""
+    """Where the agent of a state file answers and keeps its history, and the command that starts it."""
 
     socket: Path
     start: str
+    history: Path | None = None  # unknown if only the socket is known
 
 
 def find_agent(path: Path) -> Whereabouts:
     """The agent that was started with this state file.
 
     An agent outlives any mistake in its file, so a file with problems is searched
-    for nothing but its ``socket``.
+    for nothing but its ``socket`` and ``data``.
 
     :raises TidegateError: if the file cannot be read at all.
     """
@@ -127,27 +134,44 @@ def find_agent(path: Path) -> Whereabouts:
     match written.state:
         case GatewayState(gateway=settings):
             socket, role = admin_socket_path(path, settings), Role.GATEWAY
+            history = history_path(path, settings)
         case ClientState(client=client):
             socket, role = admin_socket_path(path, client), Role.CLIENT
+            history = history_path(path, client)
         case None:
             sections = list(_sections(written.documents))
-            mentioned = [socket for _, socket in sections if socket is not None]
-            socket = mentioned[0] if mentioned else default_socket_path(path)
-            role = sections[0][0] if sections else Role.GATEWAY
-    return Whereabouts(socket=socket, start=f"tidegate {role.value} {shlex.quote(str(path))}")
+            socket = next(_mentioned(sections, "socket"), default_socket_path(path))
+            history = default_history_path(path)
+            for data in _mentioned(sections, "data"):
+                history = data / history.name
+            role = sections[0].role if sections else Role.GATEWAY
+    start = f"tidegate {role.value} {shlex.quote(str(path))}"
+    return Whereabouts(socket=socket, start=start, history=history)
 
 
-def _sections(documents: Iterable[Document]) -> Iterator[tuple[Role, Path | None]]:
-    """The sections that make a file that of a role, each with the socket it names."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Section:
+    """What makes a file that of a role, whatever is in it."""
+
+    role: Role
+    directory: Path
+    value: Mapping[object, object]
+
+
+def _sections(documents: Iterable[Document]) -> Iterator[_Section]:
     for document in documents:
         for role in Role:
-            match document.value.get(role.value):
-                case {"socket": str() as socket} if socket and socket.isprintable():
-                    yield role, Path(document.directory) / socket
-                case dict():
-                    yield role, None
-                case _:
-                    pass
+            section = document.value.get(role.value)
+            if isinstance(section, dict):
+                yield _Section(role=role, directory=Path(document.directory), value=section)
+
+
+def _mentioned(sections: Iterable[_Section], key: str) -> Iterator[Path]:
+    """The paths that sections have at that key."""
+    for section in sections:
+        path = section.value.get(key)
+        if isinstance(path, str) and path and path.isprintable():
+            yield section.directory / path
 
 
 def _unreadable(path: Path, error: UnreadableError) -> TidegateError:

@@ -1,6 +1,6 @@
-"""Where an agent keeps what it makes itself: its admin socket and the tunnels declared through its API.
+"""Where an agent keeps what it makes: its admin socket, what was declared through its API, its history.
 
-Rule: both places follow from the path of the state file and what the state says,
+Rule: all of these places follow from the path of the state file and what the state says,
 so that a command given the same state file finds them without asking anybody.
 Nothing here looks at the disk, and no symbolic link is followed: a state file that
 is a link has its socket beside the link.
@@ -37,6 +37,17 @@ def declared_path(state_path: Path, settings: GatewaySettings) -> Path:
     """
     beside = _beside(state_path, ".api.toml")
     return beside if settings.data is None else Path(settings.data) / beside.name
+
+
+def history_path(state_path: Path, settings: GatewaySettings | ClientSettings) -> Path:
+    """The directory of the last good states: ``gateway.history`` for ``gateway.yaml``, where ``data`` says."""
+    beside = default_history_path(state_path)
+    return beside if settings.data is None else Path(settings.data) / beside.name
+
+
+def default_history_path(state_path: Path) -> Path:
+    """The same of an agent whose state does not say where its data is."""
+    return _beside(state_path, ".history")
 
 
 def _beside(state_path: Path, ending: str) -> Path:

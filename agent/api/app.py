@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from schemas.quoting import quote
 
-from . import event_stream, planning, reload, standing, tunnels, visitors
+from . import confirmation, event_stream, history, planning, reload, standing, tunnels, visitors
 from .backend import Backend
 from .operation import Operation, routes
 from .problems import PROBLEM_JSON, ApiError
@@ -32,6 +32,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *event_stream.OPERATIONS,
     *tunnels.OPERATIONS,
     *planning.OPERATIONS,
+    *history.OPERATIONS,
+    *confirmation.OPERATIONS,
 )
 
 

@@ -16,6 +16,7 @@ from schemas.status import AgentStatus
 if TYPE_CHECKING:  # for an agent that is not asked need not load them
     from agent.events import Events
     from agent.explain import Facts
+    from agent.memory import Memory
     from agent.planning import ProposedFile
     from schemas.plan_report import PlanReport
 
@@ -49,6 +50,11 @@ class Backend(Protocol):
 
         :raises StateError: if they would be refused.
         """
+        ...
+
+    @property
+    def memory(self) -> Memory:
+        """The states it has accepted, and a change that must be confirmed."""
         ...
 
     @property

@@ -14,8 +14,10 @@ from typing import Final, TypeVar
 import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from schemas.confirmation import ConfirmationReport, ConfirmationRequest
 from schemas.errors import Place, Problem, StateError, TidegateError
 from schemas.explanation import Explanation
+from schemas.history_report import GenerationReport, HistoryReport
 from schemas.plan_report import PlanReport
 from schemas.quoting import quote
 from schemas.reload_report import ReloadReport
@@ -55,6 +57,9 @@ class _Refusal(BaseModel):
 _STATUS: Final[TypeAdapter[AgentStatus]] = TypeAdapter(AgentStatus)
 _PLAN: Final = TypeAdapter(PlanReport)
 _RELOAD: Final = TypeAdapter(ReloadReport)
+_HISTORY: Final = TypeAdapter(HistoryReport)
+_GENERATION: Final = TypeAdapter(GenerationReport)
+_CONFIRMATION: Final = TypeAdapter(ConfirmationReport)
 _EXPLANATION: Final = TypeAdapter(Explanation)
 
 
@@ -132,6 +137,71 @@ async def fetch_explanation(
     query = {name: value for name, value in asked.items() if value is not None}
     answer = await _ask(socket_path, "GET", "/v1/explain", start=start, query=query)
     return _understood(socket_path, answer, _EXPLANATION)
+
+
+async def fetch_history(socket_path: Path, *, start: str = "tidegate gateway STATE") -> HistoryReport:
+    """The states that the agent has accepted.
+
+    :raises AgentUnreachableError: as the others.
+    """
+    answer = await _ask(socket_path, "GET", "/v1/history", start=start)
+    return _understood(socket_path, answer, _HISTORY)
+
+
+async def fetch_generation(
+    socket_path: Path, number: int, *, start: str = "tidegate gateway STATE"
+) -> GenerationReport:
+    """The files of a state that the agent has accepted.
+
+    :raises RefusedError: 404 if it is not kept.
+    :raises AgentUnreachableError: as the others.
+    """
+    answer = await _ask(socket_path, "GET", f"/v1/history/{number}", start=start, patience=LONG_PATIENCE)
+    return _understood(socket_path, answer, _GENERATION)
+
+
+async def fetch_confirmation(
+    socket_path: Path, *, start: str = "tidegate gateway STATE"
+) -> ConfirmationReport:
+    """How far a change is that must be confirmed.
+
+    :raises AgentUnreachableError: as the others.
+    """
+    answer = await _ask(socket_path, "GET", "/v1/confirmation", start=start)
+    return _understood(socket_path, answer, _CONFIRMATION)
+
+
+async def arm_confirmation(
+    socket_path: Path, request: ConfirmationRequest, *, start: str = "tidegate gateway STATE"
+) -> ConfirmationReport:
+    """Let the agent undo a change that is about to be made, unless it is confirmed.
+
+    :raises RefusedError: 409 if it could not, or another one is pending.
+    :raises AgentUnreachableError: as the others.
+    """
+    body = request.model_dump(mode="json")
+    answer = await _ask(socket_path, "PUT", "/v1/confirmation", start=start, body=body)
+    return _understood(socket_path, answer, _CONFIRMATION)
+
+
+async def confirm(socket_path: Path, *, start: str = "tidegate gateway STATE") -> ConfirmationReport:
+    """Keep the change that is pending.
+
+    :raises RefusedError: 409 if there is none.
+    :raises AgentUnreachableError: as the others.
+    """
+    answer = await _ask(socket_path, "POST", "/v1/confirmation", start=start)
+    return _understood(socket_path, answer, _CONFIRMATION)
+
+
+async def undo_change(socket_path: Path, *, start: str = "tidegate gateway STATE") -> ConfirmationReport:
+    """Undo the change that is pending now.
+
+    :raises RefusedError: 409 if there is none.
+    :raises AgentUnreachableError: as the others.
+    """
+    answer = await _ask(socket_path, "DELETE", "/v1/confirmation", start=start, patience=LONG_PATIENCE)
+    return _understood(socket_path, answer, _CONFIRMATION)
 
 
 def _understood(socket_path: Path, answer: httpx2.Response, model: TypeAdapter[_Answer]) -> _Answer:

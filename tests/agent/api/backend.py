@@ -18,12 +18,14 @@ import anyio
 from agent.api.declared import DeclaredTunnels
 from agent.events import Events
 from agent.explain import Facts
+from agent.memory import Memory, understood
 from agent.planning import ProposedFile, plan_files
 from agent.reloading import reload_and_report
 from agent.turn_events import TurnEvents
 from reconcile.conditions import ClientsView
 from reconcile.declared import DeclaredFile
 from reconcile.desired import AdmissionSpec, Key, Kind, listener_key
+from reconcile.history import FileHistory
 from reconcile.loop import Reconciler
 from reconcile.observed import Phase
 from reconcile.preview import Live
@@ -60,7 +62,14 @@ class FakeGateway:
         self.actuator = FakeActuator()
         self.probed: list[ListenAddress] = []
         self.events = Events(lambda: START, run="run")
-        source = self.source = FileSource(state_path, role=Role.GATEWAY, owned=self.fragment.path)
+        self.memory = Memory(state_path, clock=lambda: START)
+        history = FileHistory(
+            state_path.parent / "gateway.history", understand=understood, clock=lambda: START
+        )
+        self.memory.history = history
+        source = self.source = FileSource(
+            state_path, role=Role.GATEWAY, owned=self.fragment.path, history=history
+        )
         self.loop = Reconciler(
             source,
             self.actuator,
@@ -201,6 +210,7 @@ async def running(gateway: FakeGateway) -> AsyncIterator[FakeGateway]:
     """The gateway with its loop, from the end of its first turn on."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(gateway.loop.run)
+        tasks.start_soon(gateway.memory.keeping(gateway.source, gateway.loop.ring))
         await gateway.loop.wait_turn(1)
         yield gateway
         tasks.cancel_scope.cancel()

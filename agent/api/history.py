@@ -1,0 +1,71 @@
+"""The states that the agent has accepted, asked over HTTP.
+
+Rule: whoever may look may see which there were. Their files may hold inline keys, and
+are for those who may change them.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from anyio import to_thread
+from starlette.responses import Response
+
+from agent.past import generation_report, history_report
+from reconcile.history import NotKeptError
+from schemas.history_report import GenerationReport, HistoryReport
+
+from .operation import JSON, Ask, Content, Operation, Parameter, Rights, Where, operation
+from .problems import ApiError
+
+
+@operation(
+    "GET",
+    "/v1/history",
+    summary="The last states that were accepted",
+    description="The newest is the first. Their numbers go on when the agent is started again.",
+    rights=Rights.KNOWN,
+    answer=Content(description="The states, without their files.", of=HistoryReport),
+    errors={HTTPStatus.INTERNAL_SERVER_ERROR: "The directory cannot be read."},
+)
+async def history(ask: Ask) -> Response:
+    source = ask.backend.status().source
+    kept = ask.backend.memory.history
+    try:
+        report = await to_thread.run_sync(
+            history_report, kept.directory, source.generation, source.observed_generation
+        )
+    except OSError as error:
+        message = f"{kept.directory} cannot be read: {error.strerror or error}"
+        raise ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, message) from error
+    return Response(report.model_dump_json(), media_type=JSON)
+
+
+@operation(
+    "GET",
+    "/v1/history/{generation:int}",
+    summary="The files of a state that was accepted",
+    rights=Rights.ADMIN,
+    parameters=(
+        Parameter(
+            name="generation",
+            where=Where.PATH,
+            description="Its number.",
+            required=True,
+            schema={"type": "integer", "minimum": 1},
+        ),
+    ),
+    answer=Content(description="Its files, byte for byte.", of=GenerationReport),
+    errors={HTTPStatus.NOT_FOUND: "It is not kept, or damaged."},
+)
+async def generation(ask: Ask) -> Response:
+    number: int = ask.request.path_params["generation"]
+    try:
+        report = await to_thread.run_sync(generation_report, ask.backend.memory.history.directory, number)
+    except NotKeptError as error:
+        raise ApiError(HTTPStatus.NOT_FOUND, str(error)) from error
+    return Response(await to_thread.run_sync(report.model_dump_json), media_type=JSON)
+
+
+OPERATIONS: Final[tuple[Operation, ...]] = (history, generation)
