@@ -85,6 +85,7 @@ class CuttingProxy:
             self._do(self._shut)
             self._thread.join(PATIENCE)
             self._ringer.close()
+            self._bell.close()  # not before: the thread may have obeyed when the bell is still to be rung
 
     # From here on: on the thread
 
@@ -150,7 +151,6 @@ class CuttingProxy:
     def _shut(self) -> None:
         self._end(None, reset=True)
         self._listening.close()
-        self._bell.close()
         self._closed = True
 
 
