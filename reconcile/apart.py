@@ -106,8 +106,9 @@ class _Work:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
-                    # Ctrl-C in the terminal of the agent is meant for the agent.
-                    start_new_session=True,
+                    # Ctrl-C in the terminal of the agent is meant for the agent. The session is that of the agent,
+                    # because Linux weighs priorities within sessions and not across them (sched(7), autogroup).
+                    process_group=0,
                     # Whatever is open here is closed by exec (PEP 446). To close thousands of ports
                     # one by one would hold up this process, which waits for the exec.
                     close_fds=False,

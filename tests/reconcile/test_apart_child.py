@@ -58,6 +58,11 @@ async def test_others_come_first_and_its_memory_has_a_limit() -> None:
     assert await run_apart(gc.isenabled) is False
 
 
+async def test_the_session_is_that_of_the_agent_and_the_process_group_is_not() -> None:
+    assert await run_apart(os.getsid, 0) == os.getsid(0)
+    assert await run_apart(os.getpgrp) != os.getpgrp()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has an OOM killer to tell")
 async def test_the_kernel_takes_it_rather_than_the_agent_when_memory_is_short() -> None:
     assert await run_apart(Path.read_text, Path("/proc/self/oom_score_adj")) == "1000\n"
