@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ansible import settings
 from tests.support.changing import Changing, changing
 from tests.support.real_software import Programs, require, unavailable
 
@@ -109,20 +109,12 @@ def vim_that_makes_another(programs: Programs, path: Path, text: str) -> None:
 
 def ansible(programs: Programs, path: Path, text: str) -> None:
     """Ansible writes beside the file and renames, with a name of its own in between."""
-    source, home = beside(path, text), path.parent.parent / "ansible"
-    environment = {
-        **os.environ,
-        "ANSIBLE_HOME": str(home),
-        "ANSIBLE_LOCAL_TEMP": str(home / "local"),
-        "ANSIBLE_REMOTE_TEMP": str(home / "remote"),
-        "ANSIBLE_PIPELINING": "1",
-        "LC_ALL": "C.UTF-8",
-    }
+    source = beside(path, text)
     run(
         *(programs["ansible"], "localhost", "--inventory", "localhost,", "--connection", "local"),
         *("--extra-vars", f"ansible_python_interpreter={programs['python3']}"),
         *("--module-name", "ansible.builtin.template", "--args", f"src={source} dest={path} mode=0644"),
-        environment=environment,
+        environment=settings(path.parent.parent / "ansible"),
     )
 
 
