@@ -61,9 +61,19 @@ class Agent:
     """A gateway or a client as a process. Its log is read as it is written.
 
     :param inside: a command that runs another one, such as ``ip netns exec NAME``.
+    :param inherited: descriptors that it has as they are here.
+    :param environment: what is in its environment besides what is in ours.
     """
 
-    def __init__(self, role: str, state: Path, *options: str, inside: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        role: str,
+        state: Path,
+        *options: str,
+        inside: Sequence[str] = (),
+        inherited: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.role = role
         self.state = state
         self.lines: list[dict[str, Any]] = []
@@ -74,6 +84,8 @@ class Agent:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            pass_fds=inherited,
+            env={**os.environ, **(environment or {})},
             text=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -200,8 +212,24 @@ class Site:
         fresh.replace(path)
         return path
 
-    def start(self, role: str, state: Path, *options: str, inside: Sequence[str] = ()) -> Agent:
-        agent = Agent(role, state, *self.options, *options, inside=inside)
+    def start(
+        self,
+        role: str,
+        state: Path,
+        *options: str,
+        inside: Sequence[str] = (),
+        inherited: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Agent:
+        agent = Agent(
+            role,
+            state,
+            *self.options,
+            *options,
+            inside=inside,
+            inherited=inherited,
+            environment=environment,
+        )
         self.agents.append(agent)
         agent.wait_for(f"{role}_started")
         return agent
