@@ -97,6 +97,10 @@ class _Work:
     def _start(self) -> subprocess.Popen[bytes]:
         root = str(Path(__file__).parents[1])
         command = [sys.executable, "-I", "-c", _PROGRAM, *sys.path, root]
+        # Ctrl-C in the terminal of the agent is meant for the agent's process group alone. The session is the
+        # agent's, because Linux weighs priorities within sessions and not across them (sched(7), autogroup).
+        # Whatever is open here is closed by exec (PEP 446): to close thousands of ports one by one would stop
+        # this process, which waits for the exec.
         with self._lock:
             if self._is_over:
                 raise NotStartedError("it is not wanted any more")
@@ -106,11 +110,7 @@ class _Work:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
-                    # Ctrl-C in the terminal of the agent is meant for the agent. The session is that of the agent,
-                    # because Linux weighs priorities within sessions and not across them (sched(7), autogroup).
                     process_group=0,
-                    # Whatever is open here is closed by exec (PEP 446). To close thousands of ports
-                    # one by one would hold up this process, which waits for the exec.
                     close_fds=False,
                 )
             except (OSError, ValueError, TypeError) as error:
