@@ -26,6 +26,9 @@ _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 # Half of a character: JSON can spell one, and nothing can be done with it.
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
+# The line with which Git begins what it could not merge.
+_CONFLICT: Final = re.compile(r"^<<<<<<< ", re.MULTILINE)
+
 
 class Syntax(Enum):
     """In which language a document is written."""
@@ -97,7 +100,15 @@ def read_document(data: bytes, *, name: str, directory: str, syntax: Syntax, own
         deeply, empty, or anything but a mapping; also if a key stands twice.
     """
     text = _decode(data, name)
-    value, positions = _parse(text, name, syntax)
+    try:
+        value, positions = _parse(text, name, syntax)
+    except StateError:
+        conflict = _CONFLICT.search(text)
+        if conflict is None:
+            raise
+        where = Place(name, text.count("\n", 0, conflict.start()) + 1, 1)
+        message = "Git could not merge two versions of this and left both; choose, and remove its marks"
+        raise StateError([Problem(where, message)]) from None
     if value is None or value == {}:
         message = (
             "the file holds no state; a state file starts with the version, for example tidegate: 1 in YAML"

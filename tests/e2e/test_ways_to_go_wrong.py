@@ -87,7 +87,7 @@ BAD: dict[Callable[[Path, str], None], str] = {
     empty: "the file holds no state",
     noise: "not UTF-8",
     no_yaml: "a second time",
-    merge_conflict: "gateway.yaml:2:9",
+    merge_conflict: "gateway.yaml:1:1: Git could not merge",
     html: "a state file is a mapping",
     no_tunnels: "removes",
     half: "stops in the middle of a line",

@@ -113,6 +113,18 @@ def test_a_value_nested_too_deeply_is_refused(syntax: Syntax, text: str) -> None
     assert "nested more than 64 levels deep" in said_of(text.encode(), syntax)
 
 
+@pytest.mark.parametrize(("syntax", "colon"), [(Syntax.YAML, ":"), (Syntax.TOML, " ="), (Syntax.JSON, ":")])
+def test_what_git_could_not_merge_is_told_where_it_begins(syntax: Syntax, colon: str) -> None:
+    text = f'"a"{colon} 1\n<<<<<<< HEAD\n"b"{colon} 2\n=======\n"b"{colon} 3\n>>>>>>> main\n'
+    said = said_of(text.encode(), syntax)
+
+    assert said.startswith("f:2:1: Git could not merge two versions of this and left both; choose")
+
+
+def test_the_words_of_git_in_a_text_that_can_be_read_are_a_text() -> None:
+    assert read(b"a: |\n  x\n\n  <<<<<<< HEAD\n").value == {"a": "x\n\n<<<<<<< HEAD\n"}
+
+
 @pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '{"\\uDFFF": 1}', '{"a": ["x", "\\ud83d\\u0041"]}'])
 def test_half_a_character_is_refused(text: str) -> None:
     assert "half of a character" in said_of(text.encode(), Syntax.JSON)
