@@ -133,8 +133,9 @@ def gateway(
 ) -> None:
     """Run the gateway: open the public ports that STATE declares, and keep to it as it changes.
 
-    SIGTERM stops it with exit status 0, Ctrl-C with 130; a second one ends it at once. SIGHUP makes it read
-    STATE now, which it also does by itself; with the live table it stops it, since the terminal has gone.
+    SIGTERM stops it with exit status 0, Ctrl-C with 130: it takes no new visitors, and those who are there may
+    finish for as long as drain in STATE says. A second one ends it at once. SIGHUP makes it read STATE now, which
+    it also does by itself; with the live table it stops it, since the terminal has gone.
 
     \b
     Example:
