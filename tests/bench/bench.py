@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from . import long_path, memory
+from . import long_path, memory, scale
 from .figures import DIRECT, TIDEGATE, Sample
 from .loads import LOADS, Load
 from .options import Options
@@ -19,7 +19,9 @@ from .rounds import FAILURES, one_round, rotated
 from .services import services
 from .systems import Running, Services, System, started
 
-FAMILIES = tuple(dict.fromkeys([*(load.family for load in LOADS), memory.FAMILY, long_path.FAMILY]))
+FAMILIES = tuple(
+    dict.fromkeys([*(load.family for load in LOADS), memory.FAMILY, long_path.FAMILY, scale.FAMILY])
+)
 
 Say = Callable[[str], None]
 
@@ -47,6 +49,8 @@ class Bench:
                 self._measure_memory(behind)
             if long:
                 self._measure(long, long_path.SYSTEMS, "long", behind)
+            if ours and scale.FAMILY in families:
+                self._measure_scale(behind)
         return Report(
             samples=self._samples,
             secured={system.name: system.secured for system in self._systems},
@@ -73,6 +77,15 @@ class Bench:
                         self._took(sample)
                 except FAILURES as error:
                     self._failed(memory.FAMILY, system.name, error)
+
+    def _measure_scale(self, behind: Services) -> None:
+        for turn in range(self._options.rounds):
+            place = self._directory / f"scale{turn}"
+            try:
+                for sample in scale.measure(place, behind, number=turn, seconds=self._options.seconds):
+                    self._took(sample)
+            except FAILURES as error:
+                self._failed(scale.FAMILY, TIDEGATE, error)
 
     @contextmanager
     def _all(

@@ -45,6 +45,15 @@ def peak(process: int) -> int:
     return _size(process, "VmHWM")
 
 
+def proportional(process: int) -> int:
+    """Bytes resident now, where a page that several processes share counts once, a part for each of them."""
+    total = 0
+    for member in _family(process):
+        with suppress(OSError):  # it has just ended
+            total += parse_status((_PROC / str(member) / "smaps_rollup").read_text()).get("Pss", 0)
+    return total
+
+
 def forget_peak(process: int) -> None:
     for member in _family(process):
         with suppress(OSError):  # an older kernel counts from the start of the process then

@@ -78,3 +78,7 @@ def test_a_peak_that_is_forgotten_begins_anew_where_the_process_is(tmp_path: Pat
 
 def test_a_process_that_has_ended_has_nothing() -> None:
     assert (proc.cpu_seconds(1 << 30), proc.resident(1 << 30)) == (0, 0)
+
+
+def test_a_page_that_is_shared_counts_in_parts() -> None:
+    assert 0 < proc.proportional(os.getpid()) <= proc.resident(os.getpid())
