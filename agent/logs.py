@@ -17,8 +17,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from pydantic_core import PydanticSerializationError, to_json
@@ -26,11 +25,11 @@ from structlog.typing import EventDict, WrappedLogger
 
 from .log_choices import LogFormat, LogLevel
 from .log_writer import LogWriter
+from .plain_lines import plain_line, timestamp
 from .redaction import Plain, redact
 
 _CONFIGURED: Final = "configured_level"
 _FLUSH: Final = 1.0  # seconds that a slow reader has at the end
-_OFFSET: Final = len("+00:00")
 _LINES: Final = ("exception", "stack")  # the only values that may go over several lines
 
 
@@ -51,7 +50,7 @@ def configured(
     before = structlog.get_config() if structlog.is_configured() else None
     structlog.configure(
         processors=[_Pipeline(render)],
-        wrapper_class=_leveled(level),
+        wrapper_class=_leveled(level, _everything(for_people=for_people)),
         logger_factory=lambda *names: _NamedLogger(writer, *names[:1]),
         context_class=dict,
         cache_logger_on_first_use=False,
@@ -74,9 +73,25 @@ def set_level(level: LogLevel | None) -> None:
         _silence(leveled, getattr(leveled, _CONFIGURED) if level is None else level)
 
 
-def _leveled(level: LogLevel) -> type:
+def _everything(*, for_people: bool) -> type:
+    """A class of loggers that leave out nothing, and take the short way to a line where there is one."""
+    everything: Any = structlog.make_filtering_bound_logger(LogLevel.DEBUG.value)
+    if for_people:
+        return cast("type", everything)
+    by_the_long_way = everything.info
+
+    def info(self: Any, event: str, *arguments: object, **said: object) -> None:
+        line = None if arguments else plain_line("info", self._logger.name, event, self._context, said)
+        if line is None:
+            by_the_long_way(self, event, *arguments, **said)
+        else:
+            self._logger.write(line)
+
+    return type("PlainLines", (everything,), {"info": info})
+
+
+def _leveled(level: LogLevel, everything: type) -> type:
     """A class of loggers whose level can change. What is left out costs a call that does nothing."""
-    everything = structlog.make_filtering_bound_logger(LogLevel.DEBUG.value)
     leveled = type("LeveledLogger", (everything,), {_CONFIGURED: level})
     _silence(leveled, level)
     return leveled
@@ -105,6 +120,7 @@ class _NamedLogger:
 
     def __init__(self, writer: LogWriter, name: str = "") -> None:
         self.name = name
+        self.write = writer.write
         self.debug = self.info = self.warning = self.error = self.critical = writer.write
 
 
@@ -126,16 +142,12 @@ class _Pipeline:
             _format_exception(event)
         plain = redact(event)
         assert isinstance(plain, dict)
-        first: dict[str, Plain] = {"timestamp": _timestamp(), "level": method}
+        first: dict[str, Plain] = {"timestamp": timestamp(), "level": method}
         if logger.name:
             first["logger"] = logger.name
         first["event"] = plain.get("event")
         # They come first, since a reader looks for them, and last, so that no other has their names.
         return self._render({**first, **plain, **first})
-
-
-def _timestamp() -> str:
-    return f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-_OFFSET]}Z"
 
 
 def _format_exception(event: EventDict) -> None:
@@ -179,7 +191,7 @@ def _printable(text: str, *, keep: str) -> str:
 
 def _line_about_dropped(render: Callable[[dict[str, Plain]], str], count: int) -> str:
     event = "log_lines_dropped"
-    return render({"timestamp": _timestamp(), "level": "warning", "event": event, "count": count})
+    return render({"timestamp": timestamp(), "level": "warning", "event": event, "count": count})
 
 
 def _is_terminal(stream: TextIO) -> bool:
