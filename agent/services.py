@@ -107,7 +107,7 @@ class Services:
 class ServiceConnection:
     """The connection to one service, for one visitor; the owner of its relay."""
 
-    __slots__ = ("_has_ended", "_header", "_lingering", "_name", "_services", "_started", "_target")
+    __slots__ = ("_dial", "_header", "_lingering", "_name", "_services", "_started", "_target")
 
     def __init__(self, services: Services, header: OpenHeader, target: Target, lingering: Lingering) -> None:
         self._services = services
@@ -116,18 +116,20 @@ class ServiceConnection:
         self._target = target
         self._lingering = lingering
         self._started = time.monotonic()
-        self._has_ended = False
+        self._dial: Dial | None = None  # while it is under way
 
     def dial(self, offer: Offer, link: Link) -> None:
         """Dial for as long as the visitor waits. Nothing of that is kept while the two talk."""
         if offer.stream.is_closed:
             self._abandoned()
             return
-        dial = Dial(_dialing(self._target, self), DIAL_TIMEOUT, partial(self._dialed, offer, link))
-        offer.on_reset = partial(self._given_up, dial)
+        self._dial = Dial(_dialing(self._target, self), DIAL_TIMEOUT, partial(self._dialed, offer, link))
+        offer.on_reset = self._given_up
 
-    def _given_up(self, dial: Dial) -> None:
-        dial.give_up()
+    def _given_up(self) -> None:
+        dial, self._dial = self._dial, None
+        if dial is not None:
+            dial.give_up()
         self._abandoned()
 
     def _abandoned(self) -> None:
@@ -138,10 +140,8 @@ class ServiceConnection:
         )
 
     def _dialed(self, offer: Offer, link: Link, outcome: Relay | BaseException) -> None:
-        offer.on_reset = None
+        offer.on_reset = self._dial = None
         match outcome:
-            case Relay() if self._has_ended:
-                self._failed(offer, "it resets every connection at once; look into its log")
             case Relay():
                 try:
                     prologue = _prologue(self._header)
@@ -166,7 +166,6 @@ class ServiceConnection:
         self._lingering.add(relay)
 
     def ended(self, relay: Relay, end: RelayEnd) -> None:
-        self._has_ended = True
         if relay.stream is None:
             return  # it was never joined: why is said where that is decided
         self._lingering.discard(relay)
@@ -184,7 +183,8 @@ class ServiceConnection:
         )
 
     def connected(self, relay: Relay) -> None:
-        """Whoever dials gets the relay."""
+        if self._dial is not None:  # else it was given up in this turn, and whoever did that resets it
+            self._dial.connected(relay)
 
     def peeked(self, relay: Relay) -> None:
         """A service is never peeked at."""

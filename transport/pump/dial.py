@@ -25,9 +25,13 @@ class Dial:
     :param timeout: in seconds.
     :param done: called once with the relay, or with why there is none: a ``TimeoutError`` after the timeout.
         Not called when the attempt is given up.
+
+    The relay's owner says :meth:`connected` when it is told of the relay, so that the end of the attempt does
+    not wait for the task to come to its own: some turns of the loop, in which what the service says first
+    could not be passed on.
     """
 
-    __slots__ = ("_done", "_task", "_timer")
+    __slots__ = ("_done", "_is_connected", "_task", "_timer")
 
     def __init__(
         self,
@@ -37,14 +41,24 @@ class Dial:
     ) -> None:
         loop = asyncio.get_running_loop()
         self._done: Callable[[Relay | BaseException], None] | None = done
+        self._is_connected = False
         self._task = loop.create_task(dialing)
         self._task.add_done_callback(self._ended)
         self._timer = loop.call_later(timeout, self._time_out)
 
     def give_up(self) -> None:
-        """Stop trying. A connection that is there already is reset."""
+        """Stop trying. A connection that is there already is reset, unless it has been told of."""
         self._done = None
-        self._task.cancel()
+        if not self._is_connected:
+            self._task.cancel()
+
+    def connected(self, relay: Relay) -> None:
+        """There is a connection."""
+        self._timer.cancel()
+        done, self._done = self._done, None
+        if done is not None:
+            self._is_connected = True
+            done(relay)
 
     def _time_out(self) -> None:
         done, self._done = self._done, None
@@ -60,5 +74,5 @@ class Dial:
         outcome = task.exception() or task.result()
         if done is not None:
             done(outcome)
-        elif isinstance(outcome, Relay):
+        elif isinstance(outcome, Relay) and not self._is_connected:
             outcome.abort()

@@ -58,7 +58,6 @@ _REFUSABLE: Final = frozenset({_Phase.WAITING, _Phase.PEEKING, _Phase.OPENING})
 class Relay(asyncio.BufferedProtocol):
     """One socket, and the stream it is joined to once there is one.
 
-    ``source`` is the address at the far end of the socket, ``destination`` that at our end.
     ``bytes_read`` and ``bytes_written`` count what went between socket and stream.
     ``early`` is what was read before there was a stream, until it is sent. ``note`` belongs to the owner.
     """
@@ -78,15 +77,11 @@ class Relay(asyncio.BufferedProtocol):
         "_writing_paused",
         "bytes_read",
         "bytes_written",
-        "destination",
         "early",
         "note",
-        "source",
         "stream",
     )
 
-    source: tuple[str, int]
-    destination: tuple[str, int]
     _link: Link
     _transport: asyncio.Transport
 
@@ -108,6 +103,19 @@ class Relay(asyncio.BufferedProtocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     # What the owner may ask
+
+    @property
+    def source(self) -> tuple[str, int]:
+        """The address at the far end of the socket.
+
+        To be asked in ``connected``: of a socket that the far end has reset, the system no longer tells.
+        """
+        return address(self._transport.get_extra_info("peername"))
+
+    @property
+    def destination(self) -> tuple[str, int]:
+        """The address at our end, to be asked when ``source`` is."""
+        return address(self._transport.get_extra_info("sockname"))
 
     @property
     def socket_ended(self) -> bool:
@@ -163,11 +171,9 @@ class Relay(asyncio.BufferedProtocol):
         self.bytes_read = len(first)
         if first:
             self.early = bytearray()
-        if self.early:
-            self._pause_reading()  # what was read goes first, once the link has room
         if self._socket_ended:
             self._pass_on_end()
-        self._resume_reading()
+        self._begin_reading()
 
     def join(self, link: Link, stream: MuxStream, *, prologue: bytes, early: bytearray, ended: bool) -> None:
         """Accept a stream that the peer opened, and join it.
@@ -190,7 +196,7 @@ class Relay(asyncio.BufferedProtocol):
             return  # it was given up for what it holds
         if self._socket_ended:
             self._pass_on_end()
-        self._resume_reading()
+        self._begin_reading()
         if ended:
             self.fin()
 
@@ -295,13 +301,12 @@ class Relay(asyncio.BufferedProtocol):
         self._phase = _Phase.WAITING
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
-        # uvloop begins to read after this callback, whatever was asked for in it: what then
-        # comes before the owner has decided is kept, see buffer_updated.
-        self._transport.pause_reading()
-        # Taken now: of a socket that the far end has reset, the system no longer tells.
-        self.source = address(transport.get_extra_info("peername"))
-        self.destination = address(transport.get_extra_info("sockname"))
+        self._reading = True  # as every loop will after this callback, if nobody says otherwise
         self._owner.connected(self)
+        # uvloop begins to read even if somebody does: what then comes before the owner has
+        # decided is kept, see buffer_updated.
+        if self._phase is _Phase.WAITING and not self._transport.is_closing():
+            self._pause_reading()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self.stream is None:
@@ -428,6 +433,12 @@ class Relay(asyncio.BufferedProtocol):
                 return
         self._reading = True
         self._transport.resume_reading()
+
+    def _begin_reading(self) -> None:
+        """Read for a stream that is new, behind what was read before there was one."""
+        if self.early or self._link.is_paused:
+            self._pause_reading()
+        self._resume_reading()
 
     def _send_early(self, stream: MuxStream) -> None:
         """Send what was read before there was a stream and did not go with its first frame."""

@@ -79,6 +79,43 @@ async def test_whatever_the_turn_in_which_it_is_given_up_nobody_is_told_and_noth
     assert set(owner.ends.values()) <= {RelayEnd.ABORTED, RelayEnd.SOCKET_LOST}
 
 
+async def test_an_owner_that_says_so_has_its_relay_in_the_turn_in_which_it_is_connected(
+    listening: Listening, owner: RecordingOwner, outcomes: list[Relay | BaseException]
+) -> None:
+    in_that_turn: list[bool] = []
+
+    def connected(relay: Relay) -> None:
+        dial.connected(relay)
+        in_that_turn.append(outcomes == [relay])
+
+    owner.on_connected = connected
+    dial = Dial(dial_tcp(*listening.address, owner), PATIENCE, outcomes.append)
+    await turn_until(lambda: in_that_turn)
+    dial.give_up()  # too late: it belongs to who was told of it
+    await loop_turns()
+
+    assert in_that_turn == [True]
+    assert outcomes == owner.relays()
+    assert owner.ends == {}
+    owner.relays()[0].abort()
+    await owner.until_all_ended()
+
+
+async def test_an_owner_that_says_so_too_late_is_told_nothing(
+    listening: Listening, owner: RecordingOwner, outcomes: list[Relay | BaseException]
+) -> None:
+    def connected(relay: Relay) -> None:
+        dial.give_up()
+        dial.connected(relay)
+
+    owner.on_connected = connected
+    dial = Dial(dial_tcp(*listening.address, owner), PATIENCE, outcomes.append)
+    await owner.until("connected")
+    await owner.until_all_ended()
+
+    assert outcomes == []
+
+
 async def test_a_defect_is_told_as_it_is(outcomes: list[Relay | BaseException]) -> None:
     async def broken() -> Relay:
         await anyio.lowlevel.checkpoint()

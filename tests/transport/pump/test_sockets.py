@@ -134,12 +134,18 @@ async def test_a_port_that_is_closed_can_be_bound_again_at_once() -> None:
 
 
 async def test_a_visitor_that_has_reset_before_it_was_accepted_is_met_and_ends() -> None:
-    owner = RecordingOwner(on_connected=Relay.peek)
+    met: list[tuple[str, int]] = []
+
+    def meet(relay: Relay) -> None:
+        met.append(relay.source)
+        relay.peek()
+
+    owner = RecordingOwner(on_connected=meet)
     server, address = await listen(owner)
     for _ in range(10):
         (await Plain.connect(address)).reset()
     honest = await Plain.connect(address)
-    await owner.bell.until(lambda: any(relay.source == honest.address for relay in owner.relays()))
+    await owner.bell.until(lambda: honest.address in met)
     honest.reset()
     await owner.until_all_ended()
     await server.close()
