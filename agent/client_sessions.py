@@ -77,13 +77,14 @@ class ClientSessions:
 
         One whose link has stalled does not get rid of its streams, and so is soon left alone.
         """
+        if len(self._sessions) == 1:  # as most clients have it, and asked for every visitor
+            (only,) = self._sessions.values()
+            return only if service in only.services and only.can_serve else None
         able = [
             client for client in self._sessions.values() if client.can_serve and service in client.services
         ]
         if not able:
             return None
-        if len(self._sessions) == 1:
-            return able[0]
         chosen = min(able, key=_streams)  # the first of several, which had to wait the longest
         self._sessions[chosen.number] = self._sessions.pop(chosen.number)
         return chosen

@@ -21,9 +21,20 @@ from transport.wire.errors import LocalProtocolError
 from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import Endpoint
 
-from .routing import NeedMore, Reason, Refused, Routed, RouteTable, TrafficKind, classify, refusal_bytes
+from .routing import (
+    Decision,
+    NeedMore,
+    Reason,
+    Refused,
+    Routed,
+    RouteTable,
+    TrafficKind,
+    classify,
+    decide,
+    refusal_bytes,
+)
 from .sessions import ConnectedClient, Sessions
-from .traffic import TrafficBook
+from .traffic import TrafficBook, TrafficMeter
 
 # The client gives up on a service after ten seconds and says so; this is for a client that does not.
 _OPEN_TIMEOUT: Final = 20.0
@@ -35,7 +46,8 @@ class Visitor:
     """What the front door knows of a visitor. ``failure`` says why it was turned away."""
 
     __slots__ = (
-        "client", "failure", "kind", "listen", "name", "route", "source", "started", "table", "wanted"
+        "client", "failure", "kind", "listen", "meters",
+        "name", "route", "source", "started", "table", "wanted",
     )  # fmt: skip
 
     def __init__(self, listen: ListenAddress, table: RouteTable, source: tuple[str, int]) -> None:
@@ -47,6 +59,7 @@ class Visitor:
         self.name: str | None = None
         self.route: RouteSpec | None = None
         self.client: ConnectedClient | None = None
+        self.meters: tuple[TrafficMeter, ...] = ()  # those that count this visitor
         self.failure: str | None = None
         self.wanted = 0  # bytes without which nothing can be decided
 
@@ -70,6 +83,8 @@ class FrontDoor:
         """Lead visitors that come from now on by these routes."""
         self._spec = spec
         self._table = RouteTable(spec.routes)
+        # The same for every visitor of a port that is not looked at.
+        self._unasked = None if self._table.peeks else decide(TrafficKind.RAW, None, self._table)
         self._log: Any = _log.bind(listen=str(spec.address))
 
     # RelayOwner
@@ -83,8 +98,8 @@ class FrontDoor:
         elif visitor.table.peeks:
             relay.set_deadline(self._spec.peek_timeout)
             relay.peek()
-        else:
-            self._decide(relay, timed_out=False)
+        elif self._unasked is not None:
+            self._follow(relay, visitor, self._unasked)
 
     def peeked(self, relay: Relay) -> None:
         if len(relay.early) >= relay.note.wanted or relay.socket_ended:
@@ -115,8 +130,8 @@ class FrontDoor:
         self._visitors.discard(relay)
         if visitor.client is not None and visitor.route is not None:
             visitor.client.lingering.discard(relay)
-            self._tunnels[visitor.route.tunnel].closed(relay)
-            self._sessions.traffic[visitor.client.id].closed(relay)
+            for meter in visitor.meters:
+                meter.closed(relay)
         self._report(relay, visitor, end)
 
     # Its own
@@ -124,6 +139,9 @@ class FrontDoor:
     def _decide(self, relay: Relay, *, timed_out: bool) -> None:
         visitor: Visitor = relay.note
         decision = classify(relay.early, visitor.table, eof=relay.socket_ended, timed_out=timed_out)
+        self._follow(relay, visitor, decision)
+
+    def _follow(self, relay: Relay, visitor: Visitor, decision: Decision) -> None:
         match decision:
             case NeedMore(at_least=at_least):
                 visitor.wanted = at_least
@@ -143,8 +161,9 @@ class FrontDoor:
             )
             return
         visitor.client = client
-        self._tunnels[route.tunnel].opened(relay)
-        self._sessions.traffic[client.id].opened(relay)
+        visitor.meters = self._tunnels[route.tunnel], self._sessions.traffic[client.id]
+        for meter in visitor.meters:
+            meter.opened(relay)
         relay.set_deadline(_OPEN_TIMEOUT)
         header = OpenHeader(
             tunnel=route.tunnel,

@@ -22,7 +22,7 @@ from pydantic_core import to_json
 
 from .redaction import is_secret_name, redact_text
 
-# Nothing that `redact` could know a secret by is as short and made of these alone, and JSON escapes none of them.
+# Nothing that `redact` could know a secret by is as short and made of these alone; JSON escapes none of them.
 _ADDRESS: Final = re.compile(r"[0-9a-f.:\[\]]{1,59}")
 _LONGEST: Final = 60  # characters of a text that is worth remembering
 _MOST_VALUES: Final = 100  # `redact` leaves some out when there are very many

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import anyio.lowlevel
@@ -26,6 +27,18 @@ def test_it_is_pythons_own_where_uvloop_cannot_be_imported(monkeypatch: pytest.M
 
     assert choose_loop() is Loop.STOCK
     assert run(module_of_the_loop).startswith("asyncio")
+
+
+async def collects_after() -> int:
+    return gc.get_threshold()[0]
+
+
+def test_a_visitor_more_or_less_does_not_make_python_look_for_garbage() -> None:
+    before = gc.get_threshold()
+    try:
+        assert run(collects_after) >= 5_000
+    finally:
+        gc.set_threshold(*before)
 
 
 async def add(left: int, right: int) -> int:

@@ -59,9 +59,7 @@ def test_a_line_made_the_short_way_is_the_one_made_the_long_way(said: dict[str, 
 
     # Only what is said at the level of the agent's own business takes the short way.
     if short is not None:
-        assert without_time(short) == without_time(
-            by_the_long_way("debug", "visitors", "visitor_left", said)
-        )
+        assert without_time(short) == without_time(by_the_long_way("debug", "visitors", "visitor_left", said))
 
 
 def test_the_line_of_a_visitor_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:

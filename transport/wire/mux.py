@@ -259,7 +259,7 @@ class Mux:
         return not (
             self._leaving
             or self._peer_leaving
-            or self.is_used_up
+            or self._next_id > _MAX_STREAM_ID
             or len(self.streams) >= self._limits.max_streams
         )
 

@@ -8,6 +8,7 @@ and not by a model.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -19,10 +20,20 @@ from .errors import RemoteProtocolError
 from .proxy_protocol import Endpoint
 
 _LENGTH_SIZE: Final = 2
+_MAX_PORT: Final = 65_535
 # A header is about 200 bytes; this is what its two bytes could announce, cut to what any
 # name can need, so that a broken peer cannot make us wait for 64 KiB.
 MAX_HEADER: Final = 4_096
 _MAX_NAME: Final = 128
+
+# The text that `encode_open_header` writes: what all visitors of a route have in common, up to a comma, and
+# then two addresses. If the first part with a brace in the comma's place is an object, then the whole is the
+# same object with two more keys, whose values, being the last of their names, are the ones that count.
+_PORT: Final = "(0|[1-9][0-9]{0,4})"
+_OURS: Final = re.compile(
+    r'(\{"tunnel":.{1,400},)'
+    rf'"source":\["([0-9a-f.:]{{2,45}})",{_PORT}\],"destination":\["([0-9a-f.:]{{2,45}})",{_PORT}\]\}}'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,22 +82,79 @@ def peek_open_header(buffer: bytes | bytearray) -> tuple[OpenHeader, int] | None
     if len(buffer) < end:
         return None
     try:
-        value = json.loads(buffer[_LENGTH_SIZE:end].decode())
+        text = buffer[_LENGTH_SIZE:end].decode()
+    except ValueError:
+        raise _malformed("it is not JSON") from None
+    return _ours(text) or _header(_object(text)), end
+
+
+def _ours(text: str) -> OpenHeader | None:
+    """The header that :func:`encode_open_header` made, without parsing again what was parsed for others.
+
+    None for every other one, and for what is wrong in any way.
+    """
+    found = _OURS.fullmatch(text)
+    if found is None:
+        return None
+    start, source, source_port, destination, destination_port = found.groups()
+    if not (_is_address(source) and _is_address(destination)):
+        return None
+    source_end, destination_end = (
+        Endpoint(source, int(source_port)),
+        Endpoint(destination, int(destination_port)),
+    )
+    if source_end.port > _MAX_PORT or destination_end.port > _MAX_PORT:
+        return None
+    try:
+        tunnel, service, proxy_protocol = _known_start(start)
+    except RemoteProtocolError:
+        return None
+    return OpenHeader(
+        tunnel=tunnel,
+        service=service,
+        source=source_end,
+        destination=destination_end,
+        proxy_protocol=proxy_protocol,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _known_start(start: str) -> tuple[str, str, ProxyProtocol]:
+    """What :func:`_start` was made of.
+
+    :raises RemoteProtocolError: if it is not the start of a header.
+    """
+    return _route(_object(start.removesuffix(",") + "}"))
+
+
+def _object(text: str) -> dict[str, object]:
+    try:
+        value = json.loads(text)
     except (ValueError, RecursionError):
         raise _malformed("it is not JSON") from None
     if not isinstance(value, dict):
         raise _malformed("it is not a JSON object")
+    return value
+
+
+def _header(value: dict[str, object]) -> OpenHeader:
+    tunnel, service, proxy_protocol = _route(value)
+    return OpenHeader(
+        tunnel=tunnel,
+        service=service,
+        source=_endpoint(value, "source"),
+        destination=_endpoint(value, "destination"),
+        proxy_protocol=proxy_protocol,
+    )
+
+
+def _route(value: dict[str, object]) -> tuple[str, str, ProxyProtocol]:
+    """The tunnel, the service, and which PROXY protocol the service speaks."""
     try:
         proxy_protocol = ProxyProtocol(value.get("proxy_protocol", "off"))
     except ValueError:
         raise _malformed("proxy_protocol is none of off, v1, v2; upgrade this side") from None
-    return OpenHeader(
-        tunnel=_text(value, "tunnel"),
-        service=_text(value, "service"),
-        source=_endpoint(value, "source"),
-        destination=_endpoint(value, "destination"),
-        proxy_protocol=proxy_protocol,
-    ), end
+    return _text(value, "tunnel"), _text(value, "service"), proxy_protocol
 
 
 def _text(value: dict[str, object], key: str) -> str:
@@ -100,7 +168,7 @@ def _text(value: dict[str, object], key: str) -> str:
 def _endpoint(value: dict[str, object], key: str) -> Endpoint:
     """An address. It ends in a PROXY header, so it is nothing but an address."""
     match value.get(key):
-        case [str() as host, int() as port] if not isinstance(port, bool) and 0 <= port <= 65_535:
+        case [str() as host, int() as port] if not isinstance(port, bool) and 0 <= port <= _MAX_PORT:
             if _is_address(host):
                 return Endpoint(host=host, port=port)
     raise _malformed(f"{key} is not [address, port]")

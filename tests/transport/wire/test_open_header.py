@@ -72,6 +72,54 @@ def test_the_longest_names_fit(tunnel: str, service: str) -> None:
     assert found[1] < MAX_HEADER
 
 
+starts = st.sampled_from(
+    [
+        '"blog"',
+        '"blog","service":"web"',
+        '"blog","service":"web","proxy_protocol":"v1"',
+        '1,"service":"web"',
+        "{",
+        '"a"}',
+    ]
+)
+more = st.sampled_from(
+    [
+        "",
+        ',"source":1',
+        ',"tunnel":"other","service":"b"',
+        ',"a":{"b":1',
+        ',"a":[',
+        ',"c":[1]',
+        ",",
+        ',"x":"',
+        " ",
+    ]
+)
+hosts = st.sampled_from(["192.0.2.1", "::1", "1.2.3", "fe80::1", "abc", "::ffff:192.0.2.1"])
+ports = st.sampled_from(["0", "80", "080", "65535", "65536", "99999", "1.0", "-1"])
+
+
+@given(starts, more, hosts, ports, hosts, ports, st.sampled_from(["}", "}}", "} ", ",}"]))
+def test_what_is_written_as_we_write_it_is_read_like_everything_else(
+    start: str, between: str, source: str, source_port: str, destination: str, destination_port: str, end: str
+) -> None:
+    """A space anywhere makes another text of the same value, which goes another way."""
+    text = (
+        f'{{"tunnel":{start}{between},"source":["{source}",{source_port}],'
+        f'"destination":["{destination}",{destination_port}]{end}'
+    )
+
+    assert outcome(wire(text.encode())) == outcome(wire(f" {text}".encode()))
+
+
+def outcome(data: bytes) -> OpenHeader | str | None:
+    try:
+        found = peek_open_header(data)
+    except RemoteProtocolError as error:
+        return str(error)
+    return None if found is None else found[0]
+
+
 def test_a_key_that_we_do_not_know_is_passed_over_and_proxy_protocol_is_off_unless_said() -> None:
     value = {key: PLAIN[key] for key in PLAIN if key != "proxy_protocol"} | {"color": [1]}
     found = peek_open_header(wire(value))
