@@ -24,7 +24,7 @@ from schemas.errors import Problem, StateError
 from schemas.names import ClientId
 from schemas.reload_report import ReloadReport
 from schemas.roles import Role
-from schemas.state import ClientSettings, ClientState, TlsClient
+from schemas.state import ClientSettings, ClientState, State, TlsClient
 from schemas.status import ClientAgentStatus, LinkPhase
 
 from .actuator import Failed, ResourceActuator
@@ -186,6 +186,10 @@ class Client:
 
     def facts(self) -> None:
         """None: visitors come to gateways."""
+
+    def accepted(self) -> tuple[State | None, str]:
+        """The state that counts, and its digest."""
+        return self._reconciler.status.state, self._reconciler.status.digest
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
         """None: clients connect to gateways."""

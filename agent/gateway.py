@@ -25,7 +25,7 @@ from schemas.errors import Problem, StateError
 from schemas.names import ClientId
 from schemas.reload_report import ReloadReport
 from schemas.roles import Role
-from schemas.state import GatewaySettings, GatewayState
+from schemas.state import GatewaySettings, GatewayState, State
 from schemas.status import GatewayStatus
 
 from .actuator import ResourceActuator
@@ -229,6 +229,10 @@ class Gateway:
             observed=self._actuator.observe(),
             clients=self._reporter.clients_view(),
         )
+
+    def accepted(self) -> tuple[State | None, str]:
+        """The state that counts, and its digest."""
+        return self._reconciler.status.state, self._reconciler.status.digest
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
         """The current and the last state of every known client, in threshold's words."""

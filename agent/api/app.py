@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from schemas.quoting import quote
 
-from . import confirmation, event_stream, history, planning, reload, standing, tunnels, visitors
+from . import confirmation, event_stream, history, planning, reload, standing, state, tunnels, visitors
 from .backend import Backend
 from .operation import Operation, routes
 from .problems import PROBLEM_JSON, ApiError
@@ -31,6 +31,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *visitors.OPERATIONS,
     *event_stream.OPERATIONS,
     *tunnels.OPERATIONS,
+    *state.OPERATIONS,
     *planning.OPERATIONS,
     *history.OPERATIONS,
     *confirmation.OPERATIONS,

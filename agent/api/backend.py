@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from schemas.names import ClientId
 from schemas.reload_report import ReloadReport
+from schemas.state import State
 from schemas.status import AgentStatus
 
 if TYPE_CHECKING:  # for an agent that is not asked need not load them
@@ -39,6 +40,10 @@ class Backend(Protocol):
 
     def facts(self) -> Facts | None:
         """What an explanation is made of, now; None on a client, to which nobody comes."""
+        ...
+
+    def accepted(self) -> tuple[State | None, str]:
+        """The state that counts, None if there is none yet, and its digest."""
         ...
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:

@@ -26,7 +26,7 @@ LIMIT: Final = 1024 * 1024
 PATIENCE: Final = 30.0
 
 
-async def read_json_text(request: Request) -> str:
+async def read_json_text(request: Request, *, limit: int = LIMIT) -> str:
     """The text of a body that says it is JSON.
 
     A body that does not say what it is counts as JSON; curl says that it is a form.
@@ -34,7 +34,7 @@ async def read_json_text(request: Request) -> str:
     :raises ApiError: 415 if it says that it is anything else, and as :func:`read_text`.
     """
     _check_type(request)
-    return await read_text(request)
+    return await read_text(request, limit=limit)
 
 
 async def read_text(request: Request, *, limit: int = LIMIT) -> str:

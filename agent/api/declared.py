@@ -28,10 +28,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from enum import Enum
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -43,12 +45,16 @@ from reconcile.loop import Reconciler, ReconcilerStoppedError, Turn
 from reconcile.observed import IN_FLIGHT, Observed, ObservedState, Phase
 from schemas.state import GatewayState, Tunnel
 
+from .conditional import ANY_DIGEST, Digests, stale
 from .identity import Caller
 from .probe import Probe, probe_port, unavailable
 from .problems import ApiError, RequestProblem
 
 if TYPE_CHECKING:
     from .proposal import Proposal
+
+#: What a caller asks for, held against the state files, the fragment, and who it is. Blocks on the disk.
+_Wish: TypeAlias = "Callable[[Path, Path, Caller], Proposal]"
 
 #: Seconds that a declaration may take to come into force. A turn of the loop takes milliseconds,
 #: and one of its actions at most 30 seconds.
@@ -107,16 +113,39 @@ class DeclaredTunnels:
         state = self._loop.status.state
         return state.tunnels if isinstance(state, GatewayState) else ()
 
-    async def replace(self, caller: Caller, tunnels: Sequence[Tunnel]) -> tuple[Tunnel, ...]:
+    async def replace(
+        self, caller: Caller, tunnels: Sequence[Tunnel], *, expected: Digests = ANY_DIGEST
+    ) -> tuple[Tunnel, ...]:
         """Let these be all the tunnels that the caller declares (an admin: that anybody declares).
 
+        :param expected: the accepted state must have one of these digests.
         :returns: the list in force, once the declaration is.
         :raises ApiError: if it is not; everything is as before, unless the message says otherwise.
         """
+        from .proposal import propose  # most gateways are never told tunnels in this way
+
+        wish = partial(propose, tunnels=tuple(tunnels), expected=expected)
+        return await self._carry_out(caller, wish, expected)
+
+    async def replace_state(self, caller: Caller, text: str, *, expected: Digests) -> tuple[Tunnel, ...]:
+        """Let this be the state, as far as it is the caller's to say.
+
+        :param text: a document of the state file, as JSON.
+        :param expected: the accepted state must have one of these digests.
+        :returns: the tunnels in force, once they are.
+        :raises ApiError: if they are not; everything is as before, unless the message says otherwise.
+        """
+        from .whole_state import propose_state  # the same
+
+        shown = {tunnel.name for tunnel in self.in_force()}
+        wish = partial(propose_state, text=text, expected=expected, shown=shown)
+        return await self._carry_out(caller, wish, expected)
+
+    async def _carry_out(self, caller: Caller, wish: _Wish, expected: Digests) -> tuple[Tunnel, ...]:
         async with self._one_at_a_time:
             with self._at(Stage.CHECKING):
-                proposal = await self._check(caller, tuple(tunnels))
-            if proposal.is_change or _missing(proposal.asked, self._observe(), {}):
+                proposal = await self._check(caller, wish, expected)
+            if proposal.is_change or _missing(proposal, self._observe(), {}):
                 with anyio.CancelScope(shield=True):
                     await self._apply(proposal, caller)
             return self.in_force()
@@ -129,15 +158,15 @@ class DeclaredTunnels:
         finally:
             self._stage = before
 
-    async def _check(self, caller: Caller, tunnels: Sequence[Tunnel]) -> Proposal:
-        from .proposal import propose  # most gateways are never told tunnels in this way
-
-        proposal = await anyio.to_thread.run_sync(
-            propose, self._state_path, self._fragment.path, caller, tunnels
-        )
+    async def _check(self, caller: Caller, wish: _Wish, expected: Digests) -> Proposal:
+        digest = self._loop.status.digest
+        if expected is not None and digest not in expected:
+            raise stale(digest)
+        proposal = await anyio.to_thread.run_sync(wish, self._state_path, self._fragment.path, caller)
         if proposal.is_change:
             problems = unavailable(proposal.asked, self._observe(), self._probe)
             if problems:
+                problems = tuple(_placed(problem, proposal) for problem in problems)
                 message = "not every port can be opened; nothing was changed"
                 raise ApiError(HTTPStatus.CONFLICT, message, problems)
         return proposal
@@ -182,7 +211,7 @@ class DeclaredTunnels:
                     told = [RequestProblem.of(problem) for problem in turn.problems]
                     message = "the gateway did not accept its new state; everything is as before"
                     raise ApiError(HTTPStatus.CONFLICT, message, told)
-                missing = _missing(proposal.asked, turn.observed, turn.failed)
+                missing = _missing(proposal, turn.observed, turn.failed)
                 failed = [problem for phase, problem in missing if phase not in IN_FLIGHT]
                 if failed:
                     message = "not every port could be opened; everything is as before"
@@ -225,12 +254,21 @@ class DeclaredTunnels:
             await self._loop.wait_turn(self._loop.ring())
 
 
+def _placed(problem: RequestProblem, proposal: Proposal) -> RequestProblem:
+    """A problem of a tunnel by its number, at its place in the body."""
+    match problem.path:
+        case (int() as index,):
+            return replace(problem, path=proposal.paths[index])
+        case _:
+            return problem
+
+
 def _missing(
-    asked: Sequence[Tunnel], observed: ObservedState, failed: Mapping[Key, str]
+    proposal: Proposal, observed: ObservedState, failed: Mapping[Key, str]
 ) -> list[tuple[Phase, RequestProblem]]:
     """Every address of a tunnel that does not lead there, how far it is, and why."""
     missing: list[tuple[Phase, RequestProblem]] = []
-    for index, tunnel in enumerate(asked):
+    for tunnel, path in zip(proposal.asked, proposal.paths, strict=True):
         for address in tunnel.listen:
             key = listener_key(address)
             seen = observed.get(key)
@@ -238,7 +276,7 @@ def _missing(
                 phase = Phase.FAILED if seen is None or seen.phase is Phase.OPEN else seen.phase
                 message = (seen.message if seen is not None else "") or failed.get(key, "")
                 text = message or f"{address} is not open; the gateway's log says why"
-                missing.append((phase, RequestProblem(path=(index,), message=text)))
+                missing.append((phase, RequestProblem(path=path, message=text)))
     return missing
 
 

@@ -104,7 +104,7 @@ class PeerStalledError(TidegateError):
 
 def spell(path: Path) -> str:
     """``("2", "ListenPort")`` as a program would write it: ``[2].ListenPort``."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
 
 
 def _limited(problems: tuple[RequestProblem, ...]) -> tuple[RequestProblem, ...]:

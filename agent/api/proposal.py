@@ -34,9 +34,11 @@ from schemas.quoting import quote
 from schemas.state import Tunnel
 from schemas.text import Document, Syntax, read_document
 
+from .conditional import ANY_DIGEST, Digests, stale
 from .identity import Caller
 from .naming import identity, keep_apart
-from .problems import BODY, ApiError, RequestProblem
+from .problems import BODY, ApiError, RequestProblem, spell
+from .problems import Path as BodyPath
 
 _BROKEN_FILE: Final = "the gateway's state file has a problem that must be mended first"
 _BROKEN_FRAGMENT: Final = (
@@ -53,40 +55,101 @@ class Proposal:
     after: bytes | None
     is_change: bool
     asked: tuple[Tunnel, ...]  # the caller's, in the order of the request
+    paths: tuple[BodyPath, ...]  # where in the body each of them stands
 
 
-def propose(state_path: Path, fragment: Path, caller: Caller, tunnels: Sequence[Tunnel]) -> Proposal:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What a proposal is held against: the operator's files, and what was declared before.
+
+    ``kept`` is what others declared, ``replaced`` what the caller is about to declare anew.
+    """
+
+    fragment: Path
+    before: StateText | None
+    documents: Sequence[Document]
+    kept: Sequence[Tunnel]
+    replaced: Sequence[Tunnel]
+    is_understood: bool  # whether the fragment could be read
+
+
+def propose(
+    state_path: Path,
+    fragment: Path,
+    caller: Caller,
+    tunnels: Sequence[Tunnel],
+    *,
+    expected: Digests = ANY_DIGEST,
+) -> Proposal:
     """What to write so that these tunnels are all that the caller declares.
 
+    :param expected: the files must have one of these digests.
     :raises ApiError: 403 if the caller may not, 400 if the tunnels are not valid, 409 if
-        they clash with others, or if the files are such that nothing can be said.
+        they clash with others, or if the files are such that nothing can be said, 412 if
+        the files are other ones than expected.
     """
-    _check_rights(caller, tunnels)
-    files, before = _read(state_path, fragment)
-    documents = _read_documents(files)
+    paths: list[BodyPath] = [(index,) for index in range(len(tunnels))]
+    check_rights(caller, tunnels, [(*path, "ClientId") for path in paths])
+    basis = read_basis(state_path, fragment, caller, expected)
+    taken = {*_names_in(basis.documents), *(tunnel.name for tunnel in basis.kept)}
+    asked = keep_apart(_signed(tunnels, caller, basis.replaced), previous=basis.replaced, taken=taken)
+    return conclude(basis, caller, asked, paths)
+
+
+def read_basis(state_path: Path, fragment: Path, caller: Caller, expected: Digests) -> Basis:
+    """What there is now.
+
+    :raises ApiError: 409 if nothing can be said of it, 412 if it is not what the caller knows.
+    """
+    snapshot = _read(state_path, fragment)
+    documents = _read_documents([text for text in snapshot.texts if not text.owned])
+    if expected is not None and snapshot.digest not in expected:
+        alone = _problems_of(documents)
+        if alone:  # which is why what is on the disk is not what counts
+            raise _conflict(_BROKEN_FILE, alone)
+        raise stale(snapshot.digest)
+    before = next((text for text in snapshot.texts if text.owned), None)
     so_far = _so_far(before, caller)
-    taken = {*_names_in(documents), *(tunnel.name for tunnel in so_far.kept)}
-    signed = _signed(tunnels, caller, so_far.replaced)
-    asked = keep_apart(signed, previous=so_far.replaced, taken=taken)
-    _check_rules(caller, documents, so_far.kept, asked, fragment)
-    declared = (*so_far.kept, *asked)
-    return Proposal(
-        before=None if before is None else before.data,
-        after=render_fragment(declared).encode() if declared else None,
-        is_change=not so_far.is_understood or set(asked) != set(so_far.replaced),
-        asked=asked,
+    return Basis(
+        fragment=fragment,
+        before=before,
+        documents=documents,
+        kept=so_far.kept,
+        replaced=so_far.replaced,
+        is_understood=so_far.is_understood,
     )
 
 
-def _check_rights(caller: Caller, tunnels: Sequence[Tunnel]) -> None:
+def conclude(basis: Basis, caller: Caller, asked: Sequence[Tunnel], paths: Sequence[BodyPath]) -> Proposal:
+    """The proposal that these become all that the caller declares, if the rules allow it.
+
+    :param paths: where in the body each of them stands.
+    :raises ApiError: 400 or 409 if they do not, 403 if a port is somebody else's.
+    """
+    _check_rules(caller, basis, asked, paths)
+    declared = (*basis.kept, *asked)
+    return Proposal(
+        before=None if basis.before is None else basis.before.data,
+        after=render_fragment(declared).encode() if declared else None,
+        is_change=not basis.is_understood or set(asked) != set(basis.replaced),
+        asked=tuple(asked),
+        paths=tuple(paths),
+    )
+
+
+def check_rights(caller: Caller, tunnels: Sequence[Tunnel], paths: Sequence[BodyPath]) -> None:
+    """See that the caller may declare these.
+
+    :param paths: where in the body the client of each of them stands.
+    :raises ApiError: 403 if it may not.
+    """
     if caller.is_admin:
         return
     problems = [
         RequestProblem(
-            path=(index, "ClientId"),
-            message=f"{caller.name} may not declare a tunnel of {', '.join(tunnel.client)}",
+            path=path, message=f"{caller.name} may not declare a tunnel of {', '.join(tunnel.client)}"
         )
-        for index, tunnel in enumerate(tunnels)
+        for tunnel, path in zip(tunnels, paths, strict=True)
         if tunnel.client != (caller.client,)
     ]
     if problems:
@@ -96,14 +159,11 @@ def _check_rights(caller: Caller, tunnels: Sequence[Tunnel]) -> None:
         raise ApiError(HTTPStatus.FORBIDDEN, message, problems)
 
 
-def _read(state_path: Path, fragment: Path) -> tuple[Sequence[StateText], StateText | None]:
-    """The operator's files, and the fragment."""
+def _read(state_path: Path, fragment: Path) -> Snapshot:
     try:
-        snapshot: Snapshot = take_snapshot(state_path, owned=fragment)
+        return take_snapshot(state_path, owned=fragment)
     except UnreadableError as error:
         raise _conflict(_BROKEN_FILE, [error.problem]) from error
-    files = [text for text in snapshot.texts if not text.owned]
-    return files, next((text for text in snapshot.texts if text.owned), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,12 +215,12 @@ def _signed(tunnels: Iterable[Tunnel], caller: Caller, replaced: Iterable[Tunnel
     """The tunnels with whoever declared them."""
     before = {identity(tunnel): tunnel for tunnel in replaced}
     for tunnel in tunnels:
-        signed = tunnel.model_copy(update={"declared_by": caller.name})
+        own = tunnel.model_copy(update={"declared_by": caller.name})
         same = before.get(identity(tunnel))
         if same is not None:
             as_before = tunnel.model_copy(update={"declared_by": same.declared_by, "name": same.name})
-            signed = as_before if as_before == same else signed
-        yield signed
+            own = as_before if as_before == same else own
+        yield own
 
 
 def _read_documents(files: Sequence[StateText]) -> Sequence[Document]:
@@ -179,27 +239,23 @@ def _names_in(documents: Iterable[Document]) -> Iterator[TunnelName]:
                 yield TunnelName(entry["name"])
 
 
-def _check_rules(
-    caller: Caller,
-    documents: Sequence[Document],
-    kept: Sequence[Tunnel],
-    asked: Sequence[Tunnel],
-    fragment: Path,
-) -> None:
-    others = _Rendered(kept, name=str(fragment))
+def _check_rules(caller: Caller, basis: Basis, asked: Sequence[Tunnel], paths: Sequence[BodyPath]) -> None:
+    others = _Rendered(basis.kept, name=str(basis.fragment))
     ours = _Rendered(asked, name=BODY)
     try:
-        state = parse_gateway([*documents, others.document, ours.document])
+        state = parse_gateway([*basis.documents, others.document, ours.document])
     except StateError as error:
-        alone = _problems_of(documents)
+        alone = _problems_of(basis.documents)
         if alone:
             raise _conflict(_BROKEN_FILE, alone) from error
-        raise _refusal(error.problems, others, ours) from error
+        raise _refusal(error.problems, others, ours, paths) from error
     if not caller.is_admin:
-        _check_ports(caller, state.tunnels, asked)
+        _check_ports(caller, state.tunnels, asked, paths)
 
 
-def _check_ports(caller: Caller, tunnels: Sequence[Tunnel], asked: Sequence[Tunnel]) -> None:
+def _check_ports(
+    caller: Caller, tunnels: Sequence[Tunnel], asked: Sequence[Tunnel], paths: Sequence[BodyPath]
+) -> None:
     """A client keeps off the ports of others: a hostname beside a raw tunnel would slow that down for all
     its visitors, and one within another's glob would take visitors away from it."""
     others = {
@@ -210,7 +266,8 @@ def _check_ports(caller: Caller, tunnels: Sequence[Tunnel], asked: Sequence[Tunn
     }
     problems = [
         RequestProblem(
-            path=(index, "ListenPort"),
+            # As threshold's words have it, whose entries have one address each.
+            path=(*paths[index], "ListenPort" if len(paths[index]) == 1 else "listen"),
             message=f"{address} is a port of {', '.join(others[address].client)}; choose another one",
         )
         for index, tunnel in enumerate(asked)
@@ -249,13 +306,15 @@ class _Rendered:
         return max(bisect_right(self._starts, place.line) - 1, 0)
 
 
-def _refusal(problems: Iterable[Problem], others: _Rendered, ours: _Rendered) -> ApiError:
+def _refusal(
+    problems: Iterable[Problem], others: _Rendered, ours: _Rendered, paths: Sequence[BodyPath]
+) -> ApiError:
     """400 if the request by itself is to blame for anything, 409 if two things only cannot be together."""
 
     def spelled(place: Place) -> str:
         index = ours.index_at(place)
         if index is not None:
-            return f"[{index}]"
+            return spell(paths[index])
         index = others.index_at(place)
         if index is not None:
             tunnel = others.tunnels[index]
@@ -269,7 +328,7 @@ def _refusal(problems: Iterable[Problem], others: _Rendered, ours: _Rendered) ->
         index = ours.index_at(problem.place)
         if index is not None:
             is_invalid = is_invalid or see is None
-            told.append(RequestProblem(path=(index,), message=problem.message, see=see))
+            told.append(RequestProblem(path=paths[index], message=problem.message, see=see))
         elif problem.place is not None and others.index_at(problem.place) is not None:
             told.append(RequestProblem(message=f"{spelled(problem.place)}: {problem.message}", see=see))
         else:

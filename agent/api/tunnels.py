@@ -19,8 +19,9 @@ from schemas.json_text import json_positions
 from schemas.state import Tunnel
 
 from .body import parse_json, read_json_text
+from .conditional import ETAG, expected_digests, tag
 from .declared import DeclaredTunnels
-from .operation import JSON, Ask, Content, Rights, Schema, operation
+from .operation import JSON, TEXT, Ask, Content, Parameter, Rights, Schema, Where, operation
 from .problems import BODY, ApiError, RequestProblem
 from .threshold import ENTRY_SCHEMA, InvalidEntriesError, parse_entries, to_entries
 
@@ -55,11 +56,14 @@ async def clients(ask: Ask) -> Response:
     "/tunnels",
     summary="The tunnels of the accepted state, in threshold's words",
     rights=Rights.KNOWN,
-    answer=Content(description="One entry for every address and hostname of every tunnel.", of=_ENTRIES),
+    answer=Content(
+        description="One entry for every address and hostname of every tunnel.", of=_ENTRIES, headers=ETAG
+    ),
     errors=_ON_A_CLIENT,
 )
 async def list_tunnels(ask: Ask) -> Response:
-    return _json(to_entries(declared_of(ask).in_force()))
+    declared = declared_of(ask)
+    return _json(to_entries(declared.in_force()), ask)
 
 
 @operation(
@@ -71,11 +75,20 @@ async def list_tunnels(ask: Ask) -> Response:
     "when all of it is in force, or none of it is.",
     rights=Rights.KNOWN,
     takes=Content(description="The tunnels.", of=_ENTRIES),
-    answer=Content(description="The tunnels in force.", of=_ENTRIES),
+    parameters=[
+        Parameter(
+            name="If-Match",
+            where=Where.HEADER,
+            description="The ETag of the tunnels that were read: nobody else's change is overwritten.",
+            schema=TEXT,
+        )
+    ],
+    answer=Content(description="The tunnels in force.", of=_ENTRIES, headers=ETAG),
     errors={
         **_ON_A_CLIENT,
         HTTPStatus.BAD_REQUEST: "The tunnels are not valid.",
         HTTPStatus.CONFLICT: "They clash with others, or a port cannot be opened.",
+        HTTPStatus.PRECONDITION_FAILED: "The state has changed since it was read.",
         HTTPStatus.GATEWAY_TIMEOUT: "They did not come into force in time.",
         HTTPStatus.INSUFFICIENT_STORAGE: "The disk is full.",
         HTTPStatus.SERVICE_UNAVAILABLE: "The gateway is stopping.",
@@ -84,9 +97,10 @@ async def list_tunnels(ask: Ask) -> Response:
 async def declare_tunnels(ask: Ask) -> Response:
     declared = declared_of(ask)
     caller = ask.caller
+    expected = expected_digests(ask.request, needed=False)
     text = await read_json_text(ask.request)
     tunnels = await anyio.to_thread.run_sync(_read_tunnels, text)
-    return _json(to_entries(await declared.replace(caller, tunnels)))
+    return _json(to_entries(await declared.replace(caller, tunnels, expected=expected)), ask)
 
 
 def declared_of(ask: Ask) -> DeclaredTunnels:
@@ -117,8 +131,10 @@ def _read_tunnels(text: str) -> Sequence[Tunnel]:
         raise ApiError(HTTPStatus.BAD_REQUEST, message, problems) from error
 
 
-def _json(value: Any) -> Response:
-    return Response(json.dumps(value, separators=(",", ":")), media_type=JSON)
+def _json(value: Any, ask: Ask | None = None) -> Response:
+    """An answer; with the tag of the state, if it is made of it."""
+    headers = None if ask is None else {"ETag": tag(ask.backend.accepted()[1])}
+    return Response(json.dumps(value, separators=(",", ":")), media_type=JSON, headers=headers)
 
 
 OPERATIONS = (clients, list_tunnels, declare_tunnels)

@@ -34,7 +34,7 @@ from schemas.names import ClientId, ListenAddress, ServiceName, parse_listen
 from schemas.plan_report import PlanReport
 from schemas.reload_report import ReloadReport
 from schemas.roles import Role
-from schemas.state import GatewayState
+from schemas.state import GatewayState, State
 from schemas.status import AgentStatus, GatewayStatus, ProblemStatus, ResourceStatus, SourceStatus
 from tests.support.fake_actuator import FakeActuator
 
@@ -114,6 +114,9 @@ class FakeGateway:
             observed=self.actuator.observe(),
             clients=ClientsView(admitted=None, offers=self.offers),
         )
+
+    def accepted(self) -> tuple[State | None, str]:
+        return self.loop.status.state, self.loop.status.digest
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
         return self.states

@@ -1,0 +1,118 @@
+"""``/v1/state``: the whole accepted state, to read and to send back.
+
+Rule: nobody overwrites what they have not seen: whoever sends a state names the one
+that they read. What it may change is ``whole_state``'s to say.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+from anyio import to_thread
+from starlette.responses import Response
+
+from schemas.render import Inline, render_state
+from schemas.state import State
+
+from .body import read_json_text
+from .conditional import ETAG, expected_digests, is_known, tag
+from .operation import JSON, TEXT, Ask, Content, Operation, Parameter, Rights, Schema, Where, operation
+from .problems import ApiError
+from .tunnels import declared_of
+
+#: Bytes of a document: ten thousand tunnels with everything that can be said of them.
+LIMIT: Final = 8 * 1024 * 1024
+
+_DOCUMENT: Final[Schema] = {
+    "title": "State",
+    "description": "A document of the state file; tidegate schema prints its schema. Beside what that has, "
+    'declared_by names who declared a tunnel through the API, and {"inline": "hidden"} stands for PEM.',
+    "type": "object",
+    "properties": {
+        "tidegate": {"const": 1},
+        "gateway": {"type": "object"},
+        "client": {"type": "object"},
+        "clients": {"type": "array", "items": {"type": "object"}},
+        "tunnels": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+        "services": {"type": "object", "additionalProperties": {"type": "string"}},
+        "allow_empty": {"type": "boolean"},
+    },
+    "required": ["tidegate"],
+    "additionalProperties": False,
+}
+_IF_MATCH: Final = "The ETag of the state that was read; * is whatever it is."
+
+
+@operation(
+    "GET",
+    "/v1/state",
+    summary="The whole accepted state",
+    description="What the operator's files say, and the tunnels that were declared through the API, as one "
+    "document of the state file. What has its default is left out, and PEM text is not shown.",
+    rights=Rights.KNOWN,
+    parameters=[
+        Parameter(
+            name="If-None-Match",
+            where=Where.HEADER,
+            description="The ETag of the state that the caller has; 304 is the answer if it is the same.",
+            schema=TEXT,
+        )
+    ],
+    answer=Content(description="The state.", of=_DOCUMENT, headers=ETAG),
+    errors={HTTPStatus.BAD_REQUEST: "If-None-Match cannot be read."},
+)
+async def read_state(ask: Ask) -> Response:
+    state, digest = ask.backend.accepted()
+    if is_known(ask.request, digest):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag(digest)})
+    return await _answer(state, digest)
+
+
+@operation(
+    "PUT",
+    "/v1/state",
+    summary="Send the state back, changed",
+    description="The tunnels that no file of the operator declares become all that this caller declares; an "
+    "admin's replace all that was declared through the API. Everything else must be as it was read: a file "
+    "is never rewritten. The answer comes when all of it is in force, or none of it is.",
+    rights=Rights.KNOWN,
+    parameters=[
+        Parameter(name="If-Match", where=Where.HEADER, description=_IF_MATCH, required=True, schema=TEXT)
+    ],
+    takes=Content(description="The document, as GET gives it.", of=_DOCUMENT),
+    answer=Content(description="The state in force.", of=_DOCUMENT, headers=ETAG),
+    errors={
+        HTTPStatus.BAD_REQUEST: "The document is not valid, or If-Match cannot be read.",
+        HTTPStatus.NOT_FOUND: "The agent is a client.",
+        HTTPStatus.CONFLICT: "It changes or clashes with what is declared elsewhere, or a port is taken.",
+        HTTPStatus.PRECONDITION_FAILED: "The state has changed since it was read.",
+        HTTPStatus.PRECONDITION_REQUIRED: "If-Match is missing.",
+        HTTPStatus.GATEWAY_TIMEOUT: "It did not come into force in time.",
+        HTTPStatus.INSUFFICIENT_STORAGE: "The disk is full.",
+        HTTPStatus.SERVICE_UNAVAILABLE: "The gateway is stopping.",
+    },
+)
+async def write_state(ask: Ask) -> Response:
+    declared = declared_of(ask)
+    caller = ask.caller
+    expected = expected_digests(ask.request, needed=True)
+    text = await read_json_text(ask.request, limit=LIMIT)
+    await declared.replace_state(caller, text, expected=expected)
+    return await _answer(*ask.backend.accepted())
+
+
+async def _answer(state: State | None, digest: str) -> Response:
+    if state is None:
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "no state was accepted yet; ask again in a moment")
+    body = await to_thread.run_sync(partial(_render, state))
+    return Response(body, media_type=JSON, headers={"ETag": tag(digest)})
+
+
+def _render(state: State) -> str:
+    return json.dumps(render_state(state, inline=Inline.HIDDEN), ensure_ascii=False, separators=(",", ":"))
+
+
+OPERATIONS: Final[tuple[Operation, ...]] = (read_state, write_state)
