@@ -151,6 +151,22 @@ def test_streams_that_a_client_opens_are_refused_however_many(attacked: Target) 
         peer.assert_alive()
 
 
+def test_a_client_that_drains_again_and_again_keeps_its_visitors_and_gets_no_more(attacked: Target) -> None:
+    with attacked.session() as (peer, visitor):
+        for more in ({}, {"unknown": [1]}, {"type": "drain"}):
+            peer.say(data(1, line(**{"type": "drain", **more}) * 500))
+        peer.say(
+            ping(0xFFFFFFFF, ACK) * 100
+        )  # answers that nobody asked for, and that a drain would wait for
+        peer.assert_alive()
+
+        with connect(attacked.port) as late:
+            assert late.recv(1) == b""
+        peer.say(data(2, b"still here"))
+        assert visitor.recv(100) == b"still here"
+        assert not attacked.has_left(peer)
+
+
 FLOODS = {
     "pings": ping(1) * 1_000,
     "streams": b"".join(window(number, 0, SYN) for number in range(3, 2_003, 2)),

@@ -387,6 +387,67 @@ async def test_messages_reach_the_handler_in_order(listening: Listening) -> None
     client.close("")
 
 
+# Drain
+
+
+async def test_a_stream_that_is_opened_before_a_drain_is_heard_of_comes_before_its_answer(
+    site: World,
+) -> None:
+    """So whoever drains knows when no more can come."""
+    offered: list[int] = []
+    opened_before: list[int] = []
+    hear = site.gateway_handler.message_received
+
+    def count_and_hear(message: LaterMessage) -> None:
+        opened_before.append(site.gateway.streams)
+        hear(message)
+
+    site.gateway_handler.message_received = count_and_hear  # type: ignore[method-assign]  # one test's handler
+    site.client_handler.on_offered = lambda session, offer: offered.append(offer.stream.id)
+    visitors = [await site.visit() for _ in range(20)]
+    await site.door.until("connected", 20)
+
+    site.client.drain()
+    assert not site.client.is_drained
+    await turn_until(lambda: site.client.is_drained)
+
+    assert opened_before == [20]
+    assert len(offered) == 20
+    for visitor in visitors:
+        visitor.close()
+
+
+async def test_an_answer_to_a_drain_that_nobody_has_said_is_no_answer_to_the_next_one(
+    listening: Listening,
+) -> None:
+    gateway, client = await make_sessions(listening, RecordingHandler(), RecordingHandler())
+    client.pong(0xFFFFFFFF)
+
+    client.drain()
+
+    assert not client.is_drained
+    await turn_until(lambda: client.is_drained)
+    gateway.close("")
+    client.close("")
+
+
+async def test_a_session_that_has_ended_does_not_drain(listening: Listening) -> None:
+    gateway, client = await make_sessions(listening, RecordingHandler(), RecordingHandler())
+    client.close("")
+    client.drain()
+
+    assert not client.is_drained
+    assert not client.streams
+    gateway.close("")
+
+
+async def test_streams_for_visitors_are_counted_without_the_control_stream(site: World) -> None:
+    assert (site.gateway.streams, site.client.streams) == (0, 0)
+    await site.meet()
+
+    assert (site.gateway.streams, site.client.streams) == (1, 1)
+
+
 async def test_a_second_hello_ends_the_session(listening: Listening) -> None:
     handler = RecordingHandler()
     gateway, client = await make_sessions(listening, handler, RecordingHandler())
