@@ -129,10 +129,9 @@ def _parse(text: str, name: str, syntax: Syntax) -> tuple[object, Callable[[], P
     # One process reads one or two of the syntaxes, and keeps what it has loaded.
     match syntax:
         case Syntax.YAML:
-            from .yaml_text import read_yaml
+            from .yaml_text import read_yaml_value, yaml_positions
 
-            value, position = read_yaml(text, file=name)
-            return value, lambda: position
+            return read_yaml_value(text, file=name), lambda: yaml_positions(text)
         case Syntax.TOML:
             from .toml_text import read_toml, toml_positions
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.errors import StateError
-from schemas.yaml_text import LOADERS, read_yaml
+from schemas.yaml_text import LOADERS, read_yaml, read_yaml_value, yaml_positions
 
 from .values import JSON_LIKE
 
@@ -197,3 +198,57 @@ def test_what_an_alias_stands_for_is_found_where_it_was_written() -> None:
     position = read_yaml("a: &x\n  b: 1\nc: *x\n", file="a.yaml")[1]
     assert position.find(("c", "b")) == (2, 6)
     assert position.find(("c",), key=True) == (3, 1)
+
+
+#: Pieces of YAML that mean something together now and then, and often clash.
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            "a: ",
+            "b: ",
+            "- ",
+            "\n",
+            "  ",
+            "1",
+            "x",
+            "[",
+            "]",
+            "{",
+            "}",
+            ", ",
+            "&n ",
+            "*n",
+            "? ",
+            "!!int ",
+            "# y",
+            '"',
+            "<<: ",
+            "---",
+        ]
+    ),
+    max_size=16,
+).map("".join)
+
+
+def outcome(read: Any, text: str) -> object:
+    try:
+        return repr(read(text, file="f"))  # NaN equals nothing
+    except StateError as error:
+        return error.problems
+
+
+@given(PIECES)
+def test_the_value_alone_is_the_value_that_comes_with_positions_and_so_are_the_problems(text: str) -> None:
+    def with_positions(text: str, *, file: str) -> object:
+        return read_yaml(text, file=file)[0]
+
+    assert outcome(read_yaml_value, text) == outcome(with_positions, text)
+
+
+def test_positions_that_are_asked_for_later_are_the_same() -> None:
+    text = "a: [1, {b: 2}]\nc: x\n"
+    _, position = read_yaml(text, file="f")
+
+    for path in [(), ("a",), ("a", 1), ("a", 1, "b"), ("c",)]:
+        assert yaml_positions(text).find(path) == position.find(path)
+        assert yaml_positions(text).find(path, key=True) == position.find(path, key=True)
