@@ -9,7 +9,14 @@ import pytest
 
 from schemas.messages import MAX_SESSIONS, Drain, Replaced
 from schemas.names import ClientId, ServiceName
-from tests.support.gateway_parts import GatewayParts, HandDriven, gateway_parts, hand_driven, route
+from tests.support.gateway_parts import (
+    GatewayParts,
+    HandDriven,
+    admission,
+    gateway_parts,
+    hand_driven,
+    route,
+)
 from tests.support.journal import Journal
 from tests.support.peers import until, visit
 from transport.wire.frames import GoAwayCode
@@ -151,6 +158,18 @@ async def test_a_gateway_keeps_no_more_draining_sessions_than_a_client_may_have(
         assert await old[0].next_message() == Replaced()
         await old[0].ended()
         assert len(numbers(parts)) == MAX_SESSIONS + 1
+
+
+async def test_a_client_that_is_no_longer_taken_loses_the_sessions_that_drain_too() -> None:
+    async with gateway_parts() as parts, several(parts, 1) as (old,):
+        old.session.drain()
+        await until(lambda: chosen(parts) is None)
+        async with hand_driven(parts.control, instance="a", session=1) as new:
+            await parts.put(admission("office"))
+
+            for session in (old, new):
+                assert "does not list the client" in await session.ended()
+        await until(lambda: numbers(parts) == [])
 
 
 # Who serves

@@ -228,3 +228,17 @@ def test_a_default_route_and_a_hostname_on_one_port_are_two_tunnels() -> None:
     both = opened(tunnel("rest", "0.0.0.0:443"), shop)
 
     assert conditions(shop, listeners=both)[ConditionType.PROGRAMMED].status
+
+
+def test_no_tunnel_is_ready_while_the_gateway_drains() -> None:
+    found = {
+        condition.type: condition
+        for condition in tunnel_conditions(
+            BLOG, generation=7, listeners={}, clients=ALL_WELL, is_draining=True, previous=(), now=NOON
+        )
+    }
+
+    assert found[ConditionType.RESOLVED_REFS].status
+    for kind in (ConditionType.PROGRAMMED, ConditionType.READY):
+        assert (found[kind].status, found[kind].reason) == (False, "Draining")
+        assert "its ports are closed" in found[kind].message
