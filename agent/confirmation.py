@@ -40,6 +40,9 @@ from .undoing import Noted, Undone, finish_others, forget, note_path, put_back, 
 
 _RETRY: Final = 5.0  # seconds until a disk that did not take the old files is tried again
 
+_TIME_IS_UP: Final = "nobody confirmed it in time"
+_UNWANTED: Final = "somebody did not want to keep it"
+
 _log: Any = structlog.get_logger("confirmation")
 
 
@@ -64,6 +67,7 @@ class Confirmation:
         self._message = "no change is waiting to be confirmed"
         self._pending: Noted | None = None
         self._due = 0.0  # on the clock of the event loop
+        self._cause = _TIME_IS_UP
         self._changed = anyio.Event()
         self._settled = anyio.Event()
         self._one_at_a_time = anyio.Lock()
@@ -148,7 +152,7 @@ class Confirmation:
         """
         if self._pending is None:
             raise NotPendingError(self._message)
-        settled = self._settled
+        settled, self._cause = self._settled, _UNWANTED
         self._due = anyio.current_time()
         self._changed.set()
         await settled.wait()
@@ -185,7 +189,7 @@ class Confirmation:
             _log.info("change_confirmed", files=names)
 
     def _count(self, pending: Noted, *, seconds: float) -> None:
-        self._stage, self._pending = Stage.PENDING, pending
+        self._stage, self._pending, self._cause = Stage.PENDING, pending, _TIME_IS_UP
         self._due = anyio.current_time() + seconds
         self._message = (
             f"{', '.join(_names(pending))} must be confirmed until {_spell(pending.deadline)}, or the old "
@@ -203,21 +207,23 @@ class Confirmation:
         try:
             undone = await to_thread.run_sync(put_back, self._state, pending, excuse)
         except (OSError, TidegateError) as error:
-            self._message = f"nobody confirmed the change of {names}, and it cannot be undone: {error}"
+            self._message = (
+                f"the change of {names} should be undone, for {self._cause}, and cannot be: {error}"
+            )
             self._due = anyio.current_time() + _RETRY
             _log.error("change_not_undone", files=_names(pending), reason=str(error))
             self._settle()
             return
         match undone:
             case Undone.RESTORED:
-                _log.warning("change_undone", files=_names(pending), reason="nobody confirmed it")
+                _log.warning("change_undone", files=_names(pending), reason=self._cause)
                 back = f"the old state is back since {_spell(self._clock())}"
-                self._end(Stage.RESTORED, f"nobody confirmed the change of {names}: {back}")
+                self._end(Stage.RESTORED, f"the change of {names} was undone, for {self._cause}: {back}")
             case Undone.LEFT:
                 reason = "somebody has changed the files since"
                 _log.warning("change_left", files=_names(pending), reason=reason)
                 self._end(
-                    Stage.LEFT, f"nobody confirmed the change of {names}, but {reason}: they stay as they are"
+                    Stage.LEFT, f"the change of {names} was not undone, for {reason}: they stay as they are"
                 )
 
     def _end(self, stage: Stage, message: str) -> None:

@@ -176,10 +176,174 @@ def wait(
     raise typer.Exit(run_wait(names or (), condition=wanted, timeout=seconds, state=state, socket=socket))
 
 
-def _duration(text: str) -> float:
+_Timeout: TypeAlias = Annotated[
+    str, typer.Option("--timeout", metavar="DURATION", help="How long it may take to be in force.")
+]
+_ConfirmWithin: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--confirm-within",
+        metavar="DURATION",
+        help="Undo it after that time, unless tidegate confirm follows. Default: never.",
+        show_default=False,
+    ),
+]
+_OnlyPlace: TypeAlias = Annotated[
+    bool, typer.Option("--offline", help="Only put the files in place; ask no agent and wait for none.")
+]
+_AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print what came of it as JSON.")]
+
+
+@operations.command(short_help="Put a state file in place, and wait until it is in force.")
+def apply(
+    new: Annotated[
+        Path,
+        typer.Argument(
+            metavar="NEW",
+            help="The file as it is to be, - for stdin, or a directory of fragments.",
+            show_default=False,
+        ),
+    ],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--to",
+            metavar="STATE",
+            help="What it replaces: the state, or a fragment of it.",
+            show_default=False,
+        ),
+    ],
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state",
+            metavar="DIR",
+            help="The directory that is the agent's state, if --to is a fragment in it.",
+            show_default=False,
+        ),
+    ] = None,
+    socket: AgentSocket = None,
+    timeout: _Timeout = "30s",
+    confirm_within: _ConfirmWithin = None,
+    offline: _OnlyPlace = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Check NEW, show what it changes, put it in the place of STATE, and wait until it is in force.
+
+    It takes the place of STATE as a whole or not at all. With --confirm-within, the agent puts the old file
+    back unless it hears tidegate confirm in time, even if it was stopped or the machine restarted meanwhile.
+    The exit status is 0 if NEW is in force, and otherwise 1; the last line says whether it is in place.
+
+    \b
+    Examples:
+      tidegate apply new.yaml --to gateway.yaml
+      tidegate apply new.yaml --to gateway.yaml --confirm-within 60s
+      git show HEAD:blog.yaml | tidegate apply - --to gateway.d/blog.yaml --state gateway.d
+    """
+    from .apply_command import run_apply
+
+    status = run_apply(
+        new,
+        to=to,
+        state=state,
+        socket=socket,
+        timeout=_duration(timeout),
+        confirm_within=_confirmation_time(confirm_within, offline=offline),
+        offline=offline,
+        as_json=as_json,
+    )
+    raise typer.Exit(status)
+
+
+@operations.command(short_help="Keep a change that would be undone.")
+def confirm(state: AgentState = None, socket: AgentSocket = None, as_json: _AsJson = False) -> None:
+    """Keep the change that was made with --confirm-within. The exit status is 1 if it is too late for that.
+
+    \b
+    Example:
+      tidegate confirm
+    """
+    from .confirm_command import run_confirm
+
+    raise typer.Exit(run_confirm(state, socket=socket, as_json=as_json))
+
+
+@operations.command(short_help="Show which states were accepted.")
+def history(state: AgentState = None, socket: AgentSocket = None, as_json: _AsJson = False) -> None:
+    """Show the last states that the agent has accepted, the newest first, also while it does not run.
+
+    \b
+    Example:
+      tidegate history
+    """
+    from .history_command import run_history
+
+    raise typer.Exit(run_history(state, socket=socket, as_json=as_json))
+
+
+@operations.command(short_help="Return to an earlier state.")
+def rollback(
+    generation: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="[GENERATION]",
+            help="Its number, as tidegate history shows it. Default: the one before.",
+            show_default=False,
+            min=1,
+        ),
+    ] = None,
+    state: AgentState = None,
+    socket: AgentSocket = None,
+    timeout: _Timeout = "30s",
+    confirm_within: _ConfirmWithin = None,
+    offline: _OnlyPlace = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Put the files of an earlier generation in place again, as tidegate apply does.
+
+    Without a number it undoes a change that waits for tidegate confirm; otherwise, if the files are not those
+    that count, for example because of a mistake, these come back; otherwise those of the generation before.
+    What was declared through the API stays as it is. The exit status is that of tidegate apply.
+
+    \b
+    Examples:
+      tidegate rollback
+      tidegate rollback 7 --confirm-within 60s
+    """
+    from .rollback_command import run_rollback
+
+    status = run_rollback(
+        generation,
+        state=state,
+        socket=socket,
+        timeout=_duration(timeout),
+        confirm_within=_confirmation_time(confirm_within, offline=offline),
+        offline=offline,
+        as_json=as_json,
+    )
+    raise typer.Exit(status)
+
+
+def _confirmation_time(text: str | None, *, offline: bool) -> float | None:
+    from schemas.confirmation import LONGEST, SHORTEST
+    from schemas.quantities import spell_duration
+
+    if text is None:
+        return None
+    hint = "'--confirm-within'"
+    if offline:
+        raise typer.BadParameter("it is the agent that counts, and --offline asks none", param_hint=hint)
+    seconds = _duration(text, option=hint)
+    if not SHORTEST <= seconds <= LONGEST:
+        limits = f"from {spell_duration(SHORTEST)} to {spell_duration(LONGEST)}"
+        raise typer.BadParameter(f"write a duration {limits}", param_hint=hint)
+    return seconds
+
+
+def _duration(text: str, *, option: str = "'--timeout'") -> float:
     from schemas.quantities import parse_duration
 
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="'--timeout'") from error
+        raise typer.BadParameter(str(error), param_hint=option) from error

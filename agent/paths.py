@@ -39,8 +39,13 @@ def declared_path(state_path: Path, settings: GatewaySettings) -> Path:
     return beside if settings.data is None else Path(settings.data) / beside.name
 
 
+def owned_name(state_path: Path) -> str:
+    """The name of that fragment, wherever it is."""
+    return _beside(state_path, ".api.toml").name
+
+
 def history_path(state_path: Path, settings: GatewaySettings | ClientSettings) -> Path:
-    """The directory of the last good states: ``gateway.history`` for ``gateway.yaml``, where ``data`` says."""
+    """The directory of the last good states: ``gateway.history`` for ``gateway.yaml``, or in ``data``."""
     beside = default_history_path(state_path)
     return beside if settings.data is None else Path(settings.data) / beside.name
 

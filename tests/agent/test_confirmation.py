@@ -115,12 +115,10 @@ async def test_what_nobody_confirms_is_undone_and_told(
         assert [[text.data for text in texts] for texts in agent.excused] == [[OLD]]
         assert agent.confirmation.report().stage is Stage.RESTORED
         assert agent.confirmation.warnings == (
-            "nobody confirmed the change of gateway.yaml: the old state is back "
+            "the change of gateway.yaml was undone, for nobody confirmed it in time: the old state is back "
             "since 2026-05-17 12:00:00 UTC",
         )
-        with pytest.raises(
-            NotPendingError, match=r"nobody confirmed the change of gateway.yaml: the old state is"
-        ):
+        with pytest.raises(NotPendingError, match="nobody confirmed it in time: the old state is back"):
             await agent.confirmation.confirm()
     assert journal.find("change_undone")
 
@@ -134,7 +132,7 @@ async def test_what_somebody_changed_since_stays_and_that_is_told(state: Path, c
         assert content(state) == b"somebody's\n"
         assert agent.confirmation.report().stage is Stage.LEFT
         (warning,) = agent.confirmation.warnings
-        assert "but somebody has changed the files since: they stay as they are" in warning
+        assert "was not undone, for somebody has changed the files since: they stay as they are" in warning
 
 
 async def test_it_need_not_be_waited_for(state: Path, clock: WallClock) -> None:
@@ -224,7 +222,7 @@ async def test_a_disk_that_does_not_take_the_old_file_is_told_and_tried_again(
             patched.setattr(confirmation_module, "put_back", full)
             assert (await agent.confirmation.undo()).stage is Stage.RESTORING
             (warning,) = agent.confirmation.warnings
-            assert "it cannot be undone: [Errno 28] No space left on device" in warning
+            assert "and cannot be: [Errno 28] No space left on device" in warning
         while agent.confirmation.report().stage is Stage.RESTORING:
             await agent.rung.wait()
             agent.rung = anyio.Event()

@@ -1,0 +1,276 @@
+"""Putting files in place of a running agent's, from the check to what comes of it.
+
+Rule: this is the only way in which a command changes an operator's files, in this
+order, and whatever is wrong before the fifth step leaves everything as it was::
+
+    1. one at a time: whoever else is at it is named
+    2. the files are checked as ``tidegate check`` does, in their place
+    3. the agent says what they would change, and that no other change is pending
+    4. it takes on to undo the change, if that is asked for
+    5. the files are put in place, all of them or none
+    6. the agent applies them, and what came of it is told
+
+The command may die between any two steps: before the fifth nothing has happened, and
+after it all of it has.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from reconcile.placing import check_placeable, explain
+from reconcile.taking_turns import turn
+from reconcile.together import NOTE, Change, replace_together
+from schemas.apply_report import ApplyReport, Placing
+from schemas.confirmation import ConfirmationRequest, ConfirmedFile, Stage
+from schemas.errors import StateError, TidegateError
+from schemas.plan_report import PlanReport
+from schemas.state import State
+
+from .api.client import NoAgentError, arm_confirmation, fetch_confirmation, undo_change
+from .cells import printable
+from .certificates import utc_now
+from .check import check_files
+from .finding import found_agent
+from .loops import run
+from .offline import OfflineState, Whereabouts, read_offline, understand
+from .outcome import Settled, outcomes, settle
+from .paths import admin_socket_path
+from .plan_command import ask_plan, print_plan
+from .planning import role_of, settings_of
+from .state_change import StateChange, check_untouched
+from .undoing import digest_of_bytes, note_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How files are put in place. ``command`` is whose doing that is, for others who would do it too."""
+
+    command: str
+    socket: Path | None = None
+    timeout: float = 30.0  # seconds until the files must be in force
+    confirm_within: float | None = None  # seconds until they must be confirmed
+    offline: bool = False  # no agent is asked or waited for
+    as_json: bool = False
+
+
+def carry_out(change: StateChange, terms: Terms) -> int:
+    """Do all of it, and tell what came of it.
+
+    :returns: the exit status: 0 if the files are in force, or in place where no agent is asked.
+    :raises StateError: if the files are not valid; nothing was changed.
+    :raises TidegateError: if anything else is wrong; the message says whether the files are in place.
+    """
+    agent, plan = None, None
+    try:
+        with _alone(change.state, terms.command):
+            before = _state_before(change)
+            wanted = _check(change, before)
+            if not terms.offline:
+                agent, plan = _ask_agent(change, terms)
+            until = _place(change, wanted, agent, terms)
+    except _NotPlacedError:
+        if agent is not None and terms.confirm_within is not None:
+            with suppress(TidegateError):  # then it finds out when the time is up
+                run(partial(undo_change, agent.socket, start=agent.start))
+        raise
+    report = ApplyReport(
+        state=str(change.state),
+        placing=Placing.PLACED if change.changes else Placing.UNCHANGED,
+        files=tuple(one.name for one in change.changes),
+        plan=plan,
+        confirm_until=until,
+    )
+    if agent is None:
+        return _tell_placed(report, terms)
+    try:
+        settled = run(partial(settle, agent, patience=terms.timeout))
+    except TidegateError as error:
+        raise TidegateError(f"{_in_place(report)}, but {error}") from error
+    return _tell(_with_outcome(report, settled, before, wanted), terms)
+
+
+class _NotPlacedError(TidegateError):
+    """The files could not be put in place."""
+
+
+@contextmanager
+def _alone(state: Path, command: str) -> Iterator[None]:
+    try:
+        with turn(state, holder=command):
+            yield
+    except OSError as error:
+        raise explain(state, error) from error
+
+
+def _state_before(change: StateChange) -> State | None:
+    """What the present files say, None if that is nothing."""
+    if not change.state.exists():
+        return None
+    return read_offline(change.state).state
+
+
+def _check(change: StateChange, before: State | None) -> State:
+    """What the files will say.
+
+    :raises StateError: if they, or the keys that they name, have problems.
+    """
+    checked: OfflineState = understand(change.texts, place=change.state)
+    found = check_files(checked, now=utc_now())
+    problems = (*checked.problems, *found.problems)
+    if checked.state is None or problems:
+        raise StateError(problems)
+    for warning in found.warnings:
+        print(printable(str(warning)), file=sys.stderr)
+    if before is not None and role_of(before) is not role_of(checked.state):
+        raise TidegateError(
+            f"{change.label} is for a {role_of(checked.state).value} and {change.state} for a "
+            f"{role_of(before).value}: nothing was changed"
+        )
+    return checked.state
+
+
+def _ask_agent(change: StateChange, terms: Terms) -> tuple[Whereabouts, PlanReport]:
+    """The agent, and what it says of the files."""
+    if not change.state.exists() and terms.socket is None:
+        raise TidegateError(
+            f"{change.state} does not exist, so no agent uses it: put it there with --offline"
+        )
+    agent = found_agent(change.state, terms.socket)
+    try:
+        plan = ask_plan(change.texts, change.state, terms.socket)
+        pending = run(partial(fetch_confirmation, agent.socket, start=agent.start))
+    except NoAgentError as error:
+        raise TidegateError(f"{error}; or only put the file in place, with --offline") from error
+    if not terms.as_json:
+        print_plan(plan)
+    if change.changes and pending.stage in (Stage.PENDING, Stage.RESTORING):
+        raise TidegateError(f"{pending.message}, or undo it with tidegate rollback; nothing was changed now")
+    return agent, plan
+
+
+def _place(change: StateChange, wanted: State, agent: Whereabouts | None, terms: Terms) -> datetime | None:
+    """Put the files in place, after the agent has taken on to undo that, if it is to.
+
+    :returns: until when the change must be confirmed.
+    :raises TidegateError: if they are not in place.
+    """
+    for one in change.changes:
+        check_placeable(change.directory / one.name)
+    check_untouched(change)
+    if not change.changes:
+        return None
+    if agent is None and note_path(change.state).exists():
+        raise TidegateError(
+            "an agent still waits for a change to be confirmed: start it, and keep the change with "
+            "tidegate confirm or undo it with tidegate rollback"
+        )
+    until = None
+    if agent is not None and terms.confirm_within is not None:
+        if terms.socket is None and admin_socket_path(change.state, settings_of(wanted)) != agent.socket:
+            raise TidegateError(
+                f"{change.label} moves the agent's socket, where tidegate confirm would not find it before "
+                "the next start: change that without --confirm-within; nothing was changed"
+            )
+        until = _arm(change, agent, terms.confirm_within)
+    try:
+        replace_together(change.directory, change.changes)
+    except OSError as error:
+        why = explain(change.directory / change.changes[0].name, error)
+        if (change.directory / NOTE).exists():
+            raise TidegateError(
+                f"{why}; but the change counts from now on: run this again to end it"
+            ) from error
+        raise _NotPlacedError(f"{why}; nothing was changed") from error
+    if agent is not None and until is not None:
+        _make_sure(change, agent)
+    return until
+
+
+def _arm(change: StateChange, agent: Whereabouts, within: float) -> datetime | None:
+    request = ConfirmationRequest(
+        within=within,
+        files=tuple(
+            ConfirmedFile(name=one.name, before=digest_of_bytes(one.before), after=digest_of_bytes(one.after))
+            for one in change.changes
+        ),
+    )
+    return run(partial(arm_confirmation, agent.socket, request, start=agent.start)).deadline
+
+
+def _make_sure(change: StateChange, agent: Whereabouts) -> None:
+    """Whoever was held up between the two may come too late: the agent has forgotten the change by then.
+
+    :raises TidegateError: if so; the old files are back.
+    """
+    report = run(partial(fetch_confirmation, agent.socket, start=agent.start))
+    if report.stage is not Stage.PENDING:
+        undo = [Change(name=one.name, before=one.after, after=one.before) for one in change.changes]
+        replace_together(change.directory, undo)
+        raise TidegateError("the time to confirm was over before the files were in place; they are as before")
+
+
+def _with_outcome(report: ApplyReport, settled: Settled, before: State | None, wanted: State) -> ApplyReport:
+    come = settled.report
+    return report.model_copy(
+        update={
+            "generation": come.generation,
+            "accepted": come.accepted,
+            "in_force": come.accepted and come.in_force,
+            "outcomes": tuple(outcomes(before, wanted, settled.status)),
+            "problems": tuple(problem.text for problem in come.problems),
+            "failed": come.failed,
+        }
+    )
+
+
+def _tell_placed(report: ApplyReport, terms: Terms) -> int:
+    if terms.as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        print(f"{_in_place(report)}; no agent was asked")
+    return 0
+
+
+def _tell(report: ApplyReport, terms: Terms) -> int:
+    if terms.as_json:
+        print(report.model_dump_json(indent=2))
+        return 0 if report.in_force else 1
+    for outcome in report.outcomes:
+        print(printable(f"{outcome.verb} {outcome.name}: {outcome.message}"))
+    for problem in report.problems:
+        print(printable(problem), file=sys.stderr)
+    for failed in report.failed:
+        print(printable(f"{failed.resource}: {failed.message}"), file=sys.stderr)
+    confirm = ""
+    if report.confirm_until is not None:
+        confirm = (
+            f"; keep it with tidegate confirm until {report.confirm_until:%H:%M:%S} UTC, or it is undone"
+        )
+    if report.in_force:
+        print(f"{_in_place(report)}, and generation {report.generation} is in force{confirm}")
+        return 0
+    if not report.accepted:
+        raise TidegateError(
+            f"{_in_place(report)}, and the agent does not use it, generation {report.generation} still "
+            f"counts: mend it, or return to that with tidegate rollback{confirm}"
+        )
+    raise TidegateError(
+        f"{_in_place(report)}, and generation {report.generation} is not in force as a whole after "
+        f"{terms.timeout:g} s or has failed: mend what failed, or return with tidegate rollback{confirm}"
+    )
+
+
+def _in_place(report: ApplyReport) -> str:
+    if report.placing is Placing.UNCHANGED:
+        return f"{report.state} is like this already"
+    files = (
+        f"{len(report.files)} files of {report.state} are" if len(report.files) > 1 else f"{report.state} is"
+    )
+    return f"{files} in place"

@@ -1,0 +1,30 @@
+"""``tidegate confirm``: keep a change that would be undone.
+
+Rule: the agent decides whether it is too late; the exit status is 0 exactly if the change stays.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from schemas.errors import TidegateError
+
+from .api.client import RefusedError, confirm
+from .finding import found_agent
+from .loops import run
+
+
+def run_confirm(state: Path | None, *, socket: Path | None, as_json: bool = False) -> int:
+    """The command.
+
+    :returns: the exit status.
+    :raises TidegateError: if there is nothing to confirm, or no agent answers.
+    """
+    agent = found_agent(state, socket)
+    try:
+        report = run(partial(confirm, agent.socket, start=agent.start))
+    except RefusedError as error:
+        raise TidegateError(error.detail) from error
+    print(report.model_dump_json(indent=2) if as_json else report.message)
+    return 0
