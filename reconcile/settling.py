@@ -38,6 +38,10 @@ LIMIT: Final = 15.0
 _STEP: Final = 0.1
 
 
+class RestlessError(UnreadableError):
+    """The files change on and on. Whoever waits for them waits for the next reading."""
+
+
 async def settle(
     snapshot: Snapshot,
     read: Callable[[], Snapshot],
@@ -50,7 +54,8 @@ async def settle(
     """That snapshot once what differs from the accepted texts has settled, or a later one that has.
 
     :param read: takes another snapshot. Called in a worker thread.
-    :raises UnreadableError: if the files do not settle, or what ``read`` raises.
+    :raises RestlessError: if the files do not settle.
+    :raises UnreadableError: what ``read`` raises.
     """
     begun = unchanged_since = anyio.current_time()
     while True:
@@ -65,7 +70,7 @@ async def settle(
         else:
             await anyio.sleep(min(_STEP, unchanged_since + rest - now))
         if now >= begun + limit and (unsettled := _changed(snapshot, accepted)):
-            raise UnreadableError(unsettled[0], "somebody is still writing it; it is read again soon")
+            raise RestlessError(unsettled[0], "somebody is still writing it; it is read again soon")
 
 
 def _rest(snapshot: Snapshot, accepted: Sequence[StateText], quiet: float, patience: float) -> float:

@@ -34,7 +34,7 @@ from .reading import (
     take_snapshot,
     with_owned,
 )
-from .settling import settle
+from .settling import QUIET, RestlessError, settle
 from .state_reader import StateReader, Understood
 
 
@@ -139,6 +139,7 @@ class FileSource:
         self._generation = 0
         self._verdict: _Verdict | None = None
         self._excused = ""
+        self._is_readable = True  # when it was looked at last
         self._turnstile = anyio.Lock()  # generations are counted by one reading at a time
 
     async def load(self) -> Loaded:
@@ -195,13 +196,32 @@ class FileSource:
     async def _read_settled(self) -> Snapshot:
         """The files as they are once what has changed is complete.
 
+        That they cannot be read is told if it lasts: who replaces a file may leave a moment without it.
+
         :raises UnreadableError: if there is nothing to read, or any part cannot be read.
         """
+        try:
+            snapshot = await self._read_once_settled()
+        except RestlessError:
+            raise
+        except UnreadableError:
+            if self._accepted is None or not self._is_readable:
+                raise
+            self._is_readable = False
+            await anyio.sleep(QUIET)
+            snapshot = await self._read_once_settled()
+        self._is_readable = True
+        return snapshot
+
+    async def _read_once_settled(self) -> Snapshot:
         snapshot = await to_thread.run_sync(self._read)
         known = {seen.digest for seen in (self._accepted, self._verdict) if seen is not None}
-        if self._accepted is None or snapshot.digest in known:
+        if self._accepted is None or snapshot.digest in known or self._is_excused(snapshot):
             return snapshot
         return await settle(snapshot, self._read, self._accepted.texts)
+
+    def _is_excused(self, snapshot: Snapshot) -> bool:
+        return self._excused == digest_of(text for text in snapshot.texts if not text.owned)
 
     def _read(self) -> Snapshot:
         return take_snapshot(self._path, owned=self._owned)
@@ -220,8 +240,11 @@ class FileSource:
     def _compare(self, snapshot: Snapshot, understood: Understood) -> _Verdict:
         """What the files mean beside what was accepted before."""
         accepted, state, problems = self._accepted, understood.state, understood.problems
-        is_wanted = self._excused == digest_of(text for text in snapshot.texts if not text.owned)
-        if accepted is not None and not is_wanted and (state is None or not state.allow_empty):
+        if (
+            accepted is not None
+            and not self._is_excused(snapshot)
+            and (state is None or not state.allow_empty)
+        ):
             problems = (*_damage(accepted, snapshot.texts), *problems)
             refusal = None if state is None else guard(accepted.state, state)
             if refusal is not None:

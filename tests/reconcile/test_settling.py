@@ -12,7 +12,7 @@ from anyio import from_thread
 
 from reconcile import settling
 from reconcile.reading import Snapshot, UnreadableError, take_snapshot
-from reconcile.settling import settle
+from reconcile.settling import RestlessError, settle
 from reconcile.writers import Writers
 
 pytestmark = pytest.mark.anyio
@@ -168,7 +168,7 @@ async def test_every_change_begins_the_wait_anew_and_that_has_an_end(
         return take()
 
     (files.path / "a.yaml").write_text("new\n")
-    with pytest.raises(UnreadableError) as caught:
+    with pytest.raises(RestlessError) as caught:
         await settle(
             take_snapshot(files.path),
             partial(append, files.take),

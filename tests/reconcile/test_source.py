@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconcile.declared import DeclaredFile
-from reconcile.reading import StateText
+from reconcile.reading import Snapshot, StateText
 from reconcile.source import NOTHING_LOADED, FileSource, Loaded
 from reconcile.state_reader import StateReader
 from schemas.roles import Role
@@ -179,6 +179,35 @@ async def test_an_accident_keeps_the_last_good_state(
 
     assert (after.generation, after.state, after.fresh) == (1, good.state, False)
     assert words in problem(after)
+
+
+async def test_a_moment_without_the_file_is_not_told_and_a_longer_one_is_waited_for_once(
+    source: FileSource, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, reads = source._read, 0
+    await source.load()
+    remove(file)
+
+    def read_and_bring_back() -> Snapshot:
+        try:
+            return read()
+        finally:
+            save(file, text("blog", "mail"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "_read", read_and_bring_back)
+        assert (await source.load()).problems == ()
+
+    def count() -> Snapshot:
+        nonlocal reads
+        reads += 1
+        return read()
+
+    remove(file)
+    monkeypatch.setattr(source, "_read", count)
+    for _ in range(3):
+        assert "no such file" in problem(await source.load())
+    assert reads == 4
 
 
 async def test_a_cut_that_is_still_valid_is_refused(source: FileSource, file: Path) -> None:
