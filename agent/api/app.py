@@ -19,7 +19,18 @@ from starlette.responses import Response
 
 from schemas.quoting import quote
 
-from . import confirmation, event_stream, history, planning, reload, standing, state, tunnels, visitors
+from . import (
+    confirmation,
+    event_stream,
+    history,
+    openapi,
+    planning,
+    reload,
+    standing,
+    state,
+    tunnels,
+    visitors,
+)
 from .backend import Backend
 from .operation import Operation, routes
 from .problems import PROBLEM_JSON, ApiError
@@ -35,6 +46,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *planning.OPERATIONS,
     *history.OPERATIONS,
     *confirmation.OPERATIONS,
+    *openapi.OPERATIONS,
 )
 
 

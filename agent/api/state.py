@@ -62,7 +62,10 @@ _IF_MATCH: Final = "The ETag of the state that was read; * is whatever it is."
         )
     ],
     answer=Content(description="The state.", of=_DOCUMENT, headers=ETAG),
-    errors={HTTPStatus.BAD_REQUEST: "If-None-Match cannot be read."},
+    errors={
+        HTTPStatus.NOT_MODIFIED: "It is the one that the caller has.",
+        HTTPStatus.BAD_REQUEST: "If-None-Match cannot be read.",
+    },
 )
 async def read_state(ask: Ask) -> Response:
     state, digest = ask.backend.accepted()
