@@ -231,3 +231,14 @@ def asked(agent: Agent, path: str) -> tuple[int, Any]:
         answer = connection.getresponse()
         body = answer.read()
     return answer.status, json.loads(body) if body.startswith(b"{") else body
+
+
+@pytest.mark.parametrize(("stopped", "frozen"), [("gateway", "client"), ("client", "gateway")])
+def test_an_agent_ends_whatever_has_become_of_its_peer(tmp_path: Path, stopped: str, frozen: str) -> None:
+    """The peer's machine hangs: it answers nothing, and takes nothing that is said to it."""
+    with site(tmp_path) as place, download_server(place.address, megabytes=MEGABYTES) as target:
+        here = Downloading(place, target, drain="100ms")
+        with here.begun():
+            getattr(here, frozen).process.send_signal(signal.SIGSTOP)
+
+            assert getattr(here, stopped).stop() == 0
