@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from reconcile import source as source_module
 from reconcile.declared import DeclaredFile
-from reconcile.reading import Snapshot, StateText
+from reconcile.reading import Snapshot, StateText, take_snapshot
 from reconcile.source import NOTHING_LOADED, FileSource, Loaded
 from reconcile.state_reader import StateReader
 from schemas.roles import Role
@@ -424,3 +425,17 @@ async def test_what_somebody_wants_is_not_taken_for_an_accident(source: FileSour
     assert (await source.load()).generation == 3
     save(file, text("blog")[:-9])
     assert [problem.message for problem in (await source.load()).problems] != []
+
+
+async def test_what_was_put_in_place_on_purpose_need_not_settle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in (("00.yaml", text("blog")), ("10.yaml", text("mail", head="tidegate: 1\n"))):
+        save(tmp_path / name, content)
+    source = FileSource(tmp_path, role=Role.GATEWAY)
+    await source.load()
+    remove(tmp_path / "10.yaml")
+    source.excuse(take_snapshot(tmp_path).texts)
+    monkeypatch.delattr(source_module, "settle")  # so that settling would fail
+
+    assert names(await source.load()) == ["blog"]
