@@ -3,7 +3,8 @@
 Rule: this file asks the kernel, and says that nobody writes only if that is sure.
 Linux gives nobody a read lease on a file that anybody has open for writing (fcntl(2),
 F_SETLEASE), so whoever is given one knows; it is handed back at once. Asking needs to
-be the owner of the file, or CAP_LEASE.
+be the owner of the file, or CAP_LEASE. Some network file systems give leases to nobody;
+there it looks as if somebody always wrote.
 
 Where we may not ask, the times of the file can still tell. Every write sets both of
 them; renaming a file into its place, or setting its mode or times, as tools do when
