@@ -19,15 +19,25 @@ import typer
 from .agent_command import AgentCommand
 from .log_choices import LogFormat, LogLevel
 from .operations import operations
-from .plain_help import PlainTyper
+from .plain_help import InOrder, PlainTyper
 
 if TYPE_CHECKING:
     from .pki import Issued
 
 _PROGRAM: Final = "tidegate"
 
+
+class _Program(InOrder):
+    order = (
+        "demo", "pki", "check", "gateway", "client",
+        "status", "wait", "explain",
+        "plan", "apply", "confirm", "rollback", "history", "reload",
+        "schema",
+    )  # fmt: skip
+
+
 # Without markup, help is plain text: it can be piped and searched, and Rich is not loaded for it.
-app = PlainTyper(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
+app = PlainTyper(cls=_Program, add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 pki = PlainTyper(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 app.add_typer(pki, name="pki", short_help="Make keys and certificates.")
 app.add_typer(operations)
@@ -133,9 +143,9 @@ def gateway(
 ) -> None:
     """Run the gateway: open the public ports that STATE declares, and keep to it as it changes.
 
-    SIGTERM stops it with exit status 0, Ctrl-C with 130: it takes no new visitors, and those who are there may
-    finish for as long as drain in STATE says. A second one ends it at once. SIGHUP makes it read STATE now, which
-    it also does by itself; with the live table it stops it, since the terminal has gone.
+    SIGTERM stops it with exit status 0, Ctrl-C with 130: it takes no new visitors, and those who are
+    there may finish for as long as drain in STATE says. A second one ends it at once. SIGHUP makes it read
+    STATE now, which it also does by itself; with the live table it stops it, since the terminal has gone.
 
     \b
     Example:

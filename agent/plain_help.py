@@ -6,11 +6,11 @@ makes it is nothing that anybody types.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperArgument, TyperCommand
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -35,6 +35,15 @@ class PlainCommand(TyperCommand):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+
+class InOrder(TyperGroup):
+    """Commands in the order of ``order``, in which somebody comes to need them."""
+
+    order: Sequence[str] = ()
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=self.order.index)
 
 
 class PlainTyper(typer.Typer):

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from agent.plain_help import PlainTyper
+from agent.plain_help import InOrder, PlainTyper
 
 program = PlainTyper(rich_markup_mode=None, add_completion=False)
 
@@ -48,3 +48,15 @@ def test_an_argument_is_explained_by_its_metavar_and_not_by_its_type() -> None:
 
     assert "  SOURCE    What to copy.  [required]\n" in output
     assert "<" not in output
+
+
+def test_commands_are_listed_in_the_order_of_their_use() -> None:
+    class Backwards(InOrder):
+        order = ("look", "copy")
+
+    ordered = PlainTyper(cls=Backwards, rich_markup_mode=None, add_completion=False)
+    ordered.add_typer(program)
+
+    output = CliRunner().invoke(ordered, ["--help"]).output
+
+    assert output.index("  look  ") < output.index("  copy  ")
