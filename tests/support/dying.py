@@ -38,18 +38,35 @@ def deaths(
         yield step, place
 
 
-def die_at(step: int) -> None:
-    """From now on, let this process be killed before its so manyth change."""
+def dying_program(step: int, trigger: Path, *arguments: str) -> list[str]:
+    """The command line of ``tidegate`` with these arguments, killed before its so manyth change.
+
+    :param trigger: while there is no such file, changes are not counted.
+    """
+    program = (
+        "import pathlib\nfrom tests.support.dying import die_at\nfrom agent.cli import main\n"
+        f"die_at({step}, pathlib.Path({str(trigger)!r}).exists)\nmain({list(arguments)!r})"
+    )
+    return [sys.executable, "-c", program]
+
+
+def die_at(step: int, counts: Callable[[], bool] = lambda: True) -> None:
+    """From now on, let this process be killed before its so manyth change.
+
+    :param counts: says whether changes are counted.
+    """
     made = itertools.count(1)
 
     def dying(call: Callable[..., Any]) -> Callable[..., Any]:
         def instead(*arguments: Any, **named: Any) -> Any:
-            if next(made) == step:
+            is_change = call is not opening or bool(arguments[1] & os.O_CREAT)
+            if is_change and counts() and next(made) == step:
                 os.kill(os.getpid(), signal.SIGKILL)
             return call(*arguments, **named)
 
         return instead
 
+    opening = os.open
     for name in CHANGES:
         setattr(os, name, dying(getattr(os, name)))
 
