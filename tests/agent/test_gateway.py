@@ -219,7 +219,7 @@ async def test_a_setting_that_needs_a_restart_says_so(files: Files, journal: Jou
         files.gateway(listen, more="  socket: other.sock\n")
         gateway.reload()
         line = await journal.wait_for("restart_needed")
-        assert line["settings"] == ["socket"]
+        assert list(line["settings"]) == ["socket"]
 
 
 async def test_a_second_gateway_on_the_same_file_is_refused(files: Files) -> None:
