@@ -28,7 +28,7 @@ def test_the_state_files_are_those_of_the_minimal_example() -> None:
 
 @pytest.mark.real_software("curl", "bash", "python3")
 def test_the_example_does_what_it_says(tmp_path: Path) -> None:
-    ports = free_replacements(9056, 8080, 8081, 8082, 8000)
+    ports = free_replacements(9056, 8080, 8081, 8082, 8083, 8000)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     for file in (tmp_path / "examples" / "minimal").glob("*.yaml"):
         file.write_text(replace_ports(file.read_text(), ports))
@@ -37,8 +37,11 @@ def test_the_example_does_what_it_says(tmp_path: Path) -> None:
         [replace_ports(block, ports) for block in blocks(EXAMPLE, "sh")], directory=tmp_path
     )
 
-    assert printed.count("Hello from home") == 3
+    assert printed.count("Hello from home") == 4
     assert "gateway.yaml: valid: 1 tunnel on 1 listener, 1 client\n" in printed
+    assert re.search(r"^Plan against .*: 1 to open, 0 to change, 1 to close", printed, re.MULTILINE)
+    assert "generation 5 is in force" in printed
+    assert "The visitor gets through: tunnel site (gateway.yaml:" in printed
     assert re.search(r"^site +0\.0\.0\.0:\d+ .* Ready ", printed, re.MULTILINE)
     assert re.search(r"^second +127\.0\.0\.1:\d+ .* Ready ", printed, re.MULTILINE)
 
