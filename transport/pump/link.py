@@ -24,7 +24,7 @@ from .held import PROCESS_LIMIT, SESSION_LIMIT, Held
 # callback. So a process runs one loop.
 _READ: Final = memoryview(bytearray(320 * 1024))
 # One turn can have more to say than should wait for its end in one piece.
-_FLUSH_AT: Final = 256 * 1024
+FLUSH_AT: Final = 256 * 1024
 _HIGH_WATER: Final = 256 * 1024
 _GOODBYE: Final = 5.0  # seconds that a peer has to take what was still to be said
 # What the windows of one session, and of all, may have beyond those they begin with, in bytes.
@@ -103,7 +103,7 @@ class Link(asyncio.BufferedProtocol):
 
     def flush_if_large(self) -> None:
         """Write now what is too much to wait for the end of the turn."""
-        if self.mux.output_size > _FLUSH_AT and not self.is_paused:
+        if self.mux.output_size > FLUSH_AT and not self.is_paused:
             self._write()
 
     def close(self, code: GoAwayCode = GoAwayCode.NORMAL, error: Exception | None = None) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 from transport.wire.errors import LocalProtocolError
 from transport.wire.mux import MuxStream
 
-from .link import Link
+from .link import FLUSH_AT, Link
 from .relay_owner import RelayEnd as RelayEnd  # who owns relays needs it
 from .relay_owner import RelayOwner as RelayOwner
 from .socket_options import address, is_broken, keep_alive, reset_when_closed
@@ -253,7 +253,8 @@ class Relay(asyncio.BufferedProtocol):
     # StreamSink: what the mux calls
 
     def data(self, chunk: memoryview) -> None:
-        if self._transport.is_closing():
+        transport = self._transport
+        if transport.is_closing():
             return  # the socket broke; its connection_lost comes this turn and resets the stream
         size = len(chunk)
         self.bytes_written += size
@@ -263,7 +264,7 @@ class Relay(asyncio.BufferedProtocol):
                 return
             chunk = chunk[sent:]
             size -= sent
-        self._transport.write(bytes(chunk))
+        transport.write(bytes(chunk))
         if self._writing_paused:
             self._owed += size
             self._link.held.add(self, size)
@@ -309,9 +310,10 @@ class Relay(asyncio.BufferedProtocol):
             self._pause_reading()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        if self.stream is None:
+        stream = self.stream
+        if stream is None:
             return _READ
-        credit = self.stream.send_credit  # never 0 here: reading pauses when it is
+        credit = stream.send_window.credit  # never 0 here: reading pauses when it is
         if self._link.is_paused:
             return _READ[: min(credit, _LAST_CHUNK)]
         return _READ if credit >= _CHUNK else _READ[:credit]
@@ -322,11 +324,12 @@ class Relay(asyncio.BufferedProtocol):
         if stream is None:
             self._keep(_READ[:nbytes])
             return
-        stream.send(_READ[:nbytes])
+        unsent = stream.send(_READ[:nbytes])
         self.bytes_read += nbytes
         link = self._link
-        link.flush_if_large()
-        if not stream.send_credit:
+        if unsent > FLUSH_AT:
+            link.flush_if_large()
+        if not stream.send_window.credit:
             self._pause_reading()
         elif link.is_paused:
             self._pause_reading()

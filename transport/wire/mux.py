@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 from .errors import LocalProtocolError, RemoteProtocolError
 from .frames import (
@@ -39,7 +39,8 @@ from .frames import (
     encode_header,
 )
 from .stream_sink import NOBODY
-from .stream_sink import StreamSink as StreamSink  # who uses a mux needs it
+from .stream_sink import MuxOwner as MuxOwner  # who uses a mux needs both
+from .stream_sink import StreamSink as StreamSink
 from .stream_state import (
     AWAITING_ACK,
     MAY_RECEIVE,
@@ -79,31 +80,19 @@ class MuxLimits:
     max_unsent: int = 64 * 1024 * 1024
 
 
-class MuxOwner(Protocol):
-    """Who receives what concerns the session as a whole."""
-
-    def stream_offered(self, stream: MuxStream) -> StreamSink | None:
-        """The peer opens a stream. ``None`` refuses it."""
-
-    def pong(self, value: int) -> None:
-        """The peer answered the ping with that value."""
-
-    def going_away(self, code: GoAwayCode) -> None:
-        """The peer will accept no more streams."""
-
-
 class MuxStream:
     """One stream. Made by :meth:`Mux.open_stream` or offered to the :class:`MuxOwner`.
 
     ``may_send`` and ``may_receive`` follow from ``state`` and are kept beside it
-    because they are read for every data frame.
+    because they are read for every data frame. For the same reason ``send_window``,
+    which is the mux's to change, can be asked without a property in between.
     """
 
-    __slots__ = ("_mux", "_receive_window", "_send_window", "id", "may_receive", "may_send", "sink", "state")
+    __slots__ = ("_mux", "_receive_window", "id", "may_receive", "may_send", "send_window", "sink", "state")
 
     def __init__(self, mux: Mux, stream_id: int, state: StreamState) -> None:
         self._mux = mux
-        self._send_window = SendWindow()
+        self.send_window = SendWindow()
         self._receive_window = ReceiveWindow()
         self.id = stream_id
         self.sink: StreamSink = NOBODY  # until its owner names one
@@ -117,7 +106,7 @@ class MuxStream:
     @property
     def send_credit(self) -> int:
         """How many bytes may be sent now."""
-        return self._send_window.credit
+        return self.send_window.credit
 
     @property
     def is_closed(self) -> bool:
@@ -132,16 +121,24 @@ class MuxStream:
         self._mux._offered -= 1
         self._mux._send(encode_header(FrameType.WINDOW_UPDATE, ACK, self.id, 0))
 
-    def send(self, data: bytes | bytearray | memoryview) -> None:
+    def send(self, data: bytes | bytearray | memoryview) -> int:
         """Send bytes. The caller keeps within ``send_credit``.
 
+        :returns: how many bytes are in :meth:`Mux.take_output` now.
         :raises LocalProtocolError: if there is not the credit, or we ended the stream.
         """
         if not self.may_send:
             raise LocalProtocolError(f"cannot send on stream {self.id} in state {self.state.name}")
         size = len(data)
-        self._send_window.spend(size)
-        self._mux._send(HEADER.pack(VERSION, _DATA, 0, self.id, size), data)
+        self.send_window.spend(size)
+        mux = self._mux
+        out = mux._out
+        silent = not out
+        out += HEADER.pack(VERSION, _DATA, 0, self.id, size)
+        out += data
+        if silent:
+            mux._wake()
+        return len(out)
 
     def send_fin(self) -> None:
         """End our direction. What was sent before is delivered.
@@ -246,7 +243,7 @@ class Mux:
             raise LocalProtocolError(f"the session has {len(self.streams)} streams, which is its limit")
         stream = MuxStream(self, self._next_id, StreamState.OPENING)
         stream.sink = sink
-        stream._send_window.spend(len(first))
+        stream.send_window.spend(len(first))
         self._next_id += 2
         self.streams[stream.id] = stream
         kind = FrameType.DATA if first else FrameType.WINDOW_UPDATE
@@ -420,7 +417,7 @@ class Mux:
             self._imply_ack(stream)
         if delta and not stream.is_closed:
             stream._apply(StreamInput.RECV_WINDOW)
-            stream._send_window.grant(delta)
+            stream.send_window.grant(delta)
             if stream.may_send:
                 stream.sink.credit()
         if flags & (FIN | RST) and not stream.is_closed:

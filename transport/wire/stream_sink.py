@@ -1,4 +1,4 @@
-"""Who receives what arrives on one stream.
+"""Who receives what arrives, on one stream and on the session as a whole.
 
 Rule: this file alone says what a mux calls, and when. The calls come from within
 :meth:`Mux.receive`, in the order of the frames. A sink may call back into the
@@ -7,7 +7,11 @@ mux: it may send, reset its stream, or end the session.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from .frames import GoAwayCode
+    from .mux import MuxStream
 
 
 class StreamSink(Protocol):
@@ -30,6 +34,19 @@ class StreamSink(Protocol):
 
     def credit(self) -> None:
         """The peer granted credit: there is something to send into."""
+
+
+class MuxOwner(Protocol):
+    """Who receives what concerns the session as a whole."""
+
+    def stream_offered(self, stream: MuxStream) -> StreamSink | None:
+        """The peer opens a stream. ``None`` refuses it."""
+
+    def pong(self, value: int) -> None:
+        """The peer answered the ping with that value."""
+
+    def going_away(self, code: GoAwayCode) -> None:
+        """The peer will accept no more streams."""
 
 
 class _Nobody:

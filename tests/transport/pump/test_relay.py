@@ -721,7 +721,7 @@ async def test_visitors_who_come_while_the_link_is_full_wait_outside_it(site: Wo
     busy, _ = await site.meet()
     link, lead = site.gateway.link, site.lead
     stream_of(site.back.relays()[0])._receive_window.grow(16 * MIB)
-    stream_of(site.door.relays()[0])._send_window.grant(16 * MIB)
+    stream_of(site.door.relays()[0]).send_window.grant(16 * MIB)
     site.client.link._transport.pause_reading()
     await busy.send_until(lambda: link.is_paused, bytes(64 * MIB))
     site.door.on_connected = Relay.peek
