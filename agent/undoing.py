@@ -29,6 +29,8 @@ from reconcile.taking_turns import TurnHeldError, turn
 from reconcile.together import Change, finish, replace_together
 from schemas.confirmation import ConfirmationRequest
 
+from .paths import owned_name
+
 _HOLDER: Final = "the agent, because nobody confirmed a change"
 _TURN_PATIENCE: Final = 10.0  # seconds for whoever is just putting the new files in place
 _DAMAGED: Final = "it is not what Tidegate writes there"
@@ -158,7 +160,11 @@ def _as_restored(state: Path, changes: Iterable[Change]) -> tuple[StateText, ...
     """The operator's files as they will be."""
     directory = directory_of(state)
     after = {change.name: change.after for change in changes}
-    kept = {Path(text.name).name: text.data for text in take_snapshot(state).texts} if state.is_dir() else {}
+    kept: dict[str, bytes] = {}
+    if state.is_dir():
+        own = owned_name(state)
+        names = ((Path(text.name).name, text.data) for text in take_snapshot(state).texts)
+        kept = {name: data for name, data in names if name != own}
     contents = {**kept, **after}
     return tuple(
         StateText(name=str(directory / name), directory=str(directory), data=data)

@@ -106,10 +106,7 @@ class FileHistory:
         if digest != self._digest or number == 0:
             before = self._state or self._last_state(number)
             number += 1
-            generation = Generation(
-                number=number, accepted_at=self._clock(), digest=digest, changed=difference(before, state)
-            )
-            self._write(generation, texts)
+            self._write(number, digest, texts, before, state)
         self._number, self._digest, self._state = number, digest, state
         return number
 
@@ -132,18 +129,23 @@ class FileHistory:
     def _last_state(self, number: int) -> State | None:
         try:
             return self._understand(read_generation(self.directory, number)[1])
-        except NotKeptError:
+        except Exception:  # noqa: BLE001 - it is only to say what changed
             return None
 
-    def _write(self, generation: Generation, texts: Sequence[StateText]) -> None:
+    def _write(
+        self, number: int, digest: str, texts: Sequence[StateText], before: State | None, state: State
+    ) -> None:
         try:
+            changed = difference(before, state)
+            generation = Generation(number=number, accepted_at=self._clock(), digest=digest, changed=changed)
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            place(_path(self.directory, generation.number), _render(generation, texts), mode=PRIVATE)
+            place(_path(self.directory, number), _render(generation, texts), mode=PRIVATE)
             self._remove_old()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong here, the state comes into force
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             self._note_trouble(
-                f"generation {generation.number} could not be kept in {self.directory}: "
-                f"{error.strerror or error}; tidegate rollback cannot return to it"
+                f"generation {number} could not be kept in {self.directory}: {why}; "
+                "tidegate rollback cannot return to it"
             )
         else:
             self._trouble = ""

@@ -5,10 +5,11 @@ Rule: a reader finds the old file or the new one, never a part of either, and af
 directory, fsync, rename, fsync of the directory. A writer that dies on the way
 leaves the old file, and at most a temporary one that the next writer removes.
 
-The new file has the owner, the group and the mode of the one it replaces, as far as
-this process may give them. Temporary files begin with a dot, so that a source which
-reads the whole directory ignores them. There is one writer of a path at a time;
-who takes turns with whom is for the callers to arrange.
+The new file has the owner, the group, the mode and the extended attributes (access
+control lists are such) of the one it replaces, as far as this process may give them.
+Temporary files begin with a dot, so that a source which reads the whole directory
+ignores them. There is one writer of a path at a time; who takes turns with whom is for
+the callers to arrange.
 
 Everything here blocks on the disk: call it in a worker thread.
 """
@@ -19,6 +20,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -33,8 +35,8 @@ _SUFFIX: Final = ".tmp"
 
 _WORDS: Final = {
     errno.EBUSY: "it is mounted by itself, and such a file cannot be replaced: mount its directory instead",
-    errno.EACCES: "this process may not write to its directory: run this as its owner",
-    errno.EPERM: "this process may not write to its directory: run this as its owner",
+    errno.EACCES: "this user may not write to its directory: change that, or run this as its owner",
+    errno.EPERM: "this user may not write to its directory: change that, or run this as its owner",
     errno.EROFS: "it is on a read-only file system: change it where it comes from",
     errno.ENOSPC: "the disk is full: free some space, then try again",
     errno.EDQUOT: "the disk quota is used up: free some space, then try again",
@@ -57,7 +59,7 @@ def place(path: Path, data: bytes, *, mode: int = _USUAL, like: Path | None = No
     """
     _remove_leftovers(path)
     temporary = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}{_SUFFIX}")
-    model = _status(path) or (None if like is None else _status(like))
+    model = next((file for file in (path, like) if file is not None and _status(file) is not None), None)
     try:
         _write(temporary, data, mode=mode, model=model)
         temporary.replace(path)
@@ -127,19 +129,21 @@ def explain(path: Path, error: OSError) -> NotPlaceableError:
     return NotPlaceableError(f"{path} cannot be replaced: {words}")
 
 
-def _write(temporary: Path, data: bytes, *, mode: int, model: os.stat_result | None) -> None:
+def _write(temporary: Path, data: bytes, *, mode: int, model: Path | None) -> None:
     # What is to be readable for fewer than others is so from its first byte on.
     at_first = mode if model is None else PRIVATE
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, at_first)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
-        if model is not None:
-            _make_alike(file.fileno(), model)
+        if model is not None and (status := _status(model)) is not None:
+            if _make_alike(file.fileno(), status):
+                _copy_attributes(model, file.fileno())
         os.fsync(file.fileno())
 
 
-def _make_alike(descriptor: int, model: os.stat_result) -> None:
+def _make_alike(descriptor: int, model: os.stat_result) -> bool:
+    """Give it the owner and the mode; whether it has the group, for whom its lists would be meant."""
     mode = stat.S_IMODE(model.st_mode)
     made = os.fstat(descriptor)
     if made.st_uid != model.st_uid:
@@ -149,8 +153,19 @@ def _make_alike(descriptor: int, model: os.stat_result) -> None:
         try:
             os.fchown(descriptor, -1, model.st_gid)
         except PermissionError:
-            mode &= ~stat.S_IRWXG  # what one group may read is not for another
+            os.fchmod(descriptor, mode & ~stat.S_IRWXG)  # what one group may read is not for another
+            return False
     os.fchmod(descriptor, mode)
+    return True
+
+
+def _copy_attributes(model: Path, descriptor: int) -> None:
+    if sys.platform != "linux":
+        return
+    with suppress(OSError):  # a file system without them
+        for name in os.listxattr(model, follow_symlinks=False):
+            with suppress(OSError):  # some are for root to give
+                os.setxattr(descriptor, name, os.getxattr(model, name, follow_symlinks=False))
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -12,6 +12,7 @@ Everything here blocks on the disk: call it in a worker thread.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -23,6 +24,8 @@ from typing import Final
 from schemas.errors import TidegateError
 
 _STEP: Final = 0.05  # seconds between two attempts
+# A file system without locks: then two at once may race, as they would without this file.
+_WITHOUT_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 _LONGEST: Final = 200  # bytes of a holder's name
 
 
@@ -62,7 +65,7 @@ def _take(path: Path, state: Path, patience: float) -> int:
     while True:
         descriptor = _open(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
             if _is_at(path, descriptor):
                 return descriptor
             os.close(descriptor)  # whoever held it has removed it; the next one is another file
@@ -77,6 +80,17 @@ def _take(path: Path, state: Path, patience: float) -> int:
             time.sleep(_STEP)
         except BaseException:
             os.close(descriptor)
+            raise
+
+
+def _lock(descriptor: int) -> None:
+    """:raises BlockingIOError: if somebody else has locked it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
             raise
 
 

@@ -6,6 +6,7 @@ are for those who may change them.
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Final
 
@@ -18,6 +19,8 @@ from schemas.history_report import GenerationReport, HistoryReport
 
 from .operation import JSON, Ask, Content, Operation, Parameter, Rights, Where, operation
 from .problems import ApiError
+
+_NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 @operation(
@@ -44,7 +47,7 @@ async def history(ask: Ask) -> Response:
 
 @operation(
     "GET",
-    "/v1/history/{generation:int}",
+    "/v1/history/{generation}",
     summary="The files of a state that was accepted",
     rights=Rights.ADMIN,
     parameters=(
@@ -60,8 +63,9 @@ async def history(ask: Ask) -> Response:
     errors={HTTPStatus.NOT_FOUND: "It is not kept, or damaged."},
 )
 async def generation(ask: Ask) -> Response:
-    number: int = ask.request.path_params["generation"]
+    text: str = ask.request.path_params["generation"]
     try:
+        number = int(text) if _NUMBER.fullmatch(text) else 0
         report = await to_thread.run_sync(generation_report, ask.backend.memory.history.directory, number)
     except NotKeptError as error:
         raise ApiError(HTTPStatus.NOT_FOUND, str(error)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,20 @@ def test_the_new_file_has_the_owner_of_the_old_one(tmp_path: Path) -> None:
     place(path, NEW)
 
     assert (path.stat().st_uid, path.stat().st_gid) == (4711, 4712)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the calls are Linux's")
+def test_the_new_file_has_the_extended_attributes_of_the_old_one(tmp_path: Path) -> None:
+    """Access control lists are among them."""
+    path = tmp_path / "gateway.yaml"
+    path.write_bytes(OLD)
+    try:
+        os.setxattr(path, "user.origin", b"git")
+    except OSError:
+        pytest.skip("this file system has no extended attributes")
+
+    place(path, NEW)
+    assert os.getxattr(path, "user.origin") == b"git"
 
 
 def test_a_group_that_cannot_be_kept_is_not_replaced_by_another_that_could_then_read_it(

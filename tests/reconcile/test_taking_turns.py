@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
 import subprocess
@@ -108,6 +110,18 @@ def test_many_at_once_hold_it_one_after_the_other(state: Path) -> None:
         worker.join()
 
     assert (max(most), len(most)) == (1, 60)
+
+
+def test_a_file_system_without_locks_is_no_reason_to_change_nothing(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with turn(state, holder="tidegate apply"):
+        pass
+    assert not turn_path(state).exists()
 
 
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ async def test_every_accepted_state_is_listed_and_has_its_files(
 
 
 async def test_a_generation_that_is_not_kept_is_not_found(http: httpx2.AsyncClient) -> None:
+    for text in ("x", "-1", "9" * 5000):
+        assert (await http.get(f"/v1/history/{text}")).status_code == 404
     answer = await http.get("/v1/history/7")
 
     assert answer.status_code == 404
