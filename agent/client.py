@@ -167,6 +167,9 @@ class Client:
 
     # Backend: what the API needs, not before run() has started
 
+    async def catch_up(self) -> None:
+        """Its status is short, and quick at any time."""
+
     def status(self) -> ClientAgentStatus:
         """What it has to say of itself."""
         status = self._reconciler.status

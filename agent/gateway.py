@@ -5,6 +5,7 @@ Rule: this file wires parts together and decides nothing that one of them could.
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from reconcile.declared import DeclaredFile
 from reconcile.desired import AdmissionSpec, Key, Kind, Spec
 from reconcile.loop import Reconciler, Turn
 from reconcile.source import FileSource
+from reconcile.state_reader import StateReader
 from schemas.errors import Problem, StateError
 from schemas.names import ClientId
 from schemas.reload_report import ReloadReport
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from .explain import Facts
     from .planning import ProposedFile
 
+_MANY_TUNNELS: Final = 1000
 _LOOK_PAUSE: Final = 0.2  # seconds between two looks at the conditions, however much happens
 
 _log: Any = structlog.get_logger("gateway")
@@ -86,6 +89,7 @@ class Gateway:
         self._turn_events = TurnEvents(self.events.publish)
         self._changed = anyio.Event()
         self._settings: GatewaySettings
+        self._reader = StateReader(Role.GATEWAY)
         self._keyring = Keyring()
         self._key_watch = KeyWatch(self._keyring)
         self._reconciler: Reconciler
@@ -124,6 +128,7 @@ class Gateway:
             role=Role.GATEWAY,
             owned=fragment,
             history=self.memory.remember(settings),
+            reader=self._reader,
         )
         load = partial(load_app, self)
         tunnels = TrafficBook(visitor_side)
@@ -132,6 +137,11 @@ class Gateway:
         listeners = self._listeners = PublicListeners(sessions, tunnels, ports.bind)
 
         def started() -> None:
+            state = self._reconciler.status.state
+            if isinstance(state, GatewayState) and len(state.tunnels) >= _MANY_TUNNELS:
+                # All this stays, and to look for garbage in ten thousand tunnels holds up visitors for 50 ms.
+                gc.collect()
+                gc.freeze()
             _log.info("gateway_started", name=name, version=VERSION, state=str(self._path))
             for reason in self._inherited.warnings:
                 _log.warning("socket_unused", reason=reason)
@@ -216,6 +226,10 @@ class Gateway:
         """What it has to say of itself."""
         return self._reporter.status()
 
+    async def catch_up(self) -> None:
+        """Make what there is to say ready to be said."""
+        await self._reporter.catch_up()
+
     def facts(self) -> Facts:
         """What an explanation of a visitor is made of."""
         from .explain import Facts  # not before somebody asks
@@ -264,7 +278,7 @@ class Gateway:
 
     async def _first_state(self) -> GatewayState:
         """The state at the start, which says where the gateway keeps its own things."""
-        loaded = await FileSource(self._path, role=Role.GATEWAY).load()
+        loaded = await FileSource(self._path, role=Role.GATEWAY, reader=self._reader).load()
         if isinstance(loaded.state, GatewayState):
             return loaded.state
         raise StateError(loaded.problems)

@@ -12,7 +12,7 @@ log goes elsewhere, or to a ``Tail`` whose lines are shown under the table.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -34,6 +34,7 @@ async def show_live(
     get_status: Callable[[], AgentStatus],
     console: Console,
     *,
+    prepare: Callable[[], Awaitable[None]] | None = None,
     silence: Callable[[], str] = str,
     footer: Callable[[], tuple[str, ...]] = tuple,
     whole_screen: bool = True,
@@ -41,6 +42,7 @@ async def show_live(
 ) -> None:
     """Draw the status until cancelled, every ``interval`` seconds and in whatever size the terminal has then.
 
+    :param prepare: called before each status, to make it quick.
     :param silence: gives why the agent does not answer, so that the status is an old one; "" if it does.
     :param footer: gives the lines at the end of the screen.
     :param whole_screen: otherwise it is drawn below what was printed before, and left there.
@@ -64,6 +66,8 @@ async def show_live(
         console=console, screen=whole_screen, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
     ) as live:
         while True:
+            if prepare is not None:
+                await prepare()
             frame = partial(draw, live, get_status(), silence(), footer())
             # Abandoned when cancelled: a terminal that does not read must not keep the program from ending.
             spent = await to_thread.run_sync(frame, abandon_on_cancel=True)

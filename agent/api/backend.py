@@ -31,6 +31,10 @@ class Backend(Protocol):
         """What it has to say about itself, now. Does not block."""
         ...
 
+    async def catch_up(self) -> None:
+        """Make :meth:`status` quick. For thousands of tunnels it takes a moment, in which others come in."""
+        ...
+
     async def reload_and_report(self) -> ReloadReport:
         """Look at the state file and the keys now; how things stand when what it says has been applied.
 

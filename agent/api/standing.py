@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from starlette.responses import PlainTextResponse, Response
 
+from agent.status_json import status_json
 from reconcile.observed import Phase
 from schemas.errors import Place
 from schemas.status import AgentStatus, Life
@@ -49,6 +50,7 @@ async def health(ask: Ask) -> Response:
     errors={HTTPStatus.SERVICE_UNAVAILABLE: "It is not; the problems are the reasons."},
 )
 async def readiness(ask: Ask) -> Response:
+    await ask.backend.catch_up()
     status = ask.backend.status()
     if not status.ready:
         reasons = tuple(_reasons(status))
@@ -64,7 +66,8 @@ async def readiness(ask: Ask) -> Response:
     answer=Content(description="That of a gateway, or that of a client.", of=AgentStatus),
 )
 async def status(ask: Ask) -> Response:
-    return Response(ask.backend.status().model_dump_json(), media_type=JSON)
+    await ask.backend.catch_up()
+    return Response(await status_json(ask.backend.status()), media_type=JSON)
 
 
 def _reasons(status: AgentStatus) -> Iterator[RequestProblem]:

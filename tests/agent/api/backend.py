@@ -121,6 +121,9 @@ class FakeGateway:
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
         return self.states
 
+    async def catch_up(self) -> None:
+        pass
+
     def status(self) -> AgentStatus:
         seen = self.loop.status
         resources = tuple(
