@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
+from agent.api.client import fetch_status
 from tests.support.changing import Changing, changing
 from tests.support.real_software import Programs, unavailable
 
@@ -149,9 +151,10 @@ def test_a_file_that_is_rewritten_slowly_counts_when_it_is_whole(
     assert text.startswith(gateway.text("blog"))
     with writing(programs, gateway.state) as write:
         write(text[:cut])
-        for _ in range(3):
+        for _ in range(10):
             gateway.gateway.process.send_signal(signal.SIGHUP)
-            assert gateway.gateway.status()["source"]["observed_generation"] == 1
+            status = anyio.run(fetch_status, gateway.gateway.socket_path)
+            assert status.source.observed_generation == 1
         write(text[cut:])
     gateway.becomes("blog", "mail", "wiki", "chat")
 
