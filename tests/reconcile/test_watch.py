@@ -181,6 +181,23 @@ async def test_a_directory_that_never_existed_is_waited_for(tmp_path: Path) -> N
         await watched.rung()
 
 
+async def test_a_file_that_is_mounted_is_watched_itself_until_it_is_mounted_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of another directory stands for the mount: the watched directory hears as little of it."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "host.yaml").touch()
+    mounted = {tmp_path / "host.yaml"}
+    monkeypatch.setattr(watch_module, "mounted_files", lambda directories: set(mounted))
+    async with watching(tmp_path / "etc" / "gw.yaml") as watched:
+        await watched.at_rest()
+        (tmp_path / "host.yaml").write_text("one")
+        await watched.rung()
+        await watched.at_rest()
+        mounted.clear()
+        await watched.rung()
+
+
 async def test_it_rings_regularly_without_any_event(tmp_path: Path) -> None:
     async with watching(tmp_path / "gw.yaml", poll=0.01) as watched:
         await watched.rung(5)
