@@ -13,6 +13,7 @@ from reconcile.desired import resources
 from reconcile.observed import Observed, ObservedState, Phase
 from schemas.names import ClientId, ServiceName
 from schemas.state import Tunnel
+from schemas.status import Condition, ConditionType
 from tests.reconcile.samples import gateway_state, tunnel
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -80,7 +81,7 @@ def changes(draw: st.DrawFn) -> list[Facts]:
 
 
 def look_at_everything(before: dict[str, Seen], facts: Facts) -> dict[str, Seen]:
-    found = {}
+    found: dict[str, Seen] = {}
     for one in facts.tunnels:
         seen = before.get(one.name)
         generation = seen.generation if seen is not None and seen.tunnel == one else facts.generation
@@ -107,6 +108,25 @@ def test_what_is_known_is_what_looking_at_everything_each_time_finds(happened: l
         lookout.step(None)
         expected = look_at_everything(expected, facts)
         assert list(lookout.seen()) == list(expected.values())
+
+
+@given(happened=changes())
+def test_whoever_is_told_of_every_change_knows_as_much_as_whoever_looks(happened: list[Facts]) -> None:
+    told: dict[str, dict[ConditionType, Condition]] = {}
+
+    def hear(seen: Seen, changed: tuple[Condition, ...]) -> None:
+        told.setdefault(seen.tunnel.name, {}).update({condition.type: condition for condition in changed})
+
+    lookout = Lookout(hear)
+    for facts in happened:
+        lookout.note(facts)
+        lookout.step(None)
+
+    for seen in lookout.seen():
+        known = told[seen.tunnel.name]
+        assert [(known[c.type].status, known[c.type].reason) for c in seen.conditions] == [
+            (c.status, c.reason) for c in seen.conditions
+        ]
 
 
 @given(happened=changes(), most=st.integers(1, 3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,7 @@ def propose(directory: Path, caller: Caller, document: object) -> Proposal:
     )
 
 
-def shown(directory: Path) -> dict[str, object]:
+def shown(directory: Path) -> dict[str, Any]:
     """The document of the files as they are."""
     state = directory / "gateway.yaml"
     fragment = directory / "gateway.api.toml"
@@ -70,7 +71,7 @@ def test_what_is_sent_is_what_is_read_afterwards(
         (directory / "gateway.yaml").write_text(FILE)
         for ports in (before, after):
             document = shown(directory)
-            fixed = [one for one in document["tunnels"] if one["name"] == "fixed"]  # type: ignore[attr-defined]
+            fixed = [one for one in document["tunnels"] if one["name"] == "fixed"]
             mine = [
                 {"name": name, "listen": f"0.0.0.0:{port}", "client": "homelab", "service": "web"}
                 for name, port in ports.items()
@@ -82,7 +83,7 @@ def test_what_is_sent_is_what_is_read_afterwards(
             else:
                 fragment.write_bytes(proposal.after)
             now = shown(directory)["tunnels"]
-            assert {one["name"]: one["listen"] for one in now[1:]} == {  # type: ignore[index]
+            assert {one["name"]: one["listen"] for one in now[1:]} == {
                 name: [f"0.0.0.0:{port}"] for name, port in ports.items()
             }
             assert not propose(directory, caller, shown(directory)).is_change
