@@ -136,9 +136,9 @@ def _write(temporary: Path, data: bytes, *, mode: int, model: Path | None) -> No
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
-        if model is not None and (status := _status(model)) is not None:
-            if _make_alike(file.fileno(), status):
-                _copy_attributes(model, file.fileno())
+        status = None if model is None else _status(model)
+        if model is not None and status is not None and _make_alike(file.fileno(), status):
+            _copy_attributes(model, file.fileno())
         os.fsync(file.fileno())
 
 

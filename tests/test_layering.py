@@ -66,7 +66,6 @@ TESTED_ELSEWHERE: Final[dict[str, str]] = {
     "agent/operations.py": "commands as they are typed; tests/agent/test_commands.py has all of them",
     "schemas/log_level.py": "an Enum; tests/schemas/test_state.py and tests/agent/test_logs.py have it",
     "schemas/plan_report.py": "models without behavior; tests/agent/test_planning.py sees them filled in",
-    "agent/changing.py": "how files are put in place: tests/agent/test_apply_command.py types it",
     "schemas/apply_report.py": "models without behavior; tests/agent/test_apply_command.py reads them",
     "schemas/confirmation.py": "models without behavior; tests/agent/test_confirmation.py has them answered",
     "schemas/history_report.py": "models without behavior; tests/agent/api/test_history.py fills them in",

@@ -19,6 +19,7 @@ from agent.confirmation import Confirmation, NotArmedError, NotPendingError
 from agent.undoing import note_path, read_note
 from reconcile.placing import place
 from reconcile.reading import StateText
+from reconcile.together import NOTE, Change, replace_together
 from schemas.confirmation import ConfirmationRequest, ConfirmedFile, Stage
 from tests.support.journal import Journal
 
@@ -247,6 +248,35 @@ async def test_a_note_that_is_damaged_keeps_no_agent_from_starting(
     async with running(state, clock) as agent:
         assert agent.confirmation.report().stage is Stage.NONE
     assert journal.find("confirmation_unreadable")
+
+
+async def test_files_that_a_process_has_half_replaced_are_all_replaced_at_the_next_start(
+    tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_half(tmp_path, monkeypatch)
+    assert sorted(names(tmp_path)) == [NOTE, "a.yaml", "b.yaml"]
+
+    await Confirmation(tmp_path, clock=clock).begin()
+    assert names(tmp_path) == ["b.yaml"]
+
+
+def names(directory: Path) -> list[str]:
+    return [entry.name for entry in directory.iterdir()]
+
+
+def replace_half(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace a.yaml by b.yaml, and die before a.yaml goes."""
+
+    def die(path: Path) -> None:
+        raise InterruptedError
+
+    (directory / "a.yaml").write_bytes(OLD)
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr("reconcile.together.remove", die)
+        replace_together(
+            directory,
+            [Change(name="a.yaml", before=OLD, after=None), Change(name="b.yaml", before=None, after=NEW)],
+        )
 
 
 class Steps:

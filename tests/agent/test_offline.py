@@ -85,6 +85,7 @@ def test_an_agent_answers_beside_its_file_and_is_started_with_it(tmp_path: Path)
 
     assert found.socket == tmp_path / "client.sock"
     assert found.start == f"tidegate client {tmp_path / 'client.yaml'}"
+    assert found.history == tmp_path / "client.history"
 
 
 def test_the_file_may_name_the_socket(tmp_path: Path) -> None:
@@ -99,6 +100,7 @@ def test_the_file_may_name_the_socket(tmp_path: Path) -> None:
     [
         ("tidegate: 1\ngateway: {socket: run/admin.sock, nonsense: 1}\n", "run/admin.sock", "gateway"),
         ("tidegate: 1\nclient: {nonsense: 1}\n", "state.sock", "client"),
+        ("tidegate: 1\nclient: {data: state, nonsense: 1}\n", "state.sock", "client"),
         ("tidegate: 1\ngateway: {\n", "state.sock", "gateway"),
         ("", "state.sock", "gateway"),
     ],
@@ -113,3 +115,4 @@ def test_the_agent_of_a_broken_file_is_found_all_the_same(
 
     assert found.socket == tmp_path / socket
     assert found.start.startswith(f"tidegate {role} ")
+    assert found.history == tmp_path / ("state" if "data" in text else "") / "state.history"

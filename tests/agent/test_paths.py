@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.paths import admin_socket_path, declared_path
+from agent.paths import admin_socket_path, declared_path, history_path, owned_name
 from schemas.names import ClientId, HostPort
 from schemas.references import FileRef
 from schemas.state import ClientSettings, GatewaySettings, TlsClient, TlsGateway
@@ -46,6 +46,19 @@ def test_a_client_has_a_socket_too() -> None:
     )
 
     assert admin_socket_path(Path("/srv/client.yaml"), settings) == Path("/srv/client.sock")
+
+
+def test_the_history_is_beside_the_state_or_where_its_data_is() -> None:
+    state = Path("/etc/tidegate/gateway.yaml")
+
+    assert history_path(state, PLAIN) == Path("/etc/tidegate/gateway.history")
+    assert history_path(state, MOVED) == Path("/var/lib/tidegate/gateway.history")
+    assert history_path(Path("/etc/tidegate/sites.d"), PLAIN) == Path("/etc/tidegate/sites.d.history")
+
+
+def test_the_fragment_has_one_name_wherever_it_is() -> None:
+    assert owned_name(Path("/etc/tidegate/gateway.yaml")) == "gateway.api.toml"
+    assert owned_name(Path("/etc/tidegate/sites.d")) == "sites.d.api.toml"
 
 
 def test_a_relative_path_means_the_same_file_as_the_absolute_one(
