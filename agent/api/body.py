@@ -19,8 +19,8 @@ from schemas.quoting import quote
 
 from .problems import BODY, ApiError, RequestProblem
 
-#: Bytes; some ten thousand tunnels. It bounds what a caller can make the agent hold and parse.
-LIMIT: Final = 1024 * 1024
+#: Bytes; more than ten thousand tunnels. It bounds what a caller can make the agent hold and parse.
+LIMIT: Final = 2 * 1024 * 1024
 
 #: Seconds that a body may take to arrive.
 PATIENCE: Final = 30.0
