@@ -180,7 +180,8 @@ class FileSource:
         if self._path.is_dir():
             found.add(self._path.resolve())
             for fragment in fragments(self._path, owned=self._owned):
-                found |= directories_on_the_way(fragment)
+                if fragment.is_symlink():  # the way to any other is the way to the directory
+                    found |= directories_on_the_way(fragment)
         return found
 
     def _loaded(self, problems: tuple[Problem, ...], *, fresh: bool) -> Loaded:
