@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 import anyio.lowlevel
+from anyio import to_thread
 
 from reconcile.actuator import Actuator
 from reconcile.conditions import ClientsView
@@ -83,6 +84,7 @@ class GatewayReporter:
     async def catch_up(self) -> None:
         """Do what makes :meth:`status` quick, in such steps."""
         await self.keep_up()
+        await to_thread.run_sync(self._resources.of, self._actuator.observe())
         seen = list(self._lookout.seen())
         for start in range(0, len(seen), STEP):
             self._told.update((one.tunnel.name, self._tell(one)) for one in seen[start : start + STEP])

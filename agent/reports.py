@@ -59,21 +59,19 @@ class ResourceStatuses:
     """Tells of the resources of one agent, of which hardly any has changed since they were told of last."""
 
     def __init__(self) -> None:
-        self._observed: ObservedState = {}
-        self._told: tuple[ResourceStatus, ...] = ()
+        self._last: tuple[ObservedState, tuple[ResourceStatus, ...]] = ({}, ())
 
     def of(self, observed: ObservedState) -> tuple[ResourceStatus, ...]:
-        """Every resource, in the order of the keys."""
-        if observed is not self._observed:
-            before = dict(zip(sorted(self._observed, key=order_of), self._told, strict=True))
-            self._told = tuple(
-                before[key]
-                if self._observed.get(key) is observed[key]
-                else _resource_status(key, observed[key])
+        """Every resource, in the order of the keys. May be called in a worker thread as well."""
+        seen, told = self._last
+        if observed is not seen:
+            before = dict(zip(sorted(seen, key=order_of), told, strict=True))
+            told = tuple(
+                before[key] if seen.get(key) is observed[key] else _resource_status(key, observed[key])
                 for key in sorted(observed, key=order_of)
             )
-            self._observed = observed
-        return self._told
+            self._last = observed, told
+        return told
 
 
 def _resource_status(key: Key, seen: Observed) -> ResourceStatus:
