@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import confirmation as confirmation_module
@@ -271,12 +271,11 @@ def replace_half(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise InterruptedError
 
     (directory / "a.yaml").write_bytes(OLD)
-    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+    changes = [Change(name="a.yaml", before=OLD, after=None), Change(name="b.yaml", before=None, after=NEW)]
+    with monkeypatch.context() as patched:
         patched.setattr("reconcile.together.remove", die)
-        replace_together(
-            directory,
-            [Change(name="a.yaml", before=OLD, after=None), Change(name="b.yaml", before=None, after=NEW)],
-        )
+        with pytest.raises(InterruptedError):
+            replace_together(directory, changes)
 
 
 class Steps:
@@ -320,6 +319,7 @@ class Steps:
 STEPS = st.lists(st.sampled_from(["arm", "place", "confirm", "restart", "late restart"]), max_size=8)
 
 
+@settings(deadline=None)  # each example writes files
 @given(steps=STEPS)
 def test_whatever_happens_in_whichever_order_the_note_is_there_exactly_while_it_is_pending(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]
