@@ -14,9 +14,8 @@ import os
 import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, assert_never
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, assert_never
 
 import anyio
 import structlog
@@ -39,6 +38,13 @@ from .tail import Tail
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Leave the alternate screen, show the cursor: xterm's control sequences, which Rich uses as well.
+_LEAVE_SCREEN: Final = b"\x1b[?1049l\x1b[?25h"
+
+_HINT_WHILE_DRAINING: Final = (
+    "Connections that are open may finish. Ctrl-C again drops them and ends it at once."
+)
+
 _log: Any = structlog.get_logger("agent")
 
 
@@ -47,6 +53,10 @@ class Agent(Told, Protocol):
 
     @property
     def lifetime(self) -> Lifetime: ...
+
+    async def catch_up(self) -> None:
+        """Make the status quick."""
+        ...
 
     def status(self) -> AgentStatus:
         """What it has to say of itself, once it has started."""
@@ -85,8 +95,6 @@ def run_role(
     :returns: the exit status.
     :raises TidegateError: if the agent cannot start, or fails.
     """
-    service = take_service(os.environ)
-    agent = _agent(Role(role), state, service.sockets)
     console = _console_for_table(live)
     with ExitStack() as stack:
         stream: TextIO | None = None
@@ -104,6 +112,8 @@ def run_role(
                 console=console, tail=tail, hint=f"Ctrl-C stops the {role}; its state file stays as it is."
             )
         _log.info("loop_chosen", loop=choose_loop(stock_loop=stock_loop).value)
+        service = take_service(os.environ)
+        agent = _agent(Role(role), state, service.sockets)
         manager = ServiceManager(service.notifier, watchdog=service.watchdog)
         return run(run_in_foreground, agent, screen, manager, stock_loop=stock_loop)
 
@@ -186,7 +196,7 @@ async def run_in_foreground(
         main,
         on_hangup=reload if screen is None else None,
         on_stop=stop,
-        before_death=None if screen is None else partial(_leave_screen, screen.console),
+        before_death=None if screen is None else _leave_screen,
     )
 
 
@@ -194,10 +204,11 @@ async def _show(agent: Agent, screen: Screen) -> None:
     from .live import show_live
 
     def footer() -> tuple[str, ...]:
-        return (*(() if screen.tail is None else screen.tail.lines), screen.hint)
+        hint = screen.hint if agent.lifetime.is_running else _HINT_WHILE_DRAINING
+        return (*(() if screen.tail is None else screen.tail.lines), hint)
 
     try:
-        await show_live(agent.status, screen.console, footer=footer)
+        await show_live(agent.status, screen.console, prepare=agent.catch_up, footer=footer)
     except OSError as error:
         if not agent.lifetime.is_running:
             return  # nobody looks any more; that is no reason to drop the visitors
@@ -206,8 +217,10 @@ async def _show(agent: Agent, screen: Screen) -> None:
         ) from error
 
 
-def _leave_screen(console: Console) -> None:
-    """What the table has made of the terminal is undone, for a process that is about to die."""
+def _leave_screen() -> None:
+    """Undo what the table has made of the terminal, for a process that is about to die.
+
+    Past Rich, whose lock a thread may hold that draws.
+    """
     with suppress(OSError):
-        console.set_alt_screen(False)
-        console.show_cursor(True)
+        os.write(sys.stdout.fileno(), _LEAVE_SCREEN)

@@ -38,7 +38,7 @@ from .running import Running
 
 _CLOSE_TIMEOUT: Final = 5.0  # seconds that closing everything may take
 # Seconds that a turn may take to notice that it is over. One that reads a disk that hangs may take any time.
-_TURN_TIMEOUT: Final = 1.0
+_TURN_TIMEOUT: Final = 0.2
 
 _log: Any = structlog.get_logger("agent")
 

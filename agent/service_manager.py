@@ -28,6 +28,9 @@ class Told(Protocol):
     def drain_limit(self) -> float:
         """Seconds that a drain may take."""
 
+    async def catch_up(self) -> None:
+        """Make ready what there is to say."""
+
     def summary(self) -> str:
         """How it is, in one short line. Cheap."""
 
@@ -55,6 +58,7 @@ class ServiceManager:
         """Say that the agent has started, and then how it is, until cancelled."""
         if not self._notifier.is_wanted:
             return
+        await agent.catch_up()
         self._say("READY=1", agent=agent)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell_status, agent)

@@ -59,6 +59,8 @@ async def run_until_stopped(
                         if on_hangup is not None and not received:
                             on_hangup()
                         continue
+                    if received:  # it came before anything could be done about the first one
+                        os.kill(os.getpid(), heard)
                     received.append(heard)
                     for impatient in (signal.SIGINT, signal.SIGTERM):
                         signal.signal(impatient, signal.SIG_DFL if before_death is None else die)
@@ -66,7 +68,8 @@ async def run_until_stopped(
                         tasks.cancel_scope.cancel()
 
             def die(number: int, frame: FrameType | None) -> None:
-                signal.signal(number, signal.SIG_DFL)  # the next one, too, however long this takes
+                for impatient in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(impatient, signal.SIG_DFL)  # a third one does not wait for what follows
                 if before_death is not None:
                     before_death()
                 os.kill(os.getpid(), number)

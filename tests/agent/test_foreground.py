@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -44,6 +47,9 @@ class FakeAgent:
 
     async def reload_and_report(self) -> None:
         """Nothing is looked at."""
+
+    async def catch_up(self) -> None:
+        pass
 
     def status(self) -> AgentStatus:
         return statuses.three()
@@ -182,6 +188,37 @@ def test_on_a_terminal_there_is_a_table_and_ctrl_c_leaves_it_as_it_was(state: Pa
 
         assert terminal.wait() == 130
         assert ENTER_SCREEN in terminal.written
+        assert terminal.is_clean
+
+
+@pytest.fixture
+def state_with_names(state: Path) -> Path:
+    """That of a gateway whose visitors may take their time."""
+    text = state.read_text().replace("service: web", "service: web\n    hostname: a.example")
+    state.write_text(text.replace("gateway:\n", "gateway:\n  peek_timeout: 1h\n", 1))
+    return state
+
+
+def test_the_table_stays_while_the_agent_drains_and_a_second_ctrl_c_leaves_the_terminal_as_it_was(
+    state_with_names: Path,
+) -> None:
+    state = state_with_names
+    with (
+        on_terminal(
+            [*TIDEGATE, "gateway", state.name], directory=state.parent, environment=environment()
+        ) as terminal,
+        ExitStack() as stack,
+    ):
+        terminal.read_until("gateway_started")
+        public = int(re.findall(r"127\.0\.0\.1:(\d+)", state.read_text())[1])
+        stack.enter_context(socket.create_connection(("127.0.0.1", public)))
+        terminal.type(CTRL_C)
+        terminal.read_until("Draining")
+        terminal.read_until("Ctrl-C again drops them")
+        assert not terminal.is_clean
+        terminal.type(CTRL_C)
+
+        assert terminal.wait() == -signal.SIGINT
         assert terminal.is_clean
 
 

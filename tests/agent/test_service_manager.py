@@ -29,6 +29,9 @@ class Agent:
         self.may_finish = anyio.Event()
         self.has_stopped = False
 
+    async def catch_up(self) -> None:
+        """There is nothing to make ready."""
+
     def summary(self) -> str:
         return self.text
 

@@ -109,6 +109,17 @@ async def test_a_program_that_is_done_ends_by_itself() -> None:
     assert await run_until_stopped(main, on_hangup=None) == 0
 
 
+def test_a_second_signal_right_behind_the_first_ends_the_process_too() -> None:
+    program = STUBBORN.replace(
+        "        await anyio.sleep_forever()",
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "        await anyio.sleep_forever()",
+    ).replace("on_hangup=None", "on_hangup=None, on_stop=lambda: True")
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.wait() == -signal.SIGINT
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_what_cannot_be_left_as_it_is_is_seen_to_before_a_second_signal_ends_the_process(
     sent: Signals,
