@@ -208,7 +208,7 @@ class GatewayLink:
         except BaseException:
             links.numbers.give_back(spec.gateway, number)
             raise
-        self._log.info("link_up", name=welcome.gateway, software=welcome.software)
+        self._log.info("link_up", name=welcome.gateway, software=welcome.software, number=number)
         if links.services.names != hello.services:
             session.session.tell(ServicesMessage(services=links.services.names))
         return session

@@ -123,6 +123,11 @@ class Reconciler:
         """A snapshot; a later turn makes another."""
         return self._status
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether there will be no other turn."""
+        return self._is_stopped
+
     def ring(self, *, retry: bool = False) -> int:
         """Ask for a turn, from the thread of the event loop.
 

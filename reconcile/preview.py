@@ -102,7 +102,7 @@ def _change(verb: Verb, key: Key, now: Observed | None, wanted: Spec | None, liv
             lost = tuple(sorted(live.lost.items()))
         case Kind.SERVICES:
             finishing = sum(live.by_service.get(name, 0) for name in _withdrawn(before, wanted))
-        case Kind.LINK if wanted is None:
+        case Kind.LINK:  # changed, it gets another session; either way the one there is drains
             finishing = live.by_link.get(key, 0)
         case _:
             pass

@@ -143,6 +143,9 @@ class DeclaredTunnels:
 
     async def _carry_out(self, caller: Caller, wish: _Wish, expected: Digests) -> tuple[Tunnel, ...]:
         async with self._one_at_a_time:
+            if self._loop.is_stopped:
+                message = "the gateway is stopping; nothing was changed. Try again when it runs"
+                raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message)
             with self._at(Stage.CHECKING):
                 proposal = await self._check(caller, wish, expected)
             if proposal.is_change or _missing(proposal, self._observe(), {}):

@@ -244,6 +244,20 @@ async def test_a_caller_who_goes_away_while_another_is_served_changes_nothing(
     assert "office" not in (gateway.fragment_text() or "")
 
 
+async def test_an_agent_that_is_stopping_changes_nothing_that_is_declared(
+    gateway: FakeGateway, admin: Caller
+) -> None:
+    """It may answer for a while yet, and what it wrote would be in force only after the next start."""
+    async with running(gateway):
+        pass
+    assert gateway.loop.is_stopped
+
+    status, _ = await refused(gateway, admin, entry("homelab", 25))
+
+    assert status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert gateway.fragment_text() is None
+
+
 async def test_an_agent_that_stops_half_way_leaves_the_fragment_as_it_was(
     gateway: FakeGateway, admin: Caller
 ) -> None:
