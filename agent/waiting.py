@@ -27,6 +27,8 @@ from schemas.status import (
 )
 from schemas.suggest import suggest
 
+from .reports import counted
+
 
 class UnknownNameError(TidegateError):
     """There is nothing of that name to wait for."""
@@ -110,8 +112,9 @@ def _file(source: SourceStatus) -> Awaited:
 
 def _refused(source: SourceStatus) -> str:
     first = source.problems[0].text if source.problems else "the agent's log says why"
-    more = f", and {len(source.problems) - 1} more problems" if len(source.problems) > 1 else ""
-    return f"the newest state is refused, {first}{more}"
+    more = len(source.problems) - 1
+    rest = f" (and {counted(more, 'more problem')})" if more > 0 else ""
+    return f"the newest state is refused, {first}{rest}"
 
 
 def _check_names(what: str, names: Sequence[str], known: Iterable[str], source: SourceStatus) -> None:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from agent.version import VERSION
 
-from .operation import JSON, Ask, Content, Operation, Parameter, Rights, Schema, operation
+from .operation import JSON, Ask, Content, Later, Operation, Parameter, Rights, Schema, operation
 from .problems import PROBLEM_JSON
 
 _Document: TypeAlias = dict[str, Any]
@@ -168,20 +168,49 @@ class _Schemas:
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         asked: dict[tuple[int, _Mode], TypeAdapter[Any]] = {}
+        self._made: dict[int, Schema] = {}
+        made: _Document = {}
         for one in operations:
             for content, mode in (*((taken, _TAKEN) for taken in one.takes), (one.answer, _TOLD)):
-                if not isinstance(content.of, Mapping):
+                if isinstance(content.of, Later):
+                    if id(content.of) not in self._made:
+                        self._made[id(content.of)] = _named(content.of.make(), made)
+                elif not isinstance(content.of, Mapping):
                     asked.setdefault((id(content.of), mode), TypeAdapter(content.of))
         found, shared = TypeAdapter.json_schemas(
             [(key, mode, adapter) for (key, mode), adapter in asked.items()], ref_template=_REFERENCE
         )
         self._found = found
-        self.definitions: Mapping[str, Any] = shared.get("$defs", {})
+        self.definitions: Mapping[str, Any] = {**made, **shared.get("$defs", {})}
 
     def of(self, content: Content, mode: _Mode) -> Schema:
+        if isinstance(content.of, Later):
+            return self._made[id(content.of)]
         if isinstance(content.of, Mapping):
             return content.of
         return self._found[id(content.of), mode]
+
+
+def _named(schema: Schema, definitions: _Document) -> Schema:
+    """A reference to the schema, which is put among the definitions with all that it refers to."""
+    title = schema["title"]
+
+    def moved(part: Any) -> Any:
+        match part:
+            case {"$ref": str() as reference, **rest}:
+                return {**rest, "$ref": _REFERENCE.format(model=f"{title}.{reference.rpartition('/')[2]}")}
+            case dict():
+                return {key: moved(value) for key, value in part.items()}
+            case list():
+                return [moved(value) for value in part]
+            case _:
+                return part
+
+    whole = dict(schema)
+    for name, definition in whole.pop("$defs", {}).items():
+        definitions[f"{title}.{name}"] = moved(definition)
+    definitions[title] = moved(whole)
+    return {"$ref": _REFERENCE.format(model=title)}
 
 
 _TAKEN: Final[_Mode] = "validation"

@@ -54,9 +54,16 @@ class Parameter:
     schema: Schema
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A schema that is made when somebody asks for it. With a ``title`` in it, it is described once."""
+
+    make: Callable[[], Schema]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A body. ``of`` is the pydantic model or type that it is made of, or a schema."""
+    """A body. ``of`` is the pydantic model or type that it is made of, a schema, or one to be made later."""
 
     description: str
     of: Any

@@ -19,30 +19,21 @@ from schemas.state import State
 
 from .body import read_json_text
 from .conditional import ETAG, expected_digests, is_known, tag
-from .operation import JSON, TEXT, Ask, Content, Operation, Parameter, Rights, Schema, Where, operation
+from .operation import JSON, TEXT, Ask, Content, Later, Operation, Parameter, Rights, Schema, Where, operation
 from .problems import ApiError
 from .tunnels import declared_of
 
 #: Bytes of a document: ten thousand tunnels with everything that can be said of them.
 LIMIT: Final = 8 * 1024 * 1024
 
-_DOCUMENT: Final[Schema] = {
-    "title": "State",
-    "description": "A document of the state file; tidegate schema prints its schema. Beside what that has, "
-    'declared_by names who declared a tunnel through the API, and {"inline": "hidden"} stands for PEM.',
-    "type": "object",
-    "properties": {
-        "tidegate": {"const": 1},
-        "gateway": {"type": "object"},
-        "client": {"type": "object"},
-        "clients": {"type": "array", "items": {"type": "object"}},
-        "tunnels": {"type": "array", "items": {"type": "object", "required": ["name"]}},
-        "services": {"type": "object", "additionalProperties": {"type": "string"}},
-        "allow_empty": {"type": "boolean"},
-    },
-    "required": ["tidegate"],
-    "additionalProperties": False,
-}
+
+def _document_schema() -> Schema:
+    from .state_schema import state_schema  # not before somebody asks for the description of the API
+
+    return state_schema()
+
+
+_DOCUMENT: Final = Later(_document_schema)
 _IF_MATCH: Final = "The ETag of the state that was read; * is whatever it is."
 
 

@@ -110,8 +110,8 @@ def test_a_file_that_is_refused_or_not_in_force_yet_is_not_met() -> None:
 
     assert told(refused)[0] == (
         False,
-        "gateway.yaml is not in force: the newest state is refused, gateway.yaml:3:7: write a port, "
-        "and 1 more problems",
+        "gateway.yaml is not in force: the newest state is refused, gateway.yaml:3:7: write a port "
+        "(and 1 more problem)",
     )
     assert told(pending)[0] == (
         False,
@@ -130,8 +130,8 @@ def test_a_name_that_may_stand_in_a_refused_file_is_waited_for() -> None:
     assert told(gateway(BLOG, accepted=False), "new") == [
         (
             False,
-            "new is not declared yet: the newest state is refused, gateway.yaml:3:7: write a port, "
-            "and 1 more problems",
+            "new is not declared yet: the newest state is refused, gateway.yaml:3:7: write a port "
+            "(and 1 more problem)",
         )
     ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import StateError
@@ -99,13 +99,11 @@ def gateways(draw: st.DrawFn) -> GatewayState:
     return state
 
 
-@settings(deadline=None)  # the models of a state are built when the first one is read
 @given(state=gateways())
 def test_a_gateways_state_that_is_rendered_and_read_again_is_the_same(state: GatewayState) -> None:
     assert read(render_state(state, inline=Inline.SHOWN)) == state
 
 
-@settings(deadline=None)  # the same
 @given(
     needed=st.fixed_dictionaries({"cert": REFERENCES, "key": REFERENCES, "ca": REFERENCES}),
     more=some(
@@ -158,7 +156,6 @@ def test_what_has_its_default_is_left_out_and_an_empty_list_of_clients_is_not() 
     }
 
 
-@settings(deadline=None)  # the models of a state are built when the first one is read
 @given(state=gateways())
 def test_pem_text_is_not_shown_where_it_is_hidden(state: GatewayState) -> None:
     shown = json.dumps(render_state(state, inline=Inline.HIDDEN))

@@ -92,3 +92,13 @@ async def test_an_agent_that_stops_says_so(gateway: FakeGateway, tmp_path: Path)
         answer = await http.post("/v1/reload")
 
     assert answer.status_code == 503
+
+
+async def test_a_body_that_nobody_asked_for_is_not_waited_for(
+    gateway: FakeGateway, http: httpx2.AsyncClient
+) -> None:
+    """However large it is, and the connection is of use afterwards or is closed."""
+    answer = await http.post("/v1/reload", content=b"x" * 5_000_000)
+
+    assert answer.status_code == 200
+    assert (await http.get("/ping")).text == "pong"
