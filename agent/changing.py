@@ -17,14 +17,13 @@ after it all of it has.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from reconcile.placing import check_placeable, explain
+from reconcile.placing import NotPlaceableError, check_placeable, explain
 from reconcile.taking_turns import turn
 from reconcile.together import NOTE, Change, replace_together
 from schemas.apply_report import ApplyReport, Placing
@@ -33,11 +32,11 @@ from schemas.errors import StateError, TidegateError
 from schemas.plan_report import PlanReport
 from schemas.state import State
 
-from .api.client import NoAgentError, arm_confirmation, fetch_confirmation, undo_change
+from .api.client import AgentUnreachableError, NoAgentError, arm_confirmation, fetch_confirmation, undo_change
 from .cells import printable
 from .certificates import utc_now
 from .check import check_files
-from .finding import found_agent
+from .finding import agent_of
 from .loops import run
 from .offline import OfflineState, Whereabouts, read_offline, understand
 from .outcome import Settled, outcomes, settle
@@ -69,7 +68,8 @@ def carry_out(change: StateChange, terms: Terms) -> int:
     """
     agent, plan = None, None
     try:
-        with _alone(change.state, terms.command):
+        with ExitStack() as stack:
+            _take_turn(stack, change.state, terms.command)
             before = _state_before(change)
             wanted = _check(change, before)
             if not terms.offline:
@@ -100,11 +100,9 @@ class _NotPlacedError(TidegateError):
     """The files could not be put in place."""
 
 
-@contextmanager
-def _alone(state: Path, command: str) -> Iterator[None]:
+def _take_turn(stack: ExitStack, state: Path, command: str) -> None:
     try:
-        with turn(state, holder=command):
-            yield
+        stack.enter_context(turn(state, holder=command))
     except OSError as error:
         raise explain(state, error) from error
 
@@ -138,13 +136,9 @@ def _check(change: StateChange, before: State | None) -> State:
 
 def _ask_agent(change: StateChange, terms: Terms) -> tuple[Whereabouts, PlanReport]:
     """The agent, and what it says of the files."""
-    if not change.state.exists() and terms.socket is None:
-        raise TidegateError(
-            f"{change.state} does not exist, so no agent uses it: put it there with --offline"
-        )
-    agent = found_agent(change.state, terms.socket)
+    agent = agent_of(change.state, terms.socket)
     try:
-        plan = ask_plan(change.texts, change.state, terms.socket)
+        plan = ask_plan(change.texts, change.state, terms.socket if change.state.exists() else agent.socket)
         pending = run(partial(fetch_confirmation, agent.socket, start=agent.start))
     except NoAgentError as error:
         raise TidegateError(f"{error}; or only put the file in place, with --offline") from error
@@ -181,8 +175,10 @@ def _place(change: StateChange, wanted: State, agent: Whereabouts | None, terms:
         until = _arm(change, agent, terms.confirm_within)
     try:
         replace_together(change.directory, change.changes)
-    except OSError as error:
-        why = explain(change.directory / change.changes[0].name, error)
+    except (OSError, NotPlaceableError) as error:
+        why: TidegateError = (
+            explain(change.directory / change.changes[0].name, error) if isinstance(error, OSError) else error
+        )
         if (change.directory / NOTE).exists():
             raise TidegateError(
                 f"{why}; but the change counts from now on: run this again to end it"
@@ -209,8 +205,11 @@ def _make_sure(change: StateChange, agent: Whereabouts) -> None:
 
     :raises TidegateError: if so; the old files are back.
     """
-    report = run(partial(fetch_confirmation, agent.socket, start=agent.start))
-    if report.stage is not Stage.PENDING:
+    try:
+        report = run(partial(fetch_confirmation, agent.socket, start=agent.start))
+    except AgentUnreachableError:
+        return  # what it has taken on it knows again when it is started
+    if report.stage not in (Stage.PENDING, Stage.CONFIRMED):
         undo = [Change(name=one.name, before=one.after, after=one.before) for one in change.changes]
         replace_together(change.directory, undo)
         raise TidegateError("the time to confirm was over before the files were in place; they are as before")

@@ -6,9 +6,11 @@ its agent answers: the one that is named, or the only one of the current directo
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from .offline import Whereabouts, find_agent, find_state
+from .paths import default_history_path, default_socket_path
 
 
 def found_agent(state: Path | None, socket: Path | None) -> Whereabouts:
@@ -29,3 +31,17 @@ def found_state(state: Path | None, socket: Path | None) -> Path | None:
     :raises TidegateError: if neither is named and no state file is here.
     """
     return find_state(Path()) if state is None and socket is None else state
+
+
+def agent_of(state: Path, socket: Path | None) -> Whereabouts:
+    """The same of one state, which may have been removed under its agent, or not be there yet.
+
+    :raises TidegateError: if it is there and cannot be read at all.
+    """
+    if socket is not None or state.exists() or state.is_symlink():
+        return found_agent(state, socket)
+    return Whereabouts(
+        socket=default_socket_path(state),
+        start=f"tidegate gateway {shlex.quote(str(state))}",
+        history=default_history_path(state),
+    )

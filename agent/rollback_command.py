@@ -22,7 +22,7 @@ from schemas.history_report import GenerationReport, HistoryReport, KeptGenerati
 
 from .api.client import RefusedError, fetch_confirmation, fetch_generation, undo_change
 from .changing import Terms, carry_out
-from .finding import found_agent
+from .finding import agent_of
 from .history_command import kept_states
 from .loops import run
 from .offline import Whereabouts, find_state
@@ -51,7 +51,7 @@ def run_rollback(
     :raises TidegateError: if they are not in force; the message says whether they are in place.
     """
     whole = find_state(Path()) if state is None else state
-    agent = found_agent(whole, socket)
+    agent = agent_of(whole, socket)
     if generation is None and not offline and _undo_pending(agent, as_json=as_json):
         return 0
     change = _change(whole, agent, generation, offline=offline)

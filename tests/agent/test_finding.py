@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.finding import found_agent, found_state
+from agent.finding import agent_of, found_agent, found_state
 from agent.offline import NotFoundError
 from tests.support.states import write_gateway
 
@@ -36,3 +36,12 @@ def test_without_either_it_says_what_to_name(tmp_path: Path, monkeypatch: pytest
 def test_the_state_of_an_agent_is_known_unless_only_its_socket_is(tmp_path: Path) -> None:
     assert found_state(None, tmp_path / "x.sock") is None
     assert found_state(tmp_path / "gateway.yaml", tmp_path / "x.sock") == tmp_path / "gateway.yaml"
+
+
+def test_the_agent_of_a_file_that_was_removed_is_looked_for_where_it_would_be(tmp_path: Path) -> None:
+    found = agent_of(tmp_path / "gateway.yaml", None)
+
+    assert found.socket == tmp_path / "gateway.sock"
+    assert found.history == tmp_path / "gateway.history"
+    assert agent_of(tmp_path / "gateway.yaml", tmp_path / "x.sock").socket == tmp_path / "x.sock"
+    assert agent_of(write_gateway(tmp_path), None).start == f"tidegate gateway {tmp_path / 'gateway.yaml'}"

@@ -53,6 +53,14 @@ def test_a_file_with_a_mistake_gives_way_to_the_one_that_counts(gateway: Operate
     assert gateway.state.read_text() == gateway.text("c")
 
 
+def test_a_file_that_was_removed_comes_back(gateway: Operated) -> None:
+    gateway.state.unlink()
+    status, _, err = gateway.types("rollback", "--state", "gateway.yaml")
+
+    assert (status, err) == (0, "")
+    assert gateway.state.read_text() == gateway.text("c")
+
+
 def test_it_can_have_to_be_confirmed(gateway: Operated) -> None:
     status, out, _ = gateway.types("rollback", "--confirm-within", "1m")
     assert (status, "keep it with tidegate confirm until" in out) == (0, True)
