@@ -23,6 +23,7 @@ from schemas.errors import Problem
 from schemas.roles import Role
 from schemas.state import State
 
+from .fine_turns import fine_turns
 from .guard import check_truncated, guard
 from .hops import directories_on_the_way
 from .reading import (
@@ -144,18 +145,8 @@ class FileSource:
 
     async def load(self) -> Loaded:
         async with self._turnstile:
-            try:
-                snapshot = await self._read_settled()
-                if self._verdict is None or self._verdict.digest != snapshot.digest:
-                    self._verdict = await self._judge(snapshot)
-            except UnreadableError as error:
-                return self._loaded((error.problem,), fresh=False)
-            candidate = self._verdict.accepted
-            if candidate is None or candidate is self._accepted:
-                return self._loaded(self._verdict.problems, fresh=False)
-            self._generation = await to_thread.run_sync(self._history.keep, candidate.texts, candidate.state)
-            self._accepted = candidate
-            return self._loaded(self._verdict.problems, fresh=True)
+            with fine_turns():
+                return await self._load()
 
     async def consider(self, texts: Sequence[StateText]) -> Considered:
         """What would come of these texts in the place of the operator's; nothing changes.
@@ -163,8 +154,9 @@ class FileSource:
         :raises UnreadableError: if what was declared through the API cannot be read, or nobody can say what
             the texts mean.
         """
-        snapshot = await to_thread.run_sync(partial(with_owned, texts, owned=self._owned))
-        verdict = await self._judge(snapshot)
+        with fine_turns():
+            snapshot = await to_thread.run_sync(partial(with_owned, texts, owned=self._owned))
+            verdict = await self._judge(snapshot)
         state = None if verdict.accepted is None else verdict.accepted.state
         return Considered(state=state, problems=verdict.problems)
 
@@ -183,6 +175,20 @@ class FileSource:
                 if fragment.is_symlink():  # the way to any other is the way to the directory
                     found |= directories_on_the_way(fragment)
         return found
+
+    async def _load(self) -> Loaded:
+        try:
+            snapshot = await self._read_settled()
+            if self._verdict is None or self._verdict.digest != snapshot.digest:
+                self._verdict = await self._judge(snapshot)
+        except UnreadableError as error:
+            return self._loaded((error.problem,), fresh=False)
+        candidate = self._verdict.accepted
+        if candidate is None or candidate is self._accepted:
+            return self._loaded(self._verdict.problems, fresh=False)
+        self._generation = await to_thread.run_sync(self._history.keep, candidate.texts, candidate.state)
+        self._accepted = candidate
+        return self._loaded(self._verdict.problems, fresh=True)
 
     def _loaded(self, problems: tuple[Problem, ...], *, fresh: bool) -> Loaded:
         accepted = self._accepted
