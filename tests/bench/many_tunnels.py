@@ -76,6 +76,4 @@ def _entries(ports: Ports) -> Iterator[str]:
 
 def _tunnel(name: str, listen: str, host: str | None) -> str:
     named = "" if host is None else f'    hostname: "{host}"\n'
-    return (
-        f'  - name: {name}\n    listen: "{listen}"\n{named}    client: {CLIENT}\n    service: {SERVICE}\n'
-    )
+    return f'  - name: {name}\n    listen: "{listen}"\n{named}    client: {CLIENT}\n    service: {SERVICE}\n'

@@ -1,8 +1,9 @@
 """Ten thousand tunnels: how long until a change is in force, and what visitors notice of it.
 
-Rule: times are taken from outside. A change begins when the file has its new content, and is in force when a
-visitor gets through by it. Meanwhile others send small requests at a fixed rate, and each change is followed
-by another as soon as it is in force, so that there is no pause in which nothing is read.
+Rule: times are taken from outside. A change begins when the file has its new content, and is in force
+when a visitor gets through by it. Meanwhile others send small requests at a fixed rate. A large file
+changes again as soon as a change of it is in force, so that it is being read all the time; fragments,
+which are read in no time, change once a second.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ _RATE: Final = 500  # small requests a second
 _CONNECTIONS: Final = 16
 _LEAST_SECONDS: Final = 4.0
 _POLL: Final = 0.005
+_PACE: Final = 1.0  # seconds from one change of a fragment to the next
 _FIRST: Final = 20_000  # the first public port
 
 
@@ -66,7 +68,7 @@ CHANGE: Final = _time("scale-change", f"one line of {TUNNELS:,} tunnels in a fil
 CHANGE_P99: Final = _latency("scale-change-p99", f"{_RATE} small req/s while that is read: p99")
 FRAGMENT: Final = _time("scale-fragment", f"the same in {_FRAGMENTS} files, until in force", 500)
 FRAGMENT_P99: Final = _latency(
-    "scale-fragment-p99", f"{_RATE} small req/s during one such change after the other: p99"
+    "scale-fragment-p99", f"{_RATE} small req/s during such a change a second: p99"
 )
 ADDED: Final = _time("scale-added", f"{_ADDED:,} ports added in one save, until the last is open", 2000)
 AT_REST: Final = _memory("scale-memory", f"memory of the gateway with {TUNNELS:,} tunnels")
@@ -117,7 +119,7 @@ def measure(directory: Path, services: Services, *, number: int, seconds: float)
         with _running(site, folder.path, public, services) as gateway:
             quiet = _visit(gateway.public, seconds)
             yield sample(FRAGMENT_P99, quiet["p99_ms"], UNDISTURBED, details=quiet)
-            times, busy, remarks = _change_again_and_again(gateway, folder, ports, seconds)
+            times, busy, remarks = _change_again_and_again(gateway, folder, ports, seconds, pace=_PACE)
             yield sample(FRAGMENT_P99, busy["p99_ms"], details=busy)
             yield sample(FRAGMENT, statistics.median(times) * 1e3, remarks=remarks)
 
@@ -214,10 +216,11 @@ def _visit(address: str, seconds: float) -> dict[str, float]:
 
 
 def _change_again_and_again(
-    gateway: Gateway, state: _File | _Folder, ports: Ports, seconds: float
+    gateway: Gateway, state: _File | _Folder, ports: Ports, seconds: float, *, pace: float = 0.0
 ) -> tuple[list[float], dict[str, float], tuple[str, ...]]:
     """Change a line as soon as the line before is in force, while others visit.
 
+    :param pace: seconds from one change to the next, at least.
     :returns: the seconds that each change took, what the others noticed, and what was not as it should be.
     """
     noticed: dict[str, float] = {}
@@ -238,6 +241,7 @@ def _change_again_and_again(
         begun = time.perf_counter()
         _wait(partial(_gets_through, address, name), f"the change {number} is in force")
         times.append(time.perf_counter() - begun)
+        time.sleep(max(0.0, pace - times[-1]))
     visiting.join()
     touched = gateway.changes() - before
     # The one that changes, and the one that becomes again what it was.
