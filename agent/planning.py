@@ -14,6 +14,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from reconcile.desired import Key, Spec, resources
+from reconcile.fine_turns import fine_turns
 from reconcile.loop import Reconciler
 from reconcile.observed import ObservedState
 from reconcile.preview import Change, Live, RouteChange, preview
@@ -69,11 +70,12 @@ async def plan_files(
         raise StateError([error.problem]) from error
     if considered.state is None:
         raise StateError(considered.problems)
-    desired = await to_thread.run_sync(resources, considered.state)
-    look = partial(preview, desired, observe(), live(desired))
+    with fine_turns():
+        desired = await to_thread.run_sync(resources, considered.state)
+        changes = await to_thread.run_sync(partial(preview, desired, observe(), live(desired)))
     status = reconciler.status
     return plan_report(
-        await to_thread.run_sync(look),
+        changes,
         role=role_of(considered.state),
         base=f"the running agent (generation {status.generation})",
         generation=status.generation,

@@ -41,6 +41,7 @@ import structlog
 
 from reconcile.declared import DeclaredFile
 from reconcile.desired import Key, ListenerSpec, listener_key, route_of
+from reconcile.fine_turns import fine_turns
 from reconcile.loop import Reconciler, ReconcilerStoppedError, Turn
 from reconcile.observed import IN_FLIGHT, Observed, ObservedState, Phase
 from schemas.state import GatewayState, Tunnel
@@ -165,7 +166,13 @@ class DeclaredTunnels:
         digest = self._loop.status.digest
         if expected is not None and digest not in expected:
             raise stale(digest)
-        proposal = await anyio.to_thread.run_sync(wish, self._state_path, self._fragment.path, caller)
+        with fine_turns():
+            try:
+            proposal = await anyio.to_thread.run_sync(wish, self._state_path, self._fragment.path, caller)
+        except ApiError as error:
+            if error.status is HTTPStatus.PRECONDITION_FAILED:
+                self._loop.ring()  # so that whoever reads the state again soon finds what is on the disk
+            raise
         if proposal.is_change:
             problems = unavailable(proposal.asked, self._observe(), self._probe)
             if problems:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import anyio.to_thread
 from starlette.responses import Response
 
+from reconcile.fine_turns import fine_turns
 from schemas.errors import Place
 from schemas.json_text import json_positions
 from schemas.state import Tunnel
@@ -48,7 +49,8 @@ _ON_A_CLIENT: Final = {HTTPStatus.NOT_FOUND: "The agent is a client."}
 async def clients(ask: Ask) -> Response:
     declared_of(ask)  # only a gateway has clients
     states = ask.backend.client_states()
-    return _json({client: {"CurrentState": now, "LastState": last} for client, (now, last) in states.items()})
+    told = {client: {"CurrentState": now, "LastState": last} for client, (now, last) in states.items()}
+    return Response(_written(told), media_type=JSON)
 
 
 @operation(
@@ -63,7 +65,7 @@ async def clients(ask: Ask) -> Response:
 )
 async def list_tunnels(ask: Ask) -> Response:
     declared = declared_of(ask)
-    return _json(to_entries(declared.in_force()), ask)
+    return await _entries(declared.in_force(), ask)
 
 
 @operation(
@@ -100,7 +102,7 @@ async def declare_tunnels(ask: Ask) -> Response:
     expected = expected_digests(ask.request, needed=False)
     text = await read_json_text(ask.request)
     tunnels = await anyio.to_thread.run_sync(_read_tunnels, text)
-    return _json(to_entries(await declared.replace(caller, tunnels, expected=expected)), ask)
+    return await _entries(await declared.replace(caller, tunnels, expected=expected), ask)
 
 
 def declared_of(ask: Ask) -> DeclaredTunnels:
@@ -131,10 +133,16 @@ def _read_tunnels(text: str) -> Sequence[Tunnel]:
         raise ApiError(HTTPStatus.BAD_REQUEST, message, problems) from error
 
 
-def _json(value: Any, ask: Ask | None = None) -> Response:
-    """An answer; with the tag of the state, if it is made of it."""
-    headers = None if ask is None else {"ETag": tag(ask.backend.accepted()[1])}
-    return Response(json.dumps(value, separators=(",", ":")), media_type=JSON, headers=headers)
+async def _entries(tunnels: Sequence[Tunnel], ask: Ask) -> Response:
+    """The tunnels of the accepted state, with its tag."""
+    headers = {"ETag": tag(ask.backend.accepted()[1])}
+    with fine_turns():
+        body = await anyio.to_thread.run_sync(lambda: _written(to_entries(tunnels)))
+    return Response(body, media_type=JSON, headers=headers)
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 OPERATIONS = (clients, list_tunnels, declare_tunnels)
