@@ -41,6 +41,7 @@ class Facts:
     problems: tuple[Problem, ...]
     observed: ObservedState
     clients: ClientsView
+    is_stopping: bool = False
 
 
 def explain(question: Question, facts: Facts) -> Explanation:
@@ -198,6 +199,8 @@ class _Story:
                 self._why.append(f"{address} is not open: {why}. It is tried again by itself.")
             case Phase.CLOSING:
                 self._why.append(f"{address} is being closed.")
+            case _ if self._facts.is_stopping:
+                self._why.append(f"The gateway is stopping, and {address} is closed.")
             case _:
                 self._why.append(f"{address} is not open yet; ask again in a moment.")
         return False

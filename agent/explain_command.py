@@ -45,7 +45,8 @@ def run_explain(
     if as_json:
         print(found.model_dump_json(indent=2))
     else:
-        print(question)
+        anywhere = len(question.addresses) > 1 and found.listener is not None
+        print(f"{question}: {found.listener} answers" if anywhere else question)
         for sentence in found.why:
             print(f"  {sentence}")
         print(_sum_up(found, found_state(state, socket)))

@@ -242,6 +242,7 @@ class Gateway:
             problems=status.problems,
             observed=self._actuator.observe(),
             clients=self._reporter.clients_view(),
+            is_stopping=not self.lifetime.is_running,
         )
 
     def accepted(self) -> tuple[State | None, str]:

@@ -91,10 +91,12 @@ class _Wait:
 
         :raises AgentUnreachableError: if it has none in time.
         """
-        with anyio.CancelScope(deadline=max(deadline, anyio.current_time() + _ANSWER)):
-            if not self._has_looked:
+        if not self._has_looked:
+            # However long it takes to bring into force what it read, its status says how far that is.
+            with _time_until(deadline):
                 await reload(self._agent.socket, start=self._agent.start)
-                self._has_looked = True
+            self._has_looked = True
+        with _time_until(deadline):
             return await fetch_status(self._agent.socket, start=self._agent.start)
         message = f"the agent at {self._agent.socket} does not answer in time: look at its log"
         raise AgentUnreachableError(message)
@@ -110,3 +112,7 @@ class _Wait:
         raise TidegateError(
             f"{many} not so after {spell_duration(self._timeout)}: mend that, or set a longer --timeout"
         )
+
+
+def _time_until(deadline: float) -> anyio.CancelScope:
+    return anyio.CancelScope(deadline=max(deadline, anyio.current_time() + _ANSWER))

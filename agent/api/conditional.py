@@ -66,13 +66,16 @@ def is_known(request: Request, digest: str) -> bool:
     return header.strip() == "*" or digest in {known for _, known in _tags("If-None-Match", header)}
 
 
-def stale(digest: str) -> ApiError:
-    """The state is another one than the caller knows."""
+def stale(digest: str | None = None) -> ApiError:
+    """The state is another one than the caller knows.
+
+    :param digest: of the accepted state, None if a newer one is about to be read.
+    """
     return ApiError(
         HTTPStatus.PRECONDITION_FAILED,
         "the state has changed since you read it, and nothing was changed: read it again, make your change "
         "to that, and send it",
-        headers={"ETag": tag(digest)},
+        headers=None if digest is None else {"ETag": tag(digest)},
     )
 
 

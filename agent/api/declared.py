@@ -147,12 +147,22 @@ class DeclaredTunnels:
             if self._loop.is_stopped:
                 message = "the gateway is stopping; nothing was changed. Try again when it runs"
                 raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message)
-            with self._at(Stage.CHECKING):
+            with self._at(Stage.CHECKING), self._ringing_if_stale():
                 proposal = await self._check(caller, wish, expected)
             if proposal.is_change or _missing(proposal, self._observe(), {}):
                 with anyio.CancelScope(shield=True):
                     await self._apply(proposal, caller)
             return self.in_force()
+
+    @contextmanager
+    def _ringing_if_stale(self) -> Iterator[None]:
+        """Let whoever reads the state again find what is on the disk."""
+        try:
+            yield
+        except ApiError as error:
+            if error.status is HTTPStatus.PRECONDITION_FAILED:
+                self._loop.ring()
+            raise
 
     @contextmanager
     def _at(self, stage: Stage) -> Iterator[None]:
@@ -167,12 +177,7 @@ class DeclaredTunnels:
         if expected is not None and digest not in expected:
             raise stale(digest)
         with fine_turns():
-            try:
             proposal = await anyio.to_thread.run_sync(wish, self._state_path, self._fragment.path, caller)
-        except ApiError as error:
-            if error.status is HTTPStatus.PRECONDITION_FAILED:
-                self._loop.ring()  # so that whoever reads the state again soon finds what is on the disk
-            raise
         if proposal.is_change:
             problems = unavailable(proposal.asked, self._observe(), self._probe)
             if problems:

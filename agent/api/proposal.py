@@ -107,7 +107,7 @@ def read_basis(state_path: Path, fragment: Path, caller: Caller, expected: Diges
         alone = _problems_of(documents)
         if alone:  # which is why what is on the disk is not what counts
             raise _conflict(_BROKEN_FILE, alone)
-        raise stale(snapshot.digest)
+        raise stale()
     before = next((text for text in snapshot.texts if text.owned), None)
     so_far = _so_far(before, caller)
     return Basis(

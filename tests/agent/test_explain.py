@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -172,6 +173,16 @@ def test_a_port_in_flight_serves_nobody(phase: Phase, words: str) -> None:
 
     assert not found.served
     assert words in found.why[0]
+
+
+def test_a_gateway_that_stops_says_so_of_its_ports() -> None:
+    known = facts(BLOG, is_stopping=True)
+    closed = {key: seen for key, seen in known.observed.items() if key != PORT}
+
+    found = told(replace(known, observed=closed), "443", sni="blog.example.com")
+
+    assert (found.served, found.listener) == (False, "0.0.0.0:443")
+    assert found.why[0] == "The gateway is stopping, and 0.0.0.0:443 is closed."
 
 
 def test_what_runs_counts_and_not_what_is_wanted() -> None:
