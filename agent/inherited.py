@@ -25,8 +25,12 @@ from schemas.names import ListenAddress
 _NONE: Final[Mapping[int, str]] = {}
 
 
+class HandedOver(socket.socket):
+    """A listening socket that is older than we are: whoever connected before we began is in its queue."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _HandedOver:
+class _Descriptor:
     descriptor: int
     name: str  # what the service manager calls it
     bound: ListenAddress | str  # a port; or a path, or whatever else it is, in words
@@ -56,7 +60,7 @@ class Inherited:
     def __init__(self, descriptors: Mapping[int, str] = _NONE, *, complaints: tuple[str, ...] = ()) -> None:
         self._complaints = complaints
         self._taken: set[ListenAddress] = set()
-        self._left: list[_HandedOver] = []
+        self._left: list[_Descriptor] = []
         for descriptor, name in descriptors.items():
             found = _look_at(descriptor, name or "unknown")
             if any(found.bound == other.bound for other in self._left):
@@ -106,21 +110,21 @@ class Inherited:
             reason = left.flaw or "the state asks for no such address; correct one of the two"
             yield f"{left} was handed over and is not used: {reason}"
 
-    def _find(self, address: ListenAddress) -> _HandedOver | None:
+    def _find(self, address: ListenAddress) -> _Descriptor | None:
         return next((left for left in self._left if left.bound == address and not left.flaw), None)
 
-    def _give(self, found: _HandedOver) -> socket.socket:
+    def _give(self, found: _Descriptor) -> socket.socket:
         self._left.remove(found)
-        return socket.socket(fileno=found.descriptor)
+        return HandedOver(fileno=found.descriptor)
 
 
-def _look_at(descriptor: int, name: str) -> _HandedOver:
+def _look_at(descriptor: int, name: str) -> _Descriptor:
     try:
         os.set_inheritable(descriptor, False)  # no child of ours is to have it
         handed_over = socket.socket(fileno=descriptor)
     except OSError as error:
         bound = f"with the number {descriptor}"
-        return _HandedOver(
+        return _Descriptor(
             descriptor=descriptor, name=name, bound=bound, flaw=f"it is no socket ({error.strerror})"
         )
     try:
@@ -129,10 +133,10 @@ def _look_at(descriptor: int, name: str) -> _HandedOver:
         handed_over.detach()
 
 
-def _describe(handed_over: socket.socket, name: str) -> _HandedOver:
+def _describe(handed_over: socket.socket, name: str) -> _Descriptor:
     bound = _address(handed_over)
     descriptor = handed_over.fileno()
-    return _HandedOver(
+    return _Descriptor(
         descriptor=descriptor,
         name=name,
         bound=f"with the number {descriptor}" if bound is None else bound,

@@ -2,6 +2,10 @@
 
 Rule: a listener owns one bound socket for as long as its address is declared.
 What it routes may change at any time; the socket does not.
+
+Decision: visitors of a port that was handed over wait in its queue until the clients
+that serve them are back, for a moment at most. Who connects while the gateway is
+restarted would otherwise be let in first, and be turned away.
 """
 
 from __future__ import annotations
@@ -10,6 +14,9 @@ import socket
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+import anyio
 
 from reconcile.desired import ListenerSpec
 from schemas.names import ClientId, ListenAddress, TunnelName
@@ -19,8 +26,13 @@ from transport.pump.sockets import Server, serve
 from .actuator import Failed
 from .bind import Bind, bind
 from .frontdoor import FrontDoor
+from .inherited import HandedOver
+from .looking import until
 from .sessions import Sessions
 from .traffic import TrafficBook
+
+# Seconds. A client dials again within half a second of the end of its session, and waits in a queue as well.
+_COMEBACK: Final = 2.0
 
 
 class PublicListener:
@@ -62,6 +74,7 @@ class PublicListeners:
         self._tunnels = tunnels
         self._bind = bind
         self._visitors: set[Relay] = set()
+        self._waits_until: float | None = None  # for clients: from when the first port is handed over
 
     def turn_everyone_away(self) -> None:
         """Drop every visitor, at the end of the gateway."""
@@ -85,7 +98,18 @@ class PublicListeners:
         door = FrontDoor(spec, self._sessions, self._tunnels, self._visitors)
         listening = self._bind(spec.address)
         try:
+            if isinstance(listening, HandedOver):
+                await self._wait_for_clients(spec)
             return PublicListener(listening, await serve(listening, door), door)
         except BaseException:
             listening.close()
             raise
+
+    async def _wait_for_clients(self, spec: ListenerSpec) -> None:
+        """Wait until each route leads somewhere, or a restarted gateway's clients have had their time."""
+        if self._waits_until is None:
+            self._waits_until = anyio.current_time() + _COMEBACK
+        with anyio.move_on_after(self._waits_until - anyio.current_time()):
+            await until(
+                lambda: all(self._sessions.serving(route.clients, route.service) for route in spec.routes)
+            )

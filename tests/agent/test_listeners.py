@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import anyio
 import anyio.lowlevel
 import pytest
 
-from agent.bind import bind
+from agent import listeners
+from agent.bind import Ports, bind
+from agent.listeners import PublicListeners
 from reconcile.actuator import ActionError
 from reconcile.desired import key_of
 from reconcile.observed import Phase
+from schemas.names import ListenAddress
 from tests.support.descriptors import break_listening, listening_inode, no_descriptors_left, open_sockets
-from tests.support.gateway_parts import gateway_parts, hand_driven, listener, route
-from tests.support.journal import Journal
+from tests.support.gateway_parts import GatewayParts, gateway_parts, hand_driven, listener, route
+from tests.support.handing_over import handed_over, opened
+from tests.support.journal import PATIENCE, Journal
 from tests.support.peers import free_listen, unconnected, until, visit
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
@@ -149,3 +156,66 @@ async def test_everyone_is_turned_away_at_the_end(journal: Journal) -> None:
             for visitor in (joined, opening, silent):
                 assert await visitor.wait_reset() == b""
         await journal.wait_for("visitor_left", count=3)
+
+
+# Handed over
+
+
+@asynccontextmanager
+async def handed_listener(parts: GatewayParts) -> AsyncIterator[tuple[ListenAddress, anyio.Event]]:
+    """A port that is older than the gateway, and when the gateway has opened it."""
+    handed = opened()
+    address = ListenAddress(*handed.getsockname())
+    has_opened = anyio.Event()
+    with handed_over(handed) as inherited:
+        opening = PublicListeners(parts.sessions, parts.tunnels, Ports(inherited).bind)
+
+        async def open_port() -> None:
+            made = await opening(listener(address, route()), lambda death: None)
+            has_opened.set()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await made.close()
+                opening.turn_everyone_away()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(open_port)
+            yield address, has_opened
+            tasks.cancel_scope.cancel()
+
+
+async def test_visitors_of_a_port_that_was_handed_over_wait_for_the_client_that_serves_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listeners, "_COMEBACK", PATIENCE)
+    async with (
+        gateway_parts() as parts,
+        handed_listener(parts) as (address, has_opened),
+        visit(address) as visitor,
+    ):
+        await anyio.wait_all_tasks_blocked()
+        assert not has_opened.is_set()
+        async with hand_driven(parts.control) as homelab:
+            await homelab.join(visitor)
+            assert has_opened.is_set()
+
+
+async def test_a_client_that_does_not_come_keeps_no_port_closed(
+    monkeypatch: pytest.MonkeyPatch, journal: Journal
+) -> None:
+    monkeypatch.setattr(listeners, "_COMEBACK", 0.01)
+    async with gateway_parts() as parts, handed_listener(parts) as (address, has_opened):
+        await has_opened.wait()
+        async with visit(address) as visitor:
+            assert await visitor.receive_all() == b""
+        await journal.wait_for("visitor_refused")
+
+
+async def test_a_port_that_the_gateway_opens_itself_waits_for_nobody() -> None:
+    """Nobody can have connected before, and whoever does now is told that the client is away."""
+    async with gateway_parts() as parts:
+        address = await parts.listen(route())
+        async with visit(address) as visitor:
+            assert await visitor.receive_all() == b""

@@ -79,7 +79,10 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             while waiting:
-                await loop.connect_accepted_socket(partial(Relay, self._owner), waiting[-1])
+                try:
+                    await loop.connect_accepted_socket(partial(Relay, self._owner), waiting[-1])
+                except OSError:  # it has gone again
+                    waiting[-1].close()
                 waiting.pop()
         finally:
             for connection in waiting:
