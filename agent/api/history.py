@@ -42,7 +42,8 @@ async def history(ask: Ask) -> Response:
     except OSError as error:
         message = f"{kept.directory} cannot be read: {error.strerror or error}"
         raise ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, message) from error
-    return Response(report.model_dump_json(), media_type=JSON)
+    warnings = tuple(dict.fromkeys((*report.warnings, *kept.warnings)))
+    return Response(report.model_copy(update={"warnings": warnings}).model_dump_json(), media_type=JSON)
 
 
 @operation(

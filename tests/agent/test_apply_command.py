@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from reconcile.taking_turns import turn
+from tests.support.agents import running
 from tests.support.operated import Operated, operated
+from tests.support.states import write_client
 
 
 @pytest.fixture
@@ -188,6 +190,22 @@ def test_a_fragment_is_applied_to_its_directory(place: Operated) -> None:
     assert (status, err) == (0, "")
     assert out.endswith("gateway.d is in place, and generation 2 is in force\n")
     assert sorted(entry.name for entry in directory.iterdir()) == ["10-base.yaml", "20-b.yaml"]
+
+
+def test_a_client_takes_its_files_in_the_same_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with operated(tmp_path, capsys) as place:
+        state = write_client(tmp_path, control=place.control)
+        (tmp_path / "new.yaml").write_text(state.read_text() + "  mail: '127.0.0.1:2'\n")
+        with running("client", state):
+            status, out, err = place.types("apply", "new.yaml", "--to", "client.yaml")
+            assert (status, err) == (0, "")
+            assert out.endswith("+ mail: offered\nclient.yaml is in place, and generation 2 is in force\n")
+
+            status, out, err = place.types("rollback", "--state", "client.yaml")
+            assert (status, err) == (0, "")
+            assert out.endswith(
+                "- mail: not offered\nclient.yaml is in place, and generation 3 is in force\n"
+            )
 
 
 @pytest.mark.parametrize(

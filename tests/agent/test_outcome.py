@@ -11,8 +11,9 @@ from agent.offline import Whereabouts
 from agent.outcome import outcomes, settle
 from schemas.parse import parse_client, parse_gateway
 from schemas.state import ClientState, GatewayState
+from schemas.status import ClientAgentStatus, ServiceStatus, Traffic
 from schemas.text import Syntax, read_document
-from tests.support.statuses import AWAY, TAKEN, tunnel
+from tests.support.statuses import AWAY, NOW, TAKEN, source, tunnel
 from tests.support.statuses import gateway as gateway_status
 
 GATEWAY = "tidegate: 1\ngateway: {tls: {cert: c, key: k, client_ca: a}}\ntunnels:\n"
@@ -53,6 +54,31 @@ def test_all_of_it_is_told_where_nothing_was_before() -> None:
     told = outcomes(None, gateway(blog=1), gateway_status(tunnel("blog")))
 
     assert [(one.verb, one.name) for one in told] == [("+", "blog")]
+
+
+def test_the_services_of_a_client_are_told_too() -> None:
+    now = ClientAgentStatus(
+        name="homelab",
+        version="0",
+        started_at=NOW,
+        now=NOW,
+        ready=True,
+        source=source(),
+        resources=(),
+        links=(),
+        services=tuple(
+            ServiceStatus(name=name, target="h:1", last_error=None, traffic=Traffic())
+            for name in ("web", "ssh")
+        ),
+    )
+
+    told = outcomes(client("web: 'h:1', old: 'h:1'"), client("web: 'h:2', ssh: 'h:1', lost: 'h:1'"), now)
+    assert [(one.verb, one.name, one.in_force) for one in told] == [
+        ("+", "lost", False),
+        ("-", "old", True),
+        ("+", "ssh", True),
+        ("~", "web", True),
+    ]
 
 
 @pytest.mark.anyio
