@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from agent.version import VERSION
+from reconcile.fine_turns import fine_turns
 
 from .operation import JSON, Ask, Content, Later, Operation, Parameter, Rights, Schema, operation
 from .problems import PROBLEM_JSON
@@ -76,7 +77,8 @@ _ANY_ERROR: Final = (
     answer=Content(description="An OpenAPI 3.1 document.", of={"type": "object"}),
 )
 async def describe_api(ask: Ask) -> Response:
-    document = await to_thread.run_sync(partial(describe, ask.operations))
+    with fine_turns():
+        document = await to_thread.run_sync(partial(describe, ask.operations))
     return Response(json.dumps(document, ensure_ascii=False), media_type=JSON)
 
 

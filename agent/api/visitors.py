@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from agent.explain import explain
 from agent.question import Question, parse_question
+from reconcile.fine_turns import fine_turns
 from schemas.explanation import Explanation
 from schemas.quoting import quote
 from schemas.suggest import suggest
@@ -68,7 +69,8 @@ async def explain_visitor(ask: Ask) -> Response:
     try:
         question = _question(ask.request)
         # With thousands of tunnels it takes a while, in which visitors would wait.
-        found = await anyio.to_thread.run_sync(partial(explain, question, facts))
+        with fine_turns():
+            found = await anyio.to_thread.run_sync(partial(explain, question, facts))
     except ValueError as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, str(error)) from error
     return Response(found.model_dump_json(), media_type=JSON)
