@@ -56,8 +56,7 @@ def test_the_container_has_what_its_state_names(role: str) -> None:
     assert mounted[f"./{role}"] == "/etc/tidegate"
     assert str(Path(settings.socket or "").parent) in {path.partition(":")[0] for path in service["tmpfs"]}
     assert settings.socket in service["healthcheck"]["test"]
-    if isinstance(state, GatewayState):
-        assert state.gateway.data in mounted.values()
+    assert settings.data in mounted.values()
     assert service["stop_grace_period"] == "1m"
     assert settings.drain < 60
     (user,) = re.findall(r"^USER (\d+):\d+$", DOCKERFILE, re.MULTILINE)

@@ -93,8 +93,7 @@ def test_the_service_makes_the_directories_that_the_state_file_names_and_waits_f
 
     assert service["ExecStart"].split()[1:3] == [role, f"/etc/tidegate/{role}.yaml"]
     assert settings.socket == f"/run/{service['RuntimeDirectory']}/admin.sock"
-    if isinstance(state, GatewayState):
-        assert state.gateway.data == f"/var/lib/{service['StateDirectory']}"
+    assert settings.data == f"/var/lib/{service['StateDirectory']}"
     assert service["TimeoutStopSec"] == "1min"
     assert settings.drain < 60
 
