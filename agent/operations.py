@@ -149,7 +149,7 @@ def wait(
         ),
     ] = None,
     condition: Annotated[
-        Condition, typer.Option("--for", help="What must be true of each.")
+        Condition, typer.Option("--for", case_sensitive=False, help="What must be true of each.")
     ] = Condition.READY,
     timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="For how long.")] = "30s",
     state: AgentState = None,

@@ -22,7 +22,7 @@ from .api.client import AgentUnreachableError, WrongSocketError, fetch_status, r
 from .finding import found_agent
 from .loops import run
 from .offline import Whereabouts
-from .waiting import Awaited, awaited
+from .waiting import Awaited, awaited, refusal
 
 _PAUSE: Final = 0.2  # seconds between two questions, and at least so many times what an answer takes:
 _COURTESY: Final = 3.0
@@ -55,6 +55,7 @@ class _Wait:
         self._told: set[str] = set()  # what was said to be met, and still is
         self._has_looked = False
         self._silence: AgentUnreachableError | None = None
+        self._refusal: str | None = None
 
     async def until_met(self) -> None:
         deadline = anyio.current_time() + self._timeout
@@ -62,6 +63,8 @@ class _Wait:
             asked = anyio.current_time()
             found = await self._look(deadline)
             if found and all(one.is_met for one in found):
+                if self._refusal is not None:
+                    print(f"tidegate: warning: {self._refusal}", file=sys.stderr)
                 return
             now = anyio.current_time()
             if now >= deadline:
@@ -79,6 +82,7 @@ class _Wait:
             self._has_looked = False  # it may be another one that comes, with another file
             return ()
         self._silence = None
+        self._refusal = refusal(status)
         found = awaited(status, self._condition, self._names)
         for one in found:
             if one.is_met and one.name not in self._told:

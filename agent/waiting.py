@@ -62,6 +62,12 @@ def awaited(status: AgentStatus, condition: ConditionType, names: Sequence[str])
     return tuple(found) if names else (_file(status.source), *found)
 
 
+def refusal(status: AgentStatus) -> str | None:
+    """That the newest state is refused, if it is: whatever is met is so by the one from before."""
+    source = status.source
+    return None if source.accepted else f"{_refused(source)}; generation {source.generation} still counts"
+
+
 def _tunnels(status: GatewayStatus, condition: ConditionType, names: Sequence[str]) -> Iterator[Awaited]:
     by_name = {tunnel.name: tunnel for tunnel in status.tunnels}
     _check_names("tunnel", names, by_name, status.source)

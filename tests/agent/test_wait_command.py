@@ -40,6 +40,20 @@ def test_what_is_met_is_said_and_what_is_missing_at_the_end(state: Path) -> None
     assert unknown.stderr == 'tidegate: error: there is no tunnel "wbe"; did you mean web?\n'
 
 
+def test_what_holds_by_an_earlier_state_is_met_with_a_warning(state: Path) -> None:
+    good = state.read_text()
+    with running("gateway", state):
+        state.write_text(good.replace("service: web", "servise: web"))
+        named = tidegate("wait", "web", "--for", "programmed", directory=state.parent)
+        everything = tidegate("wait", "--for", "Programmed", "--timeout", "0s", directory=state.parent)
+
+    assert (named.returncode, named.stdout) == (0, "web is Programmed\n")
+    assert named.stderr.startswith("tidegate: warning: the newest state is refused, gateway.yaml:")
+    assert named.stderr.endswith("; generation 1 still counts\n")
+    assert everything.returncode == 1
+    assert everything.stderr.startswith("gateway.yaml is not in force: the newest state is refused, ")
+
+
 def test_what_was_written_just_before_is_what_is_waited_for(state: Path) -> None:
     """Nobody has to guess how long the agent takes to notice."""
     (port,) = free_ports(1)
