@@ -143,6 +143,8 @@ class GatewayLink:
 
     async def _pause(self, phase: LinkPhase, reason: str) -> None:
         """Say what is wrong, and wait for the next attempt, or for news."""
+        if self._current is not None and self._current.state is SessionState.OVER:
+            self._current = None  # it ended while another one was tried for
         delay = self._next_delay(was_replaced=reason == REPLACED)
         again_at = self._links.clock() + timedelta(seconds=delay)
         if self._current is None:
@@ -229,7 +231,9 @@ class GatewayLink:
         if session is not self._current:
             return
         self._news.set()
-        if session.state is SessionState.GATEWAY_DRAINS:
+        if session.state is SessionState.OVER:
+            self._set(LinkPhase.CONNECTING, session.reason)  # it may be that another one is tried for already
+        elif session.state is SessionState.GATEWAY_DRAINS:
             self._log.info("gateway_drains")
             self._set(LinkPhase.DRAINING, "the gateway is stopping; visitors who are there may finish")
         elif session.was_replaced and session.state is SessionState.OPEN:

@@ -38,6 +38,8 @@ from tests.support.gateway_parts import (
 )
 from tests.support.journal import PATIENCE, Journal
 from tests.support.peers import blackhole, free_listen, service, until, visit
+from transport.pump.link import Link
+from transport.session import SessionLostError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
@@ -619,6 +621,40 @@ async def test_the_session_of_before_serves_while_there_is_none_with_the_new_set
         await here.put(good)
         await until(lambda: here.link.message == "")
         assert list(parts.sessions.connected()[HOMELAB]) == [before]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_session_that_ends_while_its_successor_is_tried_for_is_not_shown_as_connected(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialing, may_fail = anyio.Event(), anyio.Event()
+    dial = connector._dial
+
+    async def slowly(spec: LinkSpec) -> Link:
+        if spec.timing == QUIET:
+            return await dial(spec)
+        dialing.set()
+        await may_fail.wait()
+        raise SessionLostError("a test")
+
+    monkeypatch.setattr(connector, "_dial", slowly)
+    async with gateway_parts() as parts, home() as here:
+        good = link_to(parts.control)
+        await here.put(good)
+        await journal.wait_for("link_up")
+        (client,) = parts.sessions.connected()[HOMELAB]
+        await here.put(replace(good, timing=replace(QUIET, ping_interval=300.0)))
+        await dialing.wait()
+
+        client.session.close("it broke")
+
+        await until(lambda: here.link.phase is LinkPhase.CONNECTING)
+        may_fail.set()
+        await journal.wait_for("link_down")
+        assert (here.link.phase, here.link.message) == (LinkPhase.WAITING, "a test")
+        assert not journal.find("link_not_renewed")
+        await here.put(good)
+        await journal.wait_for("link_up", count=2)
 
 
 async def test_a_link_that_is_not_kept_any_more_lets_its_visitors_finish(journal: Journal) -> None:
