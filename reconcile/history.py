@@ -88,7 +88,8 @@ class FileHistory:
         self._clock = clock
         self._most_kept = most_kept
         self._most_bytes = most_bytes
-        self._number: int | None = None  # of the last one; None before anything was looked at
+        self._number = 0  # of the last one
+        self._has_looked = False  # at what is in the directory
         self._digest = ""
         self._state: State | None = None
         self._damaged: tuple[str, ...] = ()
@@ -101,7 +102,9 @@ class FileHistory:
 
     def keep(self, texts: Sequence[StateText], state: State) -> int:
         """The generation of what has just been accepted."""
-        number = self._look() if self._number is None else self._number
+        if not self._has_looked:
+            self._look()
+        number = self._number
         digest = digest_of(texts)
         if digest != self._digest or number == 0:
             before = self._state or self._last_state(number)
@@ -110,21 +113,25 @@ class FileHistory:
         self._number, self._digest, self._state = number, digest, state
         return number
 
-    def _look(self) -> int:
-        """The number of the last generation, 0 if there is none."""
+    def _look(self) -> None:
+        """Go on from the last generation that is there, if that can be found out."""
         try:
             shelf = list_generations(self.directory)
             numbers = [number for number, _ in _files(self.directory)]
         except OSError as error:
-            self._note_trouble(f"{self.directory} cannot be read: {error.strerror or error}")
-            return 0
+            self._note_trouble(
+                f"nothing can be kept in {self.directory}: {error.strerror or error}; "
+                "tidegate rollback cannot return to what is in force now"
+            )
+            return
+        self._has_looked = True
         self._damaged = shelf.damaged
         for message in shelf.damaged:
             _log.warning("history_damaged", reason=message)
         last = max(numbers, default=0)  # a damaged one was counted, too
-        if shelf.generations and shelf.generations[-1].number == last:
+        if last > self._number and shelf.generations and shelf.generations[-1].number == last:
             self._digest = shelf.generations[-1].digest
-        return last
+        self._number = max(self._number, last)
 
     def _last_state(self, number: int) -> State | None:
         try:
@@ -136,6 +143,8 @@ class FileHistory:
         self, number: int, digest: str, texts: Sequence[StateText], before: State | None, state: State
     ) -> None:
         try:
+            if not self._has_looked:
+                return  # it could take the place of another
             changed = difference(before, state)
             generation = Generation(number=number, accepted_at=self._clock(), digest=digest, changed=changed)
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

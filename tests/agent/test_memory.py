@@ -69,7 +69,7 @@ async def test_an_agent_whose_history_cannot_be_kept_runs_and_says_so(files: Fil
         status = gateway.status()
         assert status.ready
         (warning,) = status.warnings
-        assert warning.startswith("generation 1 could not be kept in ")
+        assert warning.startswith("nothing can be kept in ")
 
 
 async def test_a_change_that_nobody_confirms_is_undone_even_where_a_guard_would_stop_it(

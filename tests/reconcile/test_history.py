@@ -191,9 +191,32 @@ def test_a_place_that_cannot_be_used_is_a_warning(tmp_path: Path, in_the_way: st
     accepting = Accepting(obstacle if in_the_way == "a file" else obstacle / "gateway.history")
 
     assert [accepting.accept("a"), accepting.accept("b")] == [1, 2]
-    assert [warning.partition(" in ")[0] for warning in accepting.history.warnings] == [
-        "generation 2 could not be kept"
-    ]
+    assert [warning.partition(" in ")[0] for warning in accepting.history.warnings] == ["nothing can be kept"]
+
+
+def test_what_could_not_be_read_at_first_is_not_overwritten_and_numbers_go_on_later(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Accepting(kept)
+    for name in "abc":
+        before.accept(name)
+
+    def unreadable(directory: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    accepting = Accepting(kept)
+    with monkeypatch.context() as patched:
+        patched.setattr(history_module, "list_generations", unreadable)
+        assert accepting.accept("x") == 1
+        told = accepting.history.warnings
+        assert told == (
+            f"nothing can be kept in {kept}: Too many open files; "
+            "tidegate rollback cannot return to what is in force now",
+        )
+    assert accepting.numbers() == [1, 2, 3]
+    assert accepting.accept("y") == 4
+    assert list(accepting.history.warnings) == []
+    assert accepting.numbers() == [1, 2, 3, 4]
 
 
 @pytest.fixture
