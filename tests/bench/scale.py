@@ -65,14 +65,18 @@ def _memory(key: str, title: str) -> Quantity:
 
 CHECK: Final = _time("scale-check", f"tidegate check, {TUNNELS:,} tunnels in a file", 3000)
 CHANGE: Final = _time("scale-change", f"one line of {TUNNELS:,} tunnels in a file, until in force", 3000)
-CHANGE_P99: Final = _latency("scale-change-p99", f"{_RATE} small req/s while that is read: p99")
-FRAGMENT: Final = _time("scale-fragment", f"the same in {_FRAGMENTS} files, until in force", 500)
+CHANGE_P99: Final = _latency(
+    "scale-change-p99", f"{_RATE} small req/s while a file of {TUNNELS:,} is read: p99"
+)
+FRAGMENT: Final = _time(
+    "scale-fragment", f"one line of {TUNNELS:,} tunnels in {_FRAGMENTS} files, until in force", 500
+)
 FRAGMENT_P99: Final = _latency(
-    "scale-fragment-p99", f"{_RATE} small req/s during such a change a second: p99"
+    "scale-fragment-p99", f"{_RATE} small req/s, a fragment changes every second: p99"
 )
 ADDED: Final = _time("scale-added", f"{_ADDED:,} ports added in one save, until the last is open", 2000)
 AT_REST: Final = _memory("scale-memory", f"memory of the gateway with {TUNNELS:,} tunnels")
-AT_MOST: Final = _memory("scale-memory-reading", "the same while they are read, with what reads them")
+AT_MOST: Final = _memory("scale-memory-peak", "the same while they are read, with what reads them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ def test_every_figure_is_taken_and_one_changed_line_touches_one_listener(
         "scale-fragment-p99",
         "scale-added",
         "scale-memory",
-        "scale-memory-reading",
+        "scale-memory-peak",
     }
     assert all(sample.value > 0 for sample in samples)
     assert [remark for sample in samples for remark in sample.remarks] == []
