@@ -2,6 +2,9 @@
 
 Rule: pure, and every violation is found in one pass. Each check looks a key up
 in a dict of what came before, so ten thousand tunnels cost ten thousand steps.
+
+``part.fit`` tells from a few sets whether there is any violation at all. A rule that
+is added here is added there, and to what tests/schemas/test_part.py makes up.
 """
 
 from __future__ import annotations
