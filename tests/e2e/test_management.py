@@ -131,6 +131,25 @@ def test_a_day_of_a_gateway_as_its_events_tell_it(place: Site, programs: Program
         assert gateway.process.wait(PATIENCE) == 0
 
 
+def test_a_client_tells_of_its_links_and_is_reloaded_like_a_gateway(place: Site, programs: Programs) -> None:
+    state = place.gateway_file([])
+    gateway = place.start("gateway", state)
+    client = place.start("client", place.client_file({}))
+    client.wait_for("link_up")
+    with Curl(programs["curl"], client).events() as events:
+        gateway.kill()
+        assert events.wait_for("link_lost", gateway=place.control, session=1)["reason"]
+        place.start("gateway", state)
+        events.wait_for("link_connected", gateway=place.control)
+        place.client_file({"web": "127.0.0.1:1"})
+        reloaded = tidegate("reload", "--socket", str(client.socket_path))
+        events.wait_for("resource_updated", resource="services")
+        ready = tidegate("wait", place.control, "--socket", str(client.socket_path))
+
+    assert (reloaded.returncode, reloaded.stdout) == (0, "generation 2 is in force\n")
+    assert (ready.returncode, ready.stdout) == (0, f"{place.control} is Ready\n")
+
+
 def test_two_programs_change_one_gateway_and_neither_overwrites_the_other(
     place: Site, programs: Programs
 ) -> None:
