@@ -13,10 +13,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from schemas.names import ClientId, ListenAddress, ProxyProtocol, ServiceName, Target, TunnelName
 from schemas.part import Part
@@ -72,7 +72,7 @@ def _tunnels(rows: Sequence[bytes], known: Mapping[bytes, Tunnel]) -> tuple[Tunn
     return tuple(tunnel if tunnel is not None else next(made) for tunnel in found)
 
 
-def _made(rows: Iterable[bytes]) -> Any:
+def _made(rows: Iterable[bytes]) -> Iterator[Tunnel]:
     addresses: dict[ListenAddress, ListenAddress] = {}
     pending = iter(rows)
     while batch := list(islice(pending, _WITHOUT_PAUSE)):

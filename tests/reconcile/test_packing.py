@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from reconcile.packing import pack, unpack
 from schemas.part import Part, part_of, read_part
 from schemas.roles import Role
+from schemas.state import ClientEntry, ClientState, GatewayState, Tunnel
 from tests.schemas.reading import CLIENT, document
 from tests.schemas.test_part import VALUES, documents
 
@@ -49,6 +52,20 @@ def test_a_known_tunnel_is_the_very_same_afterwards() -> None:
 
     assert first == tunnel("a", ":3")
     assert second is state.tunnels[1]
+
+
+@pytest.mark.parametrize(
+    ("model", "packed"),
+    [
+        (Tunnel, {"name", "listen", "hostname", "client", "service", "proxy_protocol", "declared_by"}),
+        (ClientEntry, {"id"}),
+        (GatewayState, {"gateway", "clients", "tunnels", "allow_empty"}),
+        (ClientState, {"client", "services", "allow_empty"}),
+    ],
+)
+def test_nothing_that_a_file_may_say_is_left_behind(model: type[BaseModel], packed: set[str]) -> None:
+    """Whoever adds a field here packs it as well, or every state file loses it on its way."""
+    assert set(model.model_fields) == packed
 
 
 def test_the_same_tunnel_always_travels_as_the_same_bytes() -> None:
