@@ -26,8 +26,8 @@ from schemas.errors import TidegateError
 
 from .apart_child import LENGTH, Failure, Request
 
-TIME_LIMIT: Final = 60.0
-"""Seconds that the work may take. The largest state file takes a third of that."""
+TIME_LIMIT: Final = 120.0
+"""Seconds that the work may take. The largest state file takes a tenth of that where nobody else works."""
 
 # The same modules as here, wherever they come from, and before anything is imported from anywhere else.
 _PROGRAM: Final = "import sys; sys.path[:] = sys.argv[1:]; from reconcile.apart_child import main; main()"
