@@ -38,10 +38,10 @@ from .certificates import utc_now
 from .check import check_files
 from .finding import agent_of
 from .loops import run
-from .offline import OfflineState, Whereabouts, read_offline, understand
+from .offline import OfflineState, Whereabouts, agent_in, read_offline, understand
 from .outcome import Settled, outcomes, settle
 from .paths import admin_socket_path
-from .plan_command import ask_plan, print_plan
+from .plan_command import plan_of, print_plan
 from .planning import role_of, settings_of
 from .state_change import StateChange, check_untouched
 from .undoing import digest_of_bytes, note_path
@@ -53,6 +53,7 @@ class Terms:
 
     command: str
     socket: Path | None = None
+    agent: Whereabouts | None = None  # if it was looked for already
     timeout: float = 30.0  # seconds until the files must be in force
     confirm_within: float | None = None  # seconds until they must be confirmed
     offline: bool = False  # no agent is asked or waited for
@@ -70,10 +71,12 @@ def carry_out(change: StateChange, terms: Terms) -> int:
     try:
         with ExitStack() as stack:
             _take_turn(stack, change.state, terms.command)
-            before = _state_before(change)
+            written = read_offline(change.state) if change.state.exists() else None
+            before = None if written is None else written.state
             wanted = _check(change, before)
             if not terms.offline:
-                agent, plan = _ask_agent(change, terms)
+                agent = terms.agent or _agent(change.state, written, terms.socket)
+                plan = _ask_agent(change, agent, terms)
             until = _place(change, wanted, agent, terms)
     except _NotPlacedError:
         if agent is not None and terms.confirm_within is not None:
@@ -107,13 +110,6 @@ def _take_turn(stack: ExitStack, state: Path, command: str) -> None:
         raise explain(state, error) from error
 
 
-def _state_before(change: StateChange) -> State | None:
-    """What the present files say, None if that is nothing."""
-    if not change.state.exists():
-        return None
-    return read_offline(change.state).state
-
-
 def _check(change: StateChange, before: State | None) -> State:
     """What the files will say.
 
@@ -134,11 +130,19 @@ def _check(change: StateChange, before: State | None) -> State:
     return checked.state
 
 
-def _ask_agent(change: StateChange, terms: Terms) -> tuple[Whereabouts, PlanReport]:
-    """The agent, and what it says of the files."""
-    agent = agent_of(change.state, terms.socket)
+def _agent(state: Path, written: OfflineState | None, socket: Path | None) -> Whereabouts:
+    if socket is not None or written is None:
+        return agent_of(state, socket)
+    return agent_in(state, written)  # ten thousand tunnels need not be read again
+
+
+def _ask_agent(change: StateChange, agent: Whereabouts, terms: Terms) -> PlanReport:
+    """What the agent says of the files.
+
+    :raises TidegateError: if it would not take them now.
+    """
     try:
-        plan = ask_plan(change.texts, change.state, terms.socket if change.state.exists() else agent.socket)
+        plan = plan_of(agent, change.texts)
         pending = run(partial(fetch_confirmation, agent.socket, start=agent.start))
     except NoAgentError as error:
         raise TidegateError(f"{error}; or only put the file in place, with --offline") from error
@@ -146,7 +150,7 @@ def _ask_agent(change: StateChange, terms: Terms) -> tuple[Whereabouts, PlanRepo
         print_plan(plan)
     if change.changes and pending.stage in (Stage.PENDING, Stage.RESTORING):
         raise TidegateError(f"{pending.message}, or undo it with tidegate rollback; nothing was changed now")
-    return agent, plan
+    return plan
 
 
 def _place(change: StateChange, wanted: State, agent: Whereabouts | None, terms: Terms) -> datetime | None:

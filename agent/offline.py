@@ -130,7 +130,11 @@ def find_agent(path: Path) -> Whereabouts:
 
     :raises TidegateError: if the file cannot be read at all.
     """
-    written = _understand(read_texts(path))
+    return agent_in(path, _understand(read_texts(path)))
+
+
+def agent_in(path: Path, written: OfflineState) -> Whereabouts:
+    """The same, of what was read there."""
     match written.state:
         case GatewayState(gateway=settings):
             socket, role = admin_socket_path(path, settings), Role.GATEWAY

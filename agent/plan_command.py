@@ -24,7 +24,7 @@ from .api.client import fetch_plan
 from .candidate import candidate
 from .finding import found_agent
 from .loops import run
-from .offline import read_offline, understand
+from .offline import Whereabouts, read_offline, understand
 from .plan_view import plan_lines
 from .planning import plan_report, role_of, settings_of, waiting_settings
 
@@ -57,7 +57,15 @@ def ask_plan(texts: Sequence[StateText], state: Path, socket: Path | None) -> Pl
     :raises StateError: if it would refuse them.
     :raises TidegateError: if it cannot be asked.
     """
-    agent = found_agent(state, socket)
+    return plan_of(found_agent(state, socket), texts)
+
+
+def plan_of(agent: Whereabouts, texts: Sequence[StateText]) -> PlanReport:
+    """What an agent says of files in the place of its own.
+
+    :raises StateError: if it would refuse them.
+    :raises TidegateError: if it cannot be asked.
+    """
     files = [(text.name, _decoded(text)) for text in texts]
     return run(partial(fetch_plan, agent.socket, files, start=agent.start))
 

@@ -58,6 +58,7 @@ def run_rollback(
     terms = Terms(
         command="tidegate rollback",
         socket=socket,
+        agent=agent,
         timeout=timeout,
         confirm_within=confirm_within,
         offline=offline,
