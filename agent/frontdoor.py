@@ -72,17 +72,22 @@ class FrontDoor:
     """
 
     def __init__(
-        self, spec: ListenerSpec, sessions: Sessions, tunnels: TrafficBook, visitors: set[Relay]
+        self,
+        spec: ListenerSpec,
+        table: RouteTable,
+        sessions: Sessions,
+        tunnels: TrafficBook,
+        visitors: set[Relay],
     ) -> None:
         self._sessions = sessions
         self._tunnels = tunnels
         self._visitors = visitors
-        self.update(spec)
+        self.update(spec, table)
 
-    def update(self, spec: ListenerSpec) -> None:
-        """Lead visitors that come from now on by these routes."""
+    def update(self, spec: ListenerSpec, table: RouteTable) -> None:
+        """Lead visitors that come from now on by these routes, of which the table is made."""
         self._spec = spec
-        self._table = RouteTable(spec.routes)
+        self._table = table
         # The same for every visitor of a port that is not looked at.
         self._unasked = None if self._table.peeks else decide(TrafficKind.RAW, None, self._table)
         self._log: Any = _log.bind(listen=str(spec.address))

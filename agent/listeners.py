@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import anyio
+from anyio import to_thread
 
 from reconcile.desired import ListenerSpec
+from reconcile.fine_turns import fine_turns
 from schemas.names import ClientId, ListenAddress, TunnelName
 from transport.pump.relay import Relay
 from transport.pump.sockets import Server, serve
@@ -28,11 +30,14 @@ from .bind import Bind, bind
 from .frontdoor import FrontDoor
 from .inherited import HandedOver
 from .looking import until
+from .route_table import RouteTable
 from .sessions import Sessions
 from .traffic import TrafficBook
 
 # Seconds. A client dials again within half a second of the end of its session, and waits in a queue as well.
 _COMEBACK: Final = 2.0
+# Routes that are sorted on the event loop, in a millisecond.
+_FEW: Final = 1000
 
 
 class PublicListener:
@@ -52,7 +57,7 @@ class PublicListener:
             return False
 
     async def update(self, spec: ListenerSpec) -> None:
-        self._door.update(spec)
+        self._door.update(spec, await _table(spec))
 
     async def close(self) -> None:
         await self._server.close()
@@ -95,7 +100,7 @@ class PublicListeners:
         )
 
     async def __call__(self, spec: ListenerSpec, failed: Failed) -> PublicListener:
-        door = FrontDoor(spec, self._sessions, self._tunnels, self._visitors)
+        door = FrontDoor(spec, await _table(spec), self._sessions, self._tunnels, self._visitors)
         listening = self._bind(spec.address)
         try:
             if isinstance(listening, HandedOver):
@@ -113,3 +118,11 @@ class PublicListeners:
             await until(
                 lambda: all(self._sessions.serving(route.clients, route.service) for route in spec.routes)
             )
+
+
+async def _table(spec: ListenerSpec) -> RouteTable:
+    """The routes of a port; of thousands, from where no visitor has to wait for it."""
+    if len(spec.routes) <= _FEW:
+        return RouteTable(spec.routes)
+    with fine_turns():
+        return await to_thread.run_sync(RouteTable, spec.routes)

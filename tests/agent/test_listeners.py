@@ -25,7 +25,11 @@ from tests.support.peers import free_listen, unconnected, until, visit
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
 
-async def test_a_changed_route_keeps_the_socket_and_leads_new_visitors_elsewhere() -> None:
+@pytest.mark.parametrize("few", [0, 1000], ids=["sorted in a thread", "sorted at once"])
+async def test_a_changed_route_keeps_the_socket_and_leads_new_visitors_elsewhere(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listeners, "_FEW", few)
     async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
         address = await parts.listen(route("blog", service="web"))
         inode = listening_inode(address)
