@@ -31,7 +31,9 @@ class Play:
         shutil.copytree(gateway.place.pki, self.path / "pki")
         template = self.path / "templates" / "gateway.yaml"
         text = template.read_text().replace("0.0.0.0:9056", gateway.place.control)
-        self.text = text.replace("0.0.0.0:8080", gateway.listen("site"))
+        text = text.replace("0.0.0.0:8080", gateway.listen("site"))
+        text = text.replace("/run/tidegate-gateway/admin.sock", str(gateway.state.with_suffix(".sock")))
+        self.text = text.replace("/var/lib/tidegate-gateway", str(gateway.directory / "data"))
         self._command = gateway.directory / "tidegate"
         self._command.write_text(f'#!/bin/sh\nexec {sys.executable} -m agent "$@"\n')
         self._command.chmod(0o755)

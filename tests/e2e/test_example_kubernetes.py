@@ -70,8 +70,7 @@ def test_the_pod_mounts_what_the_state_names(role: str) -> None:
     settings = state.client if isinstance(state, ClientState) else state.gateway
     assert str(Path(settings.socket or "").parent) in mounted
     assert settings.socket in container["readinessProbe"]["exec"]["command"]
-    if isinstance(state, GatewayState):
-        assert state.gateway.data in mounted
+    assert settings.data in mounted
     assert pod(role)["terminationGracePeriodSeconds"] > settings.drain
 
     secret = mounted["/etc/tidegate/keys"]["secret"]["secretName"]
