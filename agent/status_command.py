@@ -17,9 +17,9 @@ from rich.console import Console
 from schemas.status import AgentStatus
 
 from .api.client import AgentUnreachableError, fetch_status
+from .finding import found_agent
 from .live import REFRESH_INTERVAL, show_live
 from .loops import run
-from .offline import find_agent, find_state
 from .signals import INTERRUPTED, run_until_stopped
 from .status_view import StatusView
 
@@ -48,10 +48,8 @@ def run_status(state: Path | None, *, socket: Path | None, watch: bool, as_json:
 
 
 def _asking(state: Path | None, socket: Path | None) -> _Ask:
-    if socket is not None:
-        return partial(fetch_status, socket)
-    found = find_agent(find_state(Path()) if state is None else state)
-    return partial(fetch_status, found.socket, start=found.start)
+    agent = found_agent(state, socket)
+    return partial(fetch_status, agent.socket, start=agent.start)
 
 
 def _print(status: AgentStatus, console: Console, *, as_json: bool, indent: int | None) -> None:

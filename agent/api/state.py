@@ -22,7 +22,7 @@ from .body import read_json_text
 from .conditional import ETAG, expected_digests, is_known, tag
 from .operation import JSON, TEXT, Ask, Content, Later, Operation, Parameter, Rights, Schema, Where, operation
 from .problems import ApiError
-from .tunnels import declared_of
+from .tunnels import DECLARING, declared_of
 
 #: Bytes of a document: ten thousand tunnels with everything that can be said of them.
 LIMIT: Final = 8 * 1024 * 1024
@@ -80,14 +80,10 @@ async def read_state(ask: Ask) -> Response:
     takes=Content(description="The document, as GET gives it.", of=_DOCUMENT),
     answer=Content(description="The state in force.", of=_DOCUMENT, headers=ETAG),
     errors={
+        **DECLARING,
         HTTPStatus.BAD_REQUEST: "The document is not valid, or If-Match cannot be read.",
-        HTTPStatus.NOT_FOUND: "The agent is a client.",
         HTTPStatus.CONFLICT: "It changes or clashes with what is declared elsewhere, or a port is taken.",
-        HTTPStatus.PRECONDITION_FAILED: "The state has changed since it was read.",
         HTTPStatus.PRECONDITION_REQUIRED: "If-Match is missing.",
-        HTTPStatus.GATEWAY_TIMEOUT: "It did not come into force in time.",
-        HTTPStatus.INSUFFICIENT_STORAGE: "The disk is full.",
-        HTTPStatus.SERVICE_UNAVAILABLE: "The gateway is stopping.",
     },
 )
 async def write_state(ask: Ask) -> Response:

@@ -37,6 +37,15 @@ _STATES: Final[Schema] = {
 }
 _ON_A_CLIENT: Final = {HTTPStatus.NOT_FOUND: "The agent is a client."}
 
+#: Why nothing at all can be declared, whatever it is.
+DECLARING: Final = {
+    **_ON_A_CLIENT,
+    HTTPStatus.PRECONDITION_FAILED: "The state has changed since it was read.",
+    HTTPStatus.GATEWAY_TIMEOUT: "It did not come into force in time.",
+    HTTPStatus.INSUFFICIENT_STORAGE: "The disk is full.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The gateway is stopping.",
+}
+
 
 @operation(
     "GET",
@@ -87,13 +96,9 @@ async def list_tunnels(ask: Ask) -> Response:
     ],
     answer=Content(description="The tunnels in force.", of=_ENTRIES, headers=ETAG),
     errors={
-        **_ON_A_CLIENT,
+        **DECLARING,
         HTTPStatus.BAD_REQUEST: "The tunnels are not valid.",
         HTTPStatus.CONFLICT: "They clash with others, or a port cannot be opened.",
-        HTTPStatus.PRECONDITION_FAILED: "The state has changed since it was read.",
-        HTTPStatus.GATEWAY_TIMEOUT: "They did not come into force in time.",
-        HTTPStatus.INSUFFICIENT_STORAGE: "The disk is full.",
-        HTTPStatus.SERVICE_UNAVAILABLE: "The gateway is stopping.",
     },
 )
 async def declare_tunnels(ask: Ask) -> Response:
