@@ -65,12 +65,13 @@ def plan(
 ) -> None:
     """Show what NEW would change, and how many connections each change would reach. Nothing is changed.
 
-    The exit status is 0 if there is nothing to do, 2 if there are changes, and 1 if NEW would be refused.
+    Relative paths in NEW start at the directory of STATE. The exit status is 0 if there is nothing to do, 2
+    if there are changes, and 1 if NEW would be refused or the agent cannot be asked.
 
     \b
     Examples:
-      tidegate plan gateway.yaml
       tidegate plan new.yaml --to gateway.yaml
+      tidegate plan gateway.yaml --offline
     """
     from .plan_command import run_plan
 

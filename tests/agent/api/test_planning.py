@@ -90,9 +90,12 @@ async def test_a_body_that_no_state_file_can_fill_is_refused(http: httpx2.AsyncC
 
 
 async def test_only_an_admin_may_plan(gateway: FakeGateway) -> None:
-    async with running(gateway), on_tls(gateway) as port:
-        async with calling_tls(port, pki.client("homelab")) as http:
-            answer = await http.post("/v1/plan", json={"files": [{"name": "a.yaml", "text": ""}]})
+    async with (
+        running(gateway),
+        on_tls(gateway) as port,
+        calling_tls(port, pki.client("homelab")) as http,
+    ):
+        answer = await http.post("/v1/plan", json={"files": [{"name": "a.yaml", "text": ""}]})
 
     assert answer.status_code == 403
     assert "no admin" in problem(answer)["detail"]
