@@ -64,11 +64,10 @@ async def settle(
         later = await to_thread.run_sync(read)
         now = anyio.current_time()
         if later.digest != snapshot.digest:
-            snapshot, unchanged_since = later, now
-        elif now >= unchanged_since + rest:
+            snapshot, unchanged_since, rest = later, now, _STEP
+        if now >= unchanged_since + rest:
             return later
-        else:
-            await anyio.sleep(min(_STEP, unchanged_since + rest - now))
+        await anyio.sleep(min(_STEP, unchanged_since + rest - now))
         if now >= begun + limit and (unsettled := _changed(snapshot, accepted)):
             raise RestlessError(unsettled[0], "somebody is still writing it; it is read again soon")
 

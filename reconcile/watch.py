@@ -63,19 +63,19 @@ async def watch(
     :param poll: seconds between rings that need no event.
     :param look: seconds between looks at which directories there are.
     """
-    trouble: list[str] = []
+    failures = 0
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_ring_regularly, bell, poll)
         while True:
             try:
                 await _watch_until_moved(source, bell, look)
-                trouble.clear()
+                failures = 0
             except (OSError, RuntimeError) as error:
                 # A directory vanished while its watch was set up, a limit is reached
                 # (fs.inotify.max_user_watches, max_user_instances), or watchfiles failed inside.
-                trouble.append(str(error))
-                if len(trouble) == 2:  # once more than what passes by itself
-                    _log.warning("watch_failed", reason=f"{error}; files are read on a look every {poll:g} s")
+                failures += 1
+                if failures == 2:  # once more than what passes by itself
+                    _log.warning("watch_failed", reason=_explain(error, poll))
                 await anyio.sleep(look)
 
 
@@ -107,6 +107,13 @@ async def _watch_until_moved(source: Watchable, bell: Callable[[], object], look
             if await to_thread.run_sync(_arrange, source) != watched:
                 bell()
                 return
+
+
+def _explain(error: Exception, poll: float) -> str:
+    return (
+        f"files cannot be watched ({error}), and a look every {poll:g} s finds what has changed; "
+        "most often fs.inotify.max_user_instances or max_user_watches is to be raised (sysctl)"
+    )
 
 
 def _arrange(source: Watchable) -> frozenset[_Watched]:

@@ -227,6 +227,6 @@ async def test_the_poll_goes_on_where_nothing_can_be_watched(
             await watched.rung(5)
             await watched.until(lambda: bool(logged))
             await watched.rung(5)
-    assert [(line["event"], line["reason"]) for line in logged] == [
-        ("watch_failed", "[Errno 28] OS file watch limit reached; files are read on a look every 0.01 s")
-    ]
+    (line,) = logged
+    assert line["event"] == "watch_failed"
+    assert "([Errno 28] OS file watch limit reached), and a look every 0.01 s finds" in line["reason"]
