@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -63,6 +64,20 @@ class Files:
         self._read = anyio.Event()
 
 
+@asynccontextmanager
+async def loading(files: Files) -> AsyncIterator[list[str]]:
+    """Let the files settle while the block runs, and after it if need be; then the list has what was read."""
+    read: list[str] = []
+
+    async def load() -> None:
+        read.append(await files.settled())
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(load)
+            yield read
+
+
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     files = Files(tmp_path)
@@ -89,19 +104,12 @@ async def test_a_file_that_may_still_be_written_is_looked_at_again_and_then_read
 ) -> None:
     (files.path / "a.yaml").write_text("half")
     files.writers["a.yaml"] = writers
-    read = ""
-
-    async def load() -> None:
-        nonlocal read
-        read = await files.settled()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(load)
+    async with loading(files) as read:
         await files.looked_at()
-        assert read == ""
+        assert read == []
         (files.path / "a.yaml").write_text("whole\n")
         files.writers.clear()
-    assert read == "whole\nb.yaml of old\n"
+    assert read == ["whole\nb.yaml of old\n"]
 
 
 async def test_what_is_written_between_the_reading_and_the_last_close_is_not_missed(
@@ -121,26 +129,19 @@ async def test_what_is_written_between_the_reading_and_the_last_close_is_not_mis
 async def test_a_file_that_is_gone_for_a_moment_is_waited_for(files: Files) -> None:
     """An editor moves the old file away before it writes the new one."""
     (files.path / "b.yaml").rename(files.path / "b.yaml~")
-    read = ""
-
-    async def load() -> None:
-        nonlocal read
-        read = await files.settled()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(load)
+    async with loading(files) as read:
         await files.looked_at()
         (files.path / "b.yaml").write_text("saved\n")
-    assert read == "a.yaml of old\nsaved\n"
+    assert read == ["a.yaml of old\nsaved\n"]
 
 
 async def test_a_change_that_is_taken_back_meanwhile_needs_no_rest(files: Files) -> None:
     files.writers["a.yaml"] = Writers.SOMEBODY
     (files.path / "a.yaml").write_text("half")
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(files.settled)
+    async with loading(files) as read:
         await files.looked_at()
         (files.path / "a.yaml").write_text("a.yaml of old\n")
+    assert read == ["a.yaml of old\nb.yaml of old\n"]
 
 
 async def test_a_file_that_stays_away_is_gone(files: Files) -> None:
