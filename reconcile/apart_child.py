@@ -61,9 +61,13 @@ def _do(request: bytes) -> object:
 
 
 def _be_modest() -> None:
-    """Let others go first: in the queue for a core, and when memory is short the other way round."""
+    """Let others go first: in the queue for a core, and when memory is short the other way round.
+
+    A sandbox may forbid any of this, and then the work is done all the same.
+    """
     gc.disable()  # nothing here lives long enough to become garbage
-    os.nice(_NICENESS)
+    with suppress(OSError):
+        os.nice(_NICENESS)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_DIE)
     with suppress(ImportError, ValueError, OSError):
