@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -15,10 +17,17 @@ from tests.support.agents import TIDEGATE, environment
 from tests.support.terminal import CTRL_C, ENTER_SCREEN, on_terminal
 
 
-def test_without_a_terminal_the_story_is_told_once_and_its_files_are_removed(tmp_path: Path) -> None:
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory with a short name, as the temporary one of a machine has: sockets are made below it."""
+    with TemporaryDirectory(prefix="tidegate-test-") as name:
+        yield Path(name)
+
+
+def test_without_a_terminal_the_story_is_told_once_and_its_files_are_removed(place: Path) -> None:
     result = subprocess.run(
         [*TIDEGATE, "demo"],
-        env=environment(TMPDIR=str(tmp_path)),
+        env=environment(TMPDIR=str(place)),
         capture_output=True,
         text=True,
         check=False,
@@ -28,12 +37,12 @@ def test_without_a_terminal_the_story_is_told_once_and_its_files_are_removed(tmp
     assert result.stdout.count("200 Hello from the blog") == 2
     assert result.stdout.count("200 Hello from the wiki") == 1
     assert "\x1b" not in result.stdout
-    assert list(tmp_path.iterdir()) == []
+    assert list(place.iterdir()) == []
 
 
-def test_on_a_terminal_it_ends_with_the_live_table_until_ctrl_c(tmp_path: Path) -> None:
+def test_on_a_terminal_it_ends_with_the_live_table_until_ctrl_c(place: Path) -> None:
     with on_terminal(
-        [*TIDEGATE, "demo"], directory=tmp_path, environment=environment(TMPDIR=str(tmp_path))
+        [*TIDEGATE, "demo"], directory=place, environment=environment(TMPDIR=str(place))
     ) as terminal:
         terminal.read_until("Ctrl-C ends the demo")
         terminal.read_until("IN/s")
@@ -42,15 +51,15 @@ def test_on_a_terminal_it_ends_with_the_live_table_until_ctrl_c(tmp_path: Path) 
         assert terminal.wait() == 0
         assert ENTER_SCREEN not in terminal.written  # what was told stays on the screen
         assert terminal.is_clean
-    assert list(tmp_path.iterdir()) == []
+    assert list(place.iterdir()) == []
 
 
-def test_whoever_plays_with_its_state_file_sees_what_comes_of_it(tmp_path: Path) -> None:
+def test_whoever_plays_with_its_state_file_sees_what_comes_of_it(place: Path) -> None:
     with on_terminal(
-        [*TIDEGATE, "demo"], directory=tmp_path, environment=environment(TMPDIR=str(tmp_path))
+        [*TIDEGATE, "demo"], directory=place, environment=environment(TMPDIR=str(place))
     ) as terminal:
         terminal.read_until("Ctrl-C ends the demo")
-        (state,) = tmp_path.glob("tidegate-demo-*/gateway.yaml")
+        (state,) = place.glob("tidegate-demo-*/gateway.yaml")
         state.write_text(state.read_text().replace("service: wiki", "service: nothing"))
         terminal.read_until("Service unknown")
         terminal.type(CTRL_C)
@@ -58,9 +67,9 @@ def test_whoever_plays_with_its_state_file_sees_what_comes_of_it(tmp_path: Path)
         assert terminal.wait() == 0
 
 
-def test_ctrl_c_in_the_middle_of_the_story_is_an_interruption(tmp_path: Path) -> None:
+def test_ctrl_c_in_the_middle_of_the_story_is_an_interruption(place: Path) -> None:
     with subprocess.Popen(
-        [*TIDEGATE, "demo"], env=environment(TMPDIR=str(tmp_path)), stdout=subprocess.PIPE, text=True
+        [*TIDEGATE, "demo"], env=environment(TMPDIR=str(place)), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         while "Both start" not in process.stdout.readline():
@@ -69,7 +78,7 @@ def test_ctrl_c_in_the_middle_of_the_story_is_an_interruption(tmp_path: Path) ->
         process.stdout.read()
 
         assert process.wait() == 130
-    assert list(tmp_path.iterdir()) == []
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.anyio

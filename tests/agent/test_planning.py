@@ -61,6 +61,7 @@ async def test_it_tells_ports_routes_and_who_is_connected_and_changes_nothing(
             async with visit(first) as visitor:
                 await visitor.send(b"hello")
                 answering = await web.accept()
+                assert await answering.receive_exactly(5) == b"hello"
 
                 moved = await gateway.plan(proposed(path, (port(first), port(second))))
                 led = await gateway.plan(proposed(path, ("service: web", "service: other")))
@@ -91,7 +92,7 @@ async def test_a_client_that_would_be_shut_out_is_named_with_its_visitors(
             async with visit(listen) as visitor:
                 await visitor.send(b"hello")
                 (await web.accept()).close()
-                without = (f"- id: {CLIENT}\n", ""), (f"client: {CLIENT}\n", "client: office\n")
+                without = (f"- id: {CLIENT}\n", ""), (f"client: {CLIENT},", "client: office,")
                 report = await gateway.plan(proposed(path, *without))
     admission = change(report, "admission")
     assert [(lost.id, lost.dropped) for lost in admission.lost] == [(CLIENT, 1)]
@@ -102,7 +103,7 @@ async def test_files_that_would_be_refused_are_refused_with_every_problem(files:
     gateway = Gateway(path := files.gateway(free_listen()))
     async with running(gateway):
         with pytest.raises(StateError, match=r"new\.yaml:") as raised:
-            await gateway.plan(proposed(path, ("service:", "servise:")))
+            await gateway.plan(proposed(path, ("service:", "servise:"), ("listen:", "lisen:")))
         assert len(raised.value.problems) == 2
         assert gateway.status().ready
 

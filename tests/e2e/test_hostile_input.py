@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agent.api.body import LIMIT
 from tests.support.bystanders import MEGABYTES, Bystanders, bystanders
 from tests.support.downloads import download_server
 from tests.support.real_software import Programs, require
@@ -223,7 +224,7 @@ def test_noise_on_the_admin_socket_is_answered_in_http(attacked: Target) -> None
             "[0].ListenPort: the number 0 is not a port",
         ),
         ('[{"ClientID": "homelab"}]', "application/json", 400, "did you mean ClientId?"),
-        ("x" * 2_000_000, "application/json", 413, "larger than 1 MiB"),
+        ("x" * (LIMIT + 1), "application/json", 413, "larger than 2 MiB"),
     ],
     ids=["not-json", "not-said-to-be-json", "wrong-port", "misspelled", "too-large"],
 )
