@@ -8,8 +8,8 @@ moment, and a directory of fragments without one of them is valid, too. So
 - a changed file that nobody has open for writing counts at once;
 - where that cannot be told, and when a file is gone, the change counts once nothing
   has changed for a little while;
-- while somebody has it open for writing, it counts once nothing has changed for
-  longer than who writes a file takes between two parts of it.
+- while somebody has it open for writing, or Git is in the middle of a commit, it counts
+  once nothing has changed for longer than who writes a file takes between two parts.
 
 Whoever opens a file, writes half, closes it and comes back later cannot be told from one who has finished.
 """
@@ -24,13 +24,13 @@ import anyio
 from anyio import to_thread
 
 from .reading import Snapshot, StateText, UnreadableError
-from .writers import Writers, writers_of
+from .writers import Writers, is_git_at_work, writers_of
 
 QUIET: Final = 0.5
 """Seconds without a change after which a file is taken for complete."""
 
 PATIENCE: Final = 5.0
-"""The same where somebody has it open for writing."""
+"""The same where somebody is known to be at work."""
 
 LIMIT: Final = 15.0
 """Seconds after which files that never rest are left for the next reading."""
@@ -75,7 +75,10 @@ async def settle(
 def _rest(snapshot: Snapshot, accepted: Sequence[StateText], quiet: float, patience: float) -> float:
     """For how many seconds this must have been unchanged to count."""
     rests = {Writers.NOBODY: 0.0, Writers.UNKNOWN: quiet, Writers.SOMEBODY: patience}
-    return max((rests[writers_of(Path(name))] for name in _changed(snapshot, accepted)), default=0.0)
+    changed = [Path(name) for name in _changed(snapshot, accepted)]
+    if changed and is_git_at_work(changed[0]):
+        return patience
+    return max((rests[writers_of(path)] for path in changed), default=0.0)
 
 
 def _changed(snapshot: Snapshot, accepted: Sequence[StateText]) -> list[str]:

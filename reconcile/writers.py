@@ -1,4 +1,4 @@
-"""Whether somebody may still be writing a file.
+"""Whether somebody may still be writing files.
 
 Rule: this file asks the kernel, and says that nobody writes only if that is sure.
 Linux gives nobody a read lease on a file that anybody has open for writing (fcntl(2),
@@ -46,6 +46,16 @@ def writers_of(path: Path) -> Writers:
         return found
     finally:
         os.close(descriptor)
+
+
+def is_git_at_work(path: Path) -> bool:
+    """Whether Git is changing files around that path.
+
+    Each file that it replaces is complete, and they belong together: it keeps its index
+    locked until all of a commit are in their places. Of submodules and linked work trees,
+    whose index is elsewhere, nothing is known.
+    """
+    return any(os.access(above / ".git" / "index.lock", os.F_OK) for above in path.absolute().parents)
 
 
 def _ask(descriptor: int) -> Writers:

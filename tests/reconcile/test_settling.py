@@ -126,6 +126,19 @@ async def test_what_is_written_between_the_reading_and_the_last_close_is_not_mis
     assert await files.settled() == "whole\nb.yaml of old\n"
 
 
+async def test_the_files_of_a_commit_count_together(files: Files) -> None:
+    (files.path / ".git").mkdir()
+    lock = files.path / ".git" / "index.lock"
+    lock.touch()
+    (files.path / "a.yaml").write_text("new\n")
+    async with loading(files) as read:
+        await files.looked_at()
+        assert read == []
+        (files.path / "b.yaml").write_text("new too\n")
+        lock.unlink()
+    assert read == ["new\nnew too\n"]
+
+
 async def test_a_file_that_is_gone_for_a_moment_is_waited_for(files: Files) -> None:
     """An editor moves the old file away before it writes the new one."""
     (files.path / "b.yaml").rename(files.path / "b.yaml~")

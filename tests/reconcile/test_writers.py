@@ -1,4 +1,4 @@
-"""Whether somebody may still be writing a file."""
+"""Whether somebody may still be writing files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from reconcile.writers import Writers, writers_of
+from reconcile.writers import Writers, is_git_at_work, writers_of
+from tests.support.real_software import Programs
 
 only_on_linux = pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")
 
@@ -98,3 +99,29 @@ def test_where_nobody_may_ask_setting_the_times_says_that_the_writer_was_done(fi
 
 def test_of_a_file_that_is_not_there_nothing_is_known(tmp_path: Path) -> None:
     assert writers_of(tmp_path / "gw.yaml") is Writers.UNKNOWN
+
+
+def test_git_is_at_work_while_it_has_its_index_locked(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    state = tmp_path / "sites" / "gw.yaml"
+    assert not is_git_at_work(state)
+    (tmp_path / ".git" / "index.lock").touch()
+    assert is_git_at_work(state)
+
+
+@pytest.mark.real_software("git")
+def test_git_has_its_index_locked_while_it_puts_files_in_their_places(
+    tmp_path: Path, programs: Programs
+) -> None:
+    """A filter that Git runs for a file, as Git LFS is one, looks whether the lock is there."""
+    (tmp_path / "gw.yaml").write_text("tidegate: 1\n")
+    (tmp_path / ".gitattributes").write_text("gw.yaml filter=look\n")
+    git = (programs["git"], "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.com")
+    for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=x"]):
+        subprocess.run([*git, *words], check=True)
+    (tmp_path / "gw.yaml").unlink()
+
+    look = f"filter.look.smudge=test -e '{tmp_path}/.git/index.lock' && echo locked"
+    subprocess.run([*git, "-c", look, "reset", "--quiet", "--hard"], check=True)
+
+    assert (tmp_path / "gw.yaml").read_text() == "locked\n"
