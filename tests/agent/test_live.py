@@ -63,6 +63,24 @@ async def test_it_draws_again_and_again_until_cancelled_and_leaves_the_terminal_
     assert_left_clean(out.getvalue())
 
 
+async def test_what_prepares_a_status_is_done_before_each() -> None:
+    console, _ = terminal()
+    asked: list[str] = []
+    ask = Asked(4, lambda: scope.cancel())
+
+    async def prepare() -> None:
+        asked.append("prepared")
+
+    def status() -> AgentStatus:
+        asked.append("asked")
+        return ask()
+
+    with anyio.CancelScope() as scope:
+        await show_live(status, console, prepare=prepare, interval=0)
+
+    assert asked[:4] == ["prepared", "asked"] * 2
+
+
 async def test_an_exception_leaves_the_terminal_as_it_was() -> None:
     console, out = terminal()
 
