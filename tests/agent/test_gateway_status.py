@@ -12,6 +12,7 @@ import pytest
 
 from agent.bind import bind
 from agent.gateway_status import GatewayReporter
+from agent.lookout import STEP
 from reconcile.loop import Reconciler
 from schemas.messages import Drain
 from schemas.names import ClientId, ListenAddress, ServiceName, TunnelName
@@ -112,6 +113,26 @@ async def test_a_tunnel_through_which_a_visitor_gets_is_ready() -> None:
         assert told.serving_client == "homelab"
         assert told.traffic == Traffic(open=1, total=1, bytes_in=0, bytes_out=7)
         assert here.reporter.status().ready
+
+
+async def test_a_status_that_was_prepared_in_steps_is_a_whole_one_and_is_kept_until_something_changes() -> (
+    None
+):
+    async with place() as here:
+        one, other = free_listen(), free_listen()
+        names = [f"tunnel-{number}" for number in range(2 * STEP + 1)]
+        tunnels = [tunnel(name, one) for name in names]
+        await here.declare(*tunnels)
+
+        await here.reporter.catch_up()
+        before = here.reporter.status().tunnels
+
+        assert [told.name for told in before] == names
+        assert {told.condition(ConditionType.PROGRAMMED).reason for told in before} == {"Programmed"}
+        await here.declare(*tunnels[:-1], tunnel(names[-1], other))
+        after = here.reporter.status().tunnels
+        assert after[-1].listen == (str(other),)
+        assert all(told is then for told, then in zip(here.reporter.status().tunnels, after, strict=True))
 
 
 async def test_the_resources_are_told_with_their_phases() -> None:
