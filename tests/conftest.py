@@ -1,10 +1,14 @@
-"""Fixtures for every test: the event loops on which Tidegate runs."""
+"""For every test: the event loops on which Tidegate runs, and no deadline that a busy machine would miss."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(

@@ -81,6 +81,7 @@ USED_WITHOUT_IMPORT: Final[dict[str, str]] = {
     "mypy": "a command",
     "ruff": "a command",
     "pytest-timeout": "a plugin of pytest",
+    "pytest-xdist": "a plugin of pytest",
     "types-jsonschema": "read by mypy",
     "types-pyyaml": "read by mypy",
 }

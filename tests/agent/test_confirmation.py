@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import confirmation as confirmation_module
@@ -319,7 +319,6 @@ class Steps:
 STEPS = st.lists(st.sampled_from(["arm", "place", "confirm", "restart", "late restart"]), max_size=8)
 
 
-@settings(deadline=None)  # each example writes files
 @given(steps=STEPS)
 def test_whatever_happens_in_whichever_order_the_note_is_there_exactly_while_it_is_pending(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]

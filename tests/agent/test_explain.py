@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.explain import Facts, decision_on, explain
@@ -263,7 +263,6 @@ def test_an_explanation_and_a_visitor_are_led_the_same_way(
     assert answer == visitor
 
 
-@settings(deadline=None)  # the models of an explanation are built when the first one is made
 @given(ports=st.lists(HOSTNAMES, min_size=1, max_size=4), name=NAMES)
 def test_what_is_said_to_match_is_where_the_visitor_is_led(ports: list[list[str]], name: str) -> None:
     routes = tuple(route(f"t{number}", *hostnames) for number, hostnames in enumerate(ports))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconcile import history as history_module
@@ -299,7 +299,6 @@ def test_whenever_the_agent_is_killed_the_history_is_whole_and_its_numbers_go_on
         assert list((directory / "history").glob(".*")) == []
 
 
-@settings(deadline=None)  # each example writes files
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.integers(min_value=1, max_value=4))
 def test_however_often_it_is_restarted_numbers_grow_exactly_when_the_content_changes(
     contents: list[str], every: int

@@ -233,7 +233,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps)
 async def test_whatever_happened_the_last_good_state_is_in_force_once_nothing_fails(
     story: list[tuple[str, set[int]]],

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconcile import together
@@ -126,7 +126,6 @@ def test_a_note_that_is_not_ours_is_told_and_obeyed_by_nobody(tmp_path: Path, da
 FILES = st.dictionaries(st.sampled_from(["a.yaml", "b.yaml", "c.toml"]), st.binary(max_size=4), min_size=1)
 
 
-@settings(deadline=None)  # each example writes files
 @given(old=FILES, new=FILES)
 def test_from_the_note_on_every_file_counts_as_the_new_one(
     old: dict[str, bytes], new: dict[str, bytes]

@@ -688,7 +688,7 @@ async def test_nothing_is_sent_after_the_end_was_said() -> None:
 SIZES: Final = st.lists(st.sampled_from([0, 1, 1_000, 65_536, 65_537, 300_000]), max_size=5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     questions=SIZES,
     answers=SIZES,

@@ -61,7 +61,7 @@ PORTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(2, 40), max_size=
 )
 
 
-@settings(deadline=None, max_examples=40)  # each example writes files
+@settings(max_examples=40)  # each example writes files
 @given(before=PORTS, after=PORTS, caller=st.sampled_from([ADMIN, HOMELAB]))
 def test_what_is_sent_is_what_is_read_afterwards(
     before: dict[str, int], after: dict[str, int], caller: Caller

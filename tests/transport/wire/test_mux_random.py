@@ -425,4 +425,4 @@ class TwoMuxes(RuleBasedStateMachine):
 
 
 TestTwoMuxes = TwoMuxes.TestCase
-TestTwoMuxes.settings = settings(max_examples=250, stateful_step_count=60, deadline=None)
+TestTwoMuxes.settings = settings(max_examples=250, stateful_step_count=60)
