@@ -17,13 +17,14 @@ from anyio import to_thread
 
 from reconcile.actuator import Actuator
 from reconcile.conditions import ClientsView
+from reconcile.fine_turns import fine_turns
 from reconcile.loop import Reconciler
 from schemas.names import ClientId
 from schemas.state import GatewayState
 from schemas.status import Condition, GatewayStatus, Life, SessionStatus, TunnelStatus
 
 from .events import EventKind, Publish, publish_nowhere
-from .lookout import STEP, Facts, Lookout, Seen
+from .lookout import STEP, Difference, Facts, Lookout, Seen, compare
 from .reports import ResourceStatuses, counted, is_ready, source_status
 from .sessions import Sessions
 from .traffic import TrafficBook
@@ -77,7 +78,12 @@ class GatewayReporter:
 
     async def keep_up(self) -> None:
         """The same in steps, between which visitors come in."""
-        self._note()
+        difference = None
+        state = self._reconciler.status.state
+        if isinstance(state, GatewayState) and state.tunnels is not self._lookout.tunnels:
+            with fine_turns():
+                difference = await to_thread.run_sync(compare, self._lookout.tunnels, state.tunnels)
+        self._note(difference)
         while self._lookout.step():
             await anyio.lowlevel.checkpoint()
 
@@ -90,7 +96,7 @@ class GatewayReporter:
             self._told.update((one.tunnel.name, self._tell(one)) for one in seen[start : start + STEP])
             await anyio.lowlevel.checkpoint()
 
-    def _note(self) -> None:
+    def _note(self, difference: Difference | None = None) -> None:
         status = self._reconciler.status
         if isinstance(status.state, GatewayState):
             self._lookout.note(
@@ -101,7 +107,8 @@ class GatewayReporter:
                     clients=self.clients_view(),
                     is_draining=self._life() is not Life.RUNNING,
                     now=self._clock(),
-                )
+                ),
+                difference,
             )
 
     def status(self) -> GatewayStatus:
