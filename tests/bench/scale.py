@@ -9,7 +9,9 @@ which are read in no time, change once a second.
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -41,9 +43,11 @@ _ADDED: Final = 1_000
 _RATE: Final = 500  # small requests a second
 _CONNECTIONS: Final = 16
 _LEAST_SECONDS: Final = 4.0
-_POLL: Final = 0.005
+_POLL: Final = 0.01
+_SHORTEST: Final = 0.4  # seconds that a change of a file, or a pace, takes at least
 _PACE: Final = 1.0  # seconds from one change of a fragment to the next
 _FIRST: Final = 20_000  # the first public port
+_NUMBERS: Final = itertools.count()
 
 
 def _at_most(limit: float, reference: str | None = None) -> Target:
@@ -109,13 +113,14 @@ def measure(directory: Path, services: Services, *, number: int, seconds: float)
         with _running(site, state.path, public, services) as gateway:
             quiet = _visit(gateway.public, seconds)
             yield sample(CHANGE_P99, quiet["p99_ms"], UNDISTURBED, details=quiet)
-            with _Highest(gateway.process) as highest:
-                times, busy, remarks = _change_again_and_again(gateway, state, ports, seconds)
+            times, busy, remarks = _change_again_and_again(gateway, state, ports, seconds)
             yield sample(CHANGE_P99, busy["p99_ms"], details=busy)
             yield sample(CHANGE, statistics.median(times) * 1e3, remarks=remarks)
             yield sample(AT_REST, proc.resident(gateway.process.pid) / 1e6)
+            with _Highest(gateway.process) as highest:  # which takes a part of the machine for itself
+                added = _add_ports(gateway, state, texts)
             yield sample(AT_MOST, highest.bytes / 1e6)
-            yield sample(ADDED, _add_ports(gateway, state, texts) * 1e3)
+            yield sample(ADDED, added * 1e3)
     with _site(directory / "fragments") as site:
         ports = Ports(host=site.address, first=_FIRST, count=_PORTS, names=TUNNELS // _PORTS)
         public = site.listen()
@@ -171,7 +176,7 @@ class _Folder:
 
 
 def _prepare(path: Path, text: str) -> Callable[[], None]:
-    fresh = path.with_name(f".{path.name}.new")
+    fresh = path.with_name(f".{path.name}.{next(_NUMBERS)}.new")
     fresh.write_text(text)
 
     def save() -> None:
@@ -219,6 +224,26 @@ def _visit(address: str, seconds: float) -> dict[str, float]:
     return counted
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """A tunnel gets another hostname: all is made ready, so that nothing but the change takes time."""
+
+    save: Callable[[], None]
+    address: str
+    name: str
+
+
+def _change(state: _File | _Folder, ports: Ports, number: int) -> _Change:
+    """Of another tunnel each time, so that each change of a file takes one back and makes one."""
+    index = number * 1009 % ports.tunnels
+    address = ports.addresses[index // ports.names]
+    port = int(address.rpartition(":")[2])
+    name = f"changed{number}.example.com"
+    old = entries(ports)[index]
+    save = state.change(index, old.replace(hostname(port, index % ports.names), name))
+    return _Change(save=save, address=address, name=name)
+
+
 def _change_again_and_again(
     gateway: Gateway, state: _File | _Folder, ports: Ports, seconds: float, *, pace: float = 0.0
 ) -> tuple[list[float], dict[str, float], tuple[str, ...]]:
@@ -229,23 +254,18 @@ def _change_again_and_again(
     """
     noticed: dict[str, float] = {}
     visiting = threading.Thread(target=lambda: noticed.update(_visit(gateway.public, seconds)))
+    changes = [_change(state, ports, number) for number in range(1 + math.ceil(seconds / _SHORTEST))]
     before = gateway.changes()
     times: list[float] = []
     visiting.start()
-    while visiting.is_alive() or not times:
-        number = len(times)
-        # Another tunnel each time, so that each change takes one back and makes one.
-        index = number * 1009 % ports.tunnels
-        address = ports.addresses[index // ports.names]
-        port = int(address.rpartition(":")[2])
-        name = f"changed{number}.example.com"
-        old = entries(ports)[index]
-        save = state.change(index, old.replace(hostname(port, index % ports.names), name))
-        save()
+    for change in changes:
+        change.save()
         begun = time.perf_counter()
-        _wait(partial(_gets_through, address, name), f"the change {number} is in force")
+        _wait(partial(_gets_through, change.address, change.name), f"the change to {change.name} is in force")
         times.append(time.perf_counter() - begun)
         time.sleep(max(0.0, pace - times[-1]))
+        if not visiting.is_alive():
+            break
     visiting.join()
     touched = gateway.changes() - before
     # The one that changes, and the one that becomes again what it was.
