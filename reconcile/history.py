@@ -42,6 +42,7 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 _ALWAYS_KEPT: Final = 2  # the one in force, and the one to return to
 _NAME: Final = re.compile(r"(\d{8,18})\.json", re.ASCII)
 _LONGEST_HEAD: Final = 4096
+_PIECE: Final = 1 << 15  # characters that are encoded at once, in a tenth of a millisecond
 
 _log: Any = structlog.get_logger("history")
 
@@ -227,16 +228,17 @@ def _files(directory: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), entry) for match, entry in found if match is not None)
 
 
+def _line(text: StateText) -> str:
+    """A file as JSON. In pieces, because the encoder holds up every visitor until it is done with a text."""
+    head = json.dumps({"name": PurePath(text.name).name, "owned": text.owned})
+    content = text.data.decode("utf-8", "surrogateescape")
+    starts = range(0, len(content), _PIECE)
+    pieces = (json.dumps(content[start : start + _PIECE])[1:-1] for start in starts)
+    return f'{head[:-1]}, "text": "{"".join(pieces)}"}}'
+
+
 def _render(generation: Generation, texts: Sequence[StateText]) -> bytes:
-    lines = [
-        {
-            "name": PurePath(text.name).name,
-            "owned": text.owned,
-            "text": text.data.decode("utf-8", "surrogateescape"),
-        }
-        for text in texts
-    ]
-    body = b"".join(json.dumps(line).encode("ascii") + b"\n" for line in lines)
+    body = b"".join(_line(text).encode("ascii") + b"\n" for text in texts)
     head = {
         "format_version": 1,
         "generation": generation.number,

@@ -314,3 +314,16 @@ def test_however_often_it_is_restarted_numbers_grow_exactly_when_the_content_cha
         for at, one in enumerate(contents):
             expected += at == 0 or one != contents[at - 1]
             assert numbers[at] == expected
+
+
+@pytest.mark.parametrize("content", ["", "a: 1\n", 'q"\\\n\t', "\U0001f30a\x80" * 3])
+def test_a_text_that_is_written_in_pieces_is_the_same(content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "_PIECE", 2)
+    data = content.encode() + b"\xff"
+    text = StateText(name="/etc/gateway.yaml", directory="/etc", data=data, owned=True)
+
+    assert json.loads(history_module._line(text)) == {
+        "name": "gateway.yaml",
+        "owned": True,
+        "text": data.decode("utf-8", "surrogateescape"),
+    }
