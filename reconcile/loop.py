@@ -29,6 +29,7 @@ from schemas.state import State
 from .actuator import Actuator
 from .desired import Key, Spec, resources
 from .execute import Outcome, execute
+from .fine_turns import fine_turns
 from .next_resources import next_resources
 from .observed import ObservedState, Phase
 from .plan import make_plan
@@ -211,8 +212,8 @@ class Reconciler:
                 work = partial(resources, state)
             else:
                 work = partial(next_resources, state, before=before, asked=asked)
-            # For thousands of tunnels that are new this takes long.
-            asked = await to_thread.run_sync(work)
+            with fine_turns():  # for thousands of tunnels that are new this takes long
+                asked = await to_thread.run_sync(work)
             self._asked = state, asked
         return asked
 
