@@ -294,9 +294,9 @@ class Gateway:
     def _live(self, desired: Mapping[Key, Spec]) -> Live:
         from reconcile.preview import Live  # not before somebody asks
 
-        visits = self._listeners.visits()
         admission = next(spec for spec in desired.values() if isinstance(spec, AdmissionSpec))
         lost = self._sessions.losing(admission)
+        visits = self._listeners.visits(losing=lost)
         return Live(
             by_route=visits.by_route, lost={client: visits.by_client.get(client, 0) for client in lost}
         )

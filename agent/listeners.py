@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,7 +65,10 @@ class PublicListener:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visits:
-    """How many visitors are connected: by the port and tunnel they came by, and by who serves them."""
+    """How many visitors are connected: by the port and tunnel they came by, and by who serves them.
+
+    Whoever loses its client is counted there alone.
+    """
 
     by_route: Mapping[tuple[ListenAddress, TunnelName], int]
     by_client: Mapping[ClientId, int]
@@ -91,12 +94,21 @@ class PublicListeners:
         """How many visitors there are, also on ports that have been closed."""
         return len(self._visitors)
 
-    def visits(self) -> Visits:
-        """Who is connected now."""
-        led = [relay.note for relay in self._visitors if relay.note.route is not None]
+    def visits(self, *, losing: Collection[ClientId] = ()) -> Visits:
+        """Who is connected now.
+
+        :param losing: clients that take their visitors with them, wherever those came in.
+        """
+        led = [
+            relay.note
+            for relay in self._visitors
+            if relay.note.route is not None and relay.note.client is not None
+        ]
         return Visits(
-            by_route=Counter((visitor.listen, visitor.route.tunnel) for visitor in led),
-            by_client=Counter(visitor.client.id for visitor in led if visitor.client is not None),
+            by_route=Counter(
+                (visitor.listen, visitor.route.tunnel) for visitor in led if visitor.client.id not in losing
+            ),
+            by_client=Counter(visitor.client.id for visitor in led),
         )
 
     async def __call__(self, spec: ListenerSpec, failed: Failed) -> PublicListener:

@@ -26,7 +26,7 @@ from .finding import found_agent
 from .loops import run
 from .offline import Whereabouts, read_offline, understand
 from .plan_view import plan_lines
-from .planning import plan_report, role_of, settings_of, waiting_settings
+from .planning import live_settings, plan_report, role_of, settings_of, waiting_settings
 
 CHANGES: Final = 2
 
@@ -80,7 +80,7 @@ def plan_offline(texts: Sequence[StateText], *, new: Path, to: Path | None) -> P
         raise StateError(wanted.problems)
     role, desired = role_of(wanted.state), resources(wanted.state)
     if to is None:
-        return plan_report(preview(desired, {}, Live()), role=role, base="nothing")
+        return plan_report(preview(desired, {}, Live()), role=role, base="nothing", live=True)
     before = read_offline(to).state
     if before is None:
         raise TidegateError(f"{to} is not valid, so nothing can be compared with it: run tidegate check {to}")
@@ -93,6 +93,7 @@ def plan_offline(texts: Sequence[StateText], *, new: Path, to: Path | None) -> P
         preview(desired, runs, Live()),
         role=role,
         base=str(to),
+        settings=live_settings(settings_of(before), settings_of(wanted.state)),
         restart=waiting_settings(settings_of(before), settings_of(wanted.state)),
     )
 

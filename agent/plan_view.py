@@ -33,11 +33,13 @@ def plan_lines(report: PlanReport) -> Iterator[Text]:
             change.verb, f"{change.kind} {change.name}".strip(), _reach(change.finishing, change.dropped)
         )
         yield from _inside(change)
+    for setting in report.settings:
+        yield _line(_verb(setting), _setting(setting))
     for setting in report.restart:
         yield _line(PlannedVerb.UPDATE, f"{_setting(setting)} (from the next start of the agent on)")
     for problem in report.left_out:
         yield Text(printable(f"! left out: {problem}"), style="yellow")
-    if report.changes or report.restart or report.left_out:
+    if not report.is_empty:
         yield Text()
     yield Text(summary(report))
 
@@ -52,11 +54,14 @@ def summary(report: PlanReport) -> str:
         f"{counts[PlannedVerb.UPDATE]} to change",
         f"{counts[PlannedVerb.CLOSE]} to close",
     ]
+    if report.settings:
+        parts.append(f"{counted(len(report.settings), 'setting')} to change")
     if report.restart:
         parts.append(f"{counted(len(report.restart), 'setting')} to take effect after a restart")
     finishing = sum(change.finishing for change in report.changes)
     dropped = sum(change.dropped for change in report.changes)
-    return f"Plan against {report.base}: {', '.join(parts)}; {_connections(finishing, dropped)}."
+    reached = _connections(finishing, dropped) if report.live else "who is connected is not known"
+    return f"Plan against {report.base}: {', '.join(parts)}; {reached}."
 
 
 def _connections(finishing: int, dropped: int) -> str:
@@ -85,7 +90,8 @@ def _inside(change: PlannedChange) -> Iterator[Text]:
         )
     if change.routes_kept:
         verb = "stays" if change.routes_kept == 1 else "stay"
-        yield Text(f"      {counted(change.routes_kept, 'other route')} {verb}")
+        noun = "other route" if change.routes else "route"
+        yield Text(f"      {counted(change.routes_kept, noun)} {verb}")
 
 
 def _line(verb: PlannedVerb, what: str, reach: str = "", *, indent: int = 0) -> Text:
@@ -119,7 +125,7 @@ def _setting(setting: PlannedSetting) -> str:
         case str() as before, str() as after:
             return f"{setting.name}: {before} -> {after}"
         case before, after:
-            return f"{setting.name}: {before or after or 'not set'}"
+            return f"{setting.name}: {before or after}"
 
 
 def _route(route: PlannedRoute) -> str:

@@ -22,6 +22,7 @@ from reconcile.reading import StateText, UnreadableError
 from reconcile.source import FileSource
 from reconcile.spec_text import Setting
 from schemas.errors import StateError
+from schemas.log_level import LogLevel
 from schemas.plan_report import (
     LostClient,
     PlannedChange,
@@ -31,10 +32,11 @@ from schemas.plan_report import (
     PlannedVerb,
     PlanReport,
 )
+from schemas.quantities import spell_duration
 from schemas.roles import Role
 from schemas.state import ClientState, GatewayState, State
 
-from .restart import Settings, needs_restart
+from .restart import LIVE, Settings, needs_restart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +76,43 @@ async def plan_files(
         desired = await to_thread.run_sync(resources, considered.state)
         changes = await to_thread.run_sync(partial(preview, desired, observe(), live(desired)))
     status = reconciler.status
+    wanted = settings_of(considered.state)
     return plan_report(
         changes,
         role=role_of(considered.state),
         base=f"the running agent (generation {status.generation})",
+        live=True,
         generation=status.generation,
         digest=status.digest,
-        restart=waiting_settings(started_with, settings_of(considered.state)),
+        settings=() if status.state is None else live_settings(settings_of(status.state), wanted),
+        restart=waiting_settings(started_with, wanted),
         left_out=[str(problem) for problem in considered.problems],
     )
 
 
-def waiting_settings(before: Settings, after: Settings) -> Iterable[Setting]:
+def live_settings(before: Settings, after: Settings) -> tuple[Setting, ...]:
+    """What would change at once and is no part of a resource."""
+    return _differing(before, after, LIVE)
+
+
+def waiting_settings(before: Settings, after: Settings) -> tuple[Setting, ...]:
     """What would be in force from the next start on."""
-    for name in needs_restart(before, after):
-        yield Setting(name=name, before=getattr(before, name), after=getattr(after, name))
+    return _differing(before, after, needs_restart(before, after))
+
+
+def _differing(before: Settings, after: Settings, names: Iterable[str]) -> tuple[Setting, ...]:
+    texts = ((name, _text(before, name), _text(after, name)) for name in names)
+    return tuple(Setting(name=name, before=old, after=new) for name, old, new in texts if old != new)
+
+
+def _text(settings: Settings, name: str) -> str | None:
+    match getattr(settings, name, None):
+        case float() as seconds:
+            return spell_duration(seconds)
+        case LogLevel(value=level):
+            return level
+        case text:
+            return text
 
 
 def settings_of(state: State) -> Settings:
@@ -110,8 +134,10 @@ def plan_report(
     *,
     role: Role,
     base: str,
+    live: bool = False,
     generation: int = 0,
     digest: str = "",
+    settings: Iterable[Setting] = (),
     restart: Iterable[Setting] = (),
     left_out: Iterable[str] = (),
 ) -> PlanReport:
@@ -119,9 +145,11 @@ def plan_report(
     return PlanReport(
         role=role.value,
         base=base,
+        live=live,
         generation=generation,
         digest=digest,
         changes=tuple(_change(change) for change in changes),
+        settings=tuple(_setting(setting) for setting in settings),
         restart=tuple(_setting(setting) for setting in restart),
         left_out=tuple(left_out),
     )

@@ -13,6 +13,9 @@ from schemas.state import ClientSettings, GatewaySettings
 
 Settings: TypeAlias = GatewaySettings | ClientSettings
 
+#: Settings of an agent that are no part of any resource, and take effect as soon as they are accepted.
+LIVE: Final = ("name", "drain", "log_level")
+
 _log: Any = structlog.get_logger("agent")
 
 # Where an agent is found, and where it keeps its own files, for as long as it runs.

@@ -77,21 +77,24 @@ class PlannedChange(_Report):
 class PlanReport(_Report):
     """What would be done to put a state in force.
 
-    ``base`` says against what: a running agent, another file, or nothing.
-    ``restart`` names the settings that take effect when the agent is started again,
+    ``base`` says against what: a running agent, another file, or nothing; only of an
+    agent it is known who is connected (``live``). ``settings`` are those of the agent
+    itself, ``restart`` those of them that take effect when it is started again, and
     ``left_out`` the tunnels of the API that would find no room.
     """
 
     format_version: Literal[1] = 1
     role: str
     base: str
+    live: bool
     generation: int
     digest: str
     changes: tuple[PlannedChange, ...]
+    settings: tuple[PlannedSetting, ...]
     restart: tuple[PlannedSetting, ...]
     left_out: tuple[str, ...]
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.changes or self.restart or self.left_out)
+        return not (self.changes or self.settings or self.restart or self.left_out)

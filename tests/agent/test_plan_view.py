@@ -74,12 +74,23 @@ def edit() -> PlanReport:
     )
     runs = running(*resources(gateway(edited=False)).values())
     changes = preview(resources(gateway(edited=True)), runs, live)
-    return plan_report(changes, role=Role.GATEWAY, base="the running agent (generation 12)", generation=12)
+    return plan_report(
+        changes, role=Role.GATEWAY, base="the running agent (generation 12)", live=True, generation=12
+    )
 
 
 def first() -> PlanReport:
     changes = preview(resources(gateway(edited=False)), {}, Live())
-    return plan_report(changes, role=Role.GATEWAY, base="nothing")
+    return plan_report(changes, role=Role.GATEWAY, base="nothing", live=True)
+
+
+def written() -> PlanReport:
+    """Against a file, and not an agent."""
+    state = gateway(edited=False)
+    settings = state.gateway.model_copy(update={"peek_timeout": 9.0})
+    slower = resources(state.model_copy(update={"gateway": settings}))
+    changes = preview(slower, running(*resources(state).values()), Live())
+    return plan_report(changes, role=Role.GATEWAY, base="gateway.yaml")
 
 
 def troubled() -> PlanReport:
@@ -89,6 +100,8 @@ def troubled() -> PlanReport:
         preview({key_of(listener(25)): listener(25)}, {key_of(listener(25)): failed}, Live()),
         role=Role.GATEWAY,
         base="the running agent (generation 3)",
+        live=True,
+        settings=[Setting(name="drain", before="30s", after="9s")],
         restart=[Setting(name="socket", before=None, after="/run/tidegate.sock")],
         left_out=["gateway.api.toml:3:1: 0.0.0.0:25 has a default route already (see gateway.yaml:8:5)"],
     )
@@ -100,7 +113,7 @@ def of_a_client() -> PlanReport:
     second = next(key for key in before if key.name.endswith("#2"))
     live = Live(by_service={ServiceName("smtp"): 1}, by_link={second: 4})
     changes = preview(after, running(*before.values()), live)
-    return plan_report(changes, role=Role.CLIENT, base="the running agent (generation 2)")
+    return plan_report(changes, role=Role.CLIENT, base="the running agent (generation 2)", live=True)
 
 
 def nothing() -> PlanReport:
@@ -111,6 +124,7 @@ DRAWN: Final[Mapping[str, Callable[[], PlanReport]]] = {
     "edit": edit,
     "first": first,
     "troubled": troubled,
+    "written": written,
     "client": of_a_client,
     "nothing": nothing,
 }

@@ -97,6 +97,7 @@ async def test_a_client_that_would_be_shut_out_is_named_with_its_visitors(
     admission = change(report, "admission")
     assert [(lost.id, lost.dropped) for lost in admission.lost] == [(CLIENT, 1)]
     assert admission.dropped == 1
+    assert change(report, "listener").finishing == 0  # nobody is counted twice
 
 
 async def test_files_that_would_be_refused_are_refused_with_every_problem(files: Files) -> None:
@@ -106,6 +107,20 @@ async def test_files_that_would_be_refused_are_refused_with_every_problem(files:
             await gateway.plan(proposed(path, ("service:", "servise:"), ("listen:", "lisen:")))
         assert len(raised.value.problems) == 2
         assert gateway.status().ready
+
+
+async def test_settings_of_the_agent_itself_are_told(files: Files) -> None:
+    gateway = Gateway(path := files.gateway(free_listen()))
+    more = "gateway:\n  drain: 9s\n  log_level: debug\n"
+    async with running(gateway):
+        report = await gateway.plan(proposed(path, ("gateway:\n", more), ("gw1", "gw2")))
+    assert [(one.name, one.before, one.after) for one in report.settings] == [
+        ("name", "gw1", "gw2"),
+        ("drain", "30s", "9s"),
+        ("log_level", None, "debug"),
+    ]
+    assert report.changes == ()
+    assert not report.is_empty
 
 
 async def test_what_waits_for_a_restart_is_told(files: Files) -> None:
