@@ -44,7 +44,7 @@ def plan(
     new: Annotated[
         Path,
         typer.Argument(
-            metavar="NEW", help="The state file, or a directory of them, as it would be.", show_default=False
+            metavar="NEW", help="The file as it would be, a directory, or - for stdin.", show_default=False
         ),
     ],
     to: Annotated[
@@ -52,7 +52,16 @@ def plan(
         typer.Option(
             "--to",
             metavar="STATE",
-            help="The state whose place NEW would take. Default: NEW itself.",
+            help="What NEW would replace: the state, or a fragment of it. Default: NEW is the state itself.",
+            show_default=False,
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state",
+            metavar="DIR",
+            help="The state that the fragment --to is a part of.",
             show_default=False,
         ),
     ] = None,
@@ -75,7 +84,8 @@ def plan(
     """
     from .plan_command import run_plan
 
-    raise typer.Exit(run_plan(new, to=to, socket=socket, offline=offline, as_json=as_json))
+    status = run_plan(new, to=to, state=state, socket=socket, offline=offline, as_json=as_json)
+    raise typer.Exit(status)
 
 
 @operations.command(short_help="Let a running agent look at its state file now.")

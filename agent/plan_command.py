@@ -21,43 +21,49 @@ from schemas.errors import StateError, TidegateError
 from schemas.plan_report import PlanReport
 
 from .api.client import fetch_plan
-from .candidate import candidate
 from .finding import found_agent
 from .loops import run
-from .offline import Whereabouts, read_offline, understand
+from .offline import Whereabouts, read_offline, read_texts, understand
 from .plan_view import plan_lines
 from .planning import live_settings, plan_report, role_of, settings_of, waiting_settings
+from .state_change import named_files
 
 CHANGES: Final = 2
 
 
-def run_plan(new: Path, *, to: Path | None, socket: Path | None, offline: bool, as_json: bool) -> int:
+def run_plan(
+    new: Path,
+    *,
+    to: Path | None,
+    state: Path | None = None,
+    socket: Path | None = None,
+    offline: bool = False,
+    as_json: bool = False,
+) -> int:
     """The command.
 
-    :param to: the state that ``new`` would replace; None if it is the state itself.
-    :param offline: against ``to`` as it is written, or against nothing, and not against an agent.
+    :param new: a file, ``-`` for standard input, or a directory of fragments.
+    :param to: what it would replace: the state, or a fragment of it; None if it is the state itself.
+    :param state: the state of the agent, if ``to`` is a fragment of it.
+    :param offline: against the state as it is written, or against nothing, and not against an agent.
     :returns: the exit status.
     :raises StateError: if the files would be refused.
     :raises TidegateError: if something cannot be read, or the agent cannot be asked.
     """
-    texts = candidate(new, to=to)
-    report = (
-        plan_offline(texts, new=new, to=to) if offline else ask_plan(texts, new if to is None else to, socket)
-    )
+    place = state or to
+    if place is None:
+        texts = read_texts(new)
+    else:
+        texts = tuple(named_files(new, to=to or place, state=place).values())
+    if offline:
+        report = plan_offline(texts, new=new, to=place)
+    else:
+        report = plan_of(found_agent(place or new, socket), texts)
     if as_json:
         print(report.model_dump_json(indent=2))
     else:
         print_plan(report)
     return 0 if report.is_empty else CHANGES
-
-
-def ask_plan(texts: Sequence[StateText], state: Path, socket: Path | None) -> PlanReport:
-    """What the running agent of a state says of files in its place.
-
-    :raises StateError: if it would refuse them.
-    :raises TidegateError: if it cannot be asked.
-    """
-    return plan_of(found_agent(state, socket), texts)
 
 
 def plan_of(agent: Whereabouts, texts: Sequence[StateText]) -> PlanReport:

@@ -76,6 +76,22 @@ def test_a_file_that_would_be_refused_gives_status_1_and_every_problem(state: Pa
     assert last.startswith("tidegate: error: the state has ")
 
 
+def test_a_fragment_is_planned_with_the_others(tmp_path: Path) -> None:
+    write_keys(tmp_path)
+    (tmp_path / "gw.d").mkdir()
+    head, _, tunnels = write_gateway(tmp_path).read_text().partition("tunnels:")
+    (tmp_path / "gw.d" / "00.yaml").write_text(head)
+    (tmp_path / "gw.d" / "10.yaml").write_text(f"tidegate: 1\ntunnels:{tunnels}")
+    (tmp_path / "new.yaml").write_text("tidegate: 1\ntunnels: []\n")
+    where = ["--to", "gw.d/10.yaml", "--state", "gw.d", "--offline"]
+
+    result = tidegate("plan", "new.yaml", *where, directory=tmp_path)
+    same = tidegate("plan", "gw.d/10.yaml", *where, directory=tmp_path)
+
+    assert (result.returncode, same.returncode) == (2, 0)
+    assert result.stdout.startswith("- listener ")
+
+
 def test_offline_it_needs_no_agent(state: Path, new: Path) -> None:
     new.write_text(new.read_text().replace("service: web", "service: other"))
 
