@@ -22,6 +22,13 @@ from .problems import BODY, ApiError, RequestProblem
 #: Bytes; more than ten thousand tunnels. It bounds what a caller can make the agent hold and parse.
 LIMIT: Final = 2 * 1024 * 1024
 
+#: Bytes of a caller that is no admin, which declares tunnels of its own only: a thousand and more.
+OWN_LIMIT: Final = 256 * 1024
+
+#: Values of a body. Ten thousand tunnels have a hundred thousand; four million would fit into the bytes,
+#: and whoever says where each of them stands would need a minute and a gigabyte.
+MAX_VALUES: Final = 200_000
+
 #: Seconds that a body may take to arrive.
 PATIENCE: Final = 30.0
 
@@ -31,10 +38,16 @@ async def read_json_text(request: Request, *, limit: int = LIMIT) -> str:
 
     A body that does not say what it is counts as JSON; curl says that it is a form.
 
-    :raises ApiError: 415 if it says that it is anything else, and as :func:`read_text`.
+    :raises ApiError: 415 if it says that it is anything else, 413 if it has too many values, and as
+        :func:`read_text`.
     """
     _check_type(request)
-    return await read_text(request, limit=limit)
+    text = await read_text(request, limit=limit)
+    # Each value is the first in something or stands behind a comma. Those within texts are few.
+    if sum(map(text.count, ",[{")) > MAX_VALUES:
+        message = f"the body has more than {MAX_VALUES:,} values; send less"
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
+    return text
 
 
 async def read_text(request: Request, *, limit: int = LIMIT) -> str:
@@ -72,7 +85,7 @@ def parse_json(text: str) -> object:
     try:
         return read_json(text, file=BODY)
     except StateError as error:
-        problems = [RequestProblem.of(problem) for problem in error.problems]
+        problems = map(RequestProblem.of, error.problems)
         raise ApiError(HTTPStatus.BAD_REQUEST, "the body is not JSON", problems) from error
 
 
@@ -90,7 +103,7 @@ def _check_type(request: Request) -> None:
 
 async def _read(request: Request, limit: int) -> bytes:
     said = request.headers.get("content-length", "")
-    too_large = f"the body is larger than {limit // 2**20} MiB; send less"
+    too_large = f"the body is larger than {limit / 2**20:g} MiB; send less"
     if said.isascii() and said.isdigit() and int(said) > limit:
         raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     body = bytearray()

@@ -1,7 +1,8 @@
 """What is wrong with a request, said to whoever sent it.
 
 Rule: every answer that is not a success is one ``ApiError``, and names everything
-that is wrong, not only the first thing. A part of the body is named as its sender
+that is wrong, not only the first thing, up to a number that somebody may read. What
+is beyond it is not even worked out. A part of the body is named as its sender
 knows it, ``[2].ListenPort`` for the port of the third entry; a part of a state
 file by its place.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from schemas.errors import Place, Problem, TidegateError
@@ -85,7 +87,7 @@ class ApiError(TidegateError):
         super().__init__(message)
         self.status = status
         self.headers = headers or {}
-        self.problems = _limited(tuple(problems)) or (RequestProblem(message=message),)
+        self.problems = limited(problems) or (RequestProblem(message=message),)
 
     def to_json(self) -> dict[str, Any]:
         """The body of the answer, RFC 9457 section 3. A status code says which kind of error it is."""
@@ -102,16 +104,17 @@ class PeerStalledError(TidegateError):
     """The peer does not take its answer; its connection is of no more use."""
 
 
+def limited(problems: Iterable[RequestProblem]) -> tuple[RequestProblem, ...]:
+    """As many of them as are told, and whether there are more. No further ones are asked for."""
+    told = tuple(islice(problems, MAX_PROBLEMS + 1))
+    if len(told) <= MAX_PROBLEMS:
+        return told
+    return (*told[:MAX_PROBLEMS], RequestProblem(message="and more problems; mend these first"))
+
+
 def spell(path: Path) -> str:
     """``("2", "ListenPort")`` as a program would write it: ``[2].ListenPort``."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
-
-
-def _limited(problems: tuple[RequestProblem, ...]) -> tuple[RequestProblem, ...]:
-    if len(problems) <= MAX_PROBLEMS:
-        return problems
-    more = f"and {len(problems) - MAX_PROBLEMS:,} more problems"
-    return (*problems[:MAX_PROBLEMS], RequestProblem(message=more))
 
 
 def _pointer(path: Path) -> str:

@@ -18,13 +18,14 @@ from reconcile.fine_turns import fine_turns
 from schemas.render import Inline, render_state
 from schemas.state import State
 
+from . import body
 from .body import read_json_text
 from .conditional import ETAG, expected_digests, is_known, tag
 from .operation import JSON, TEXT, Ask, Content, Later, Operation, Parameter, Rights, Schema, Where, operation
 from .problems import ApiError
 from .tunnels import DECLARING, declared_of
 
-#: Bytes of a document: ten thousand tunnels with everything that can be said of them.
+#: Bytes of an admin's document: ten thousand tunnels with everything that can be said of them.
 LIMIT: Final = 8 * 1024 * 1024
 
 
@@ -90,7 +91,7 @@ async def write_state(ask: Ask) -> Response:
     declared = declared_of(ask)
     caller = ask.caller
     expected = expected_digests(ask.request, needed=True)
-    text = await read_json_text(ask.request, limit=LIMIT)
+    text = await read_json_text(ask.request, limit=LIMIT if caller.is_admin else body.LIMIT)
     await declared.replace_state(caller, text, expected=expected)
     return await _answer(*ask.backend.accepted())
 
@@ -99,8 +100,8 @@ async def _answer(state: State | None, digest: str) -> Response:
     if state is None:
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "no state was accepted yet; ask again in a moment")
     with fine_turns():  # ten thousand tunnels take a tenth of a second
-        body = await to_thread.run_sync(partial(_render, state))
-    return Response(body, media_type=JSON, headers={"ETag": tag(digest)})
+        text = await to_thread.run_sync(partial(_render, state))
+    return Response(text, media_type=JSON, headers={"ETag": tag(digest)})
 
 
 def _render(state: State) -> str:

@@ -44,7 +44,7 @@ from schemas.state import Tunnel
 from schemas.suggest import suggest
 
 from .naming import suggested_name
-from .problems import RequestProblem
+from .problems import MAX_PROBLEMS, RequestProblem
 
 _CLIENT: Final = "ClientId"
 _ADDRESS: Final = "ListenAddress"
@@ -72,11 +72,14 @@ ENTRY_SCHEMA: Final[Mapping[str, Any]] = {
 #: As many as any gateway has ports for visitors to find; it bounds what one request can cost.
 MAX_ENTRIES: Final = 10_000
 
+#: Keys of an entry. Each that is not known takes a guess at what was meant.
+MAX_KEYS: Final = 50
+
 _EXAMPLE: Final = f'[{{"{_CLIENT}": "homelab", "{_PORT}": 443, "{_SERVICE}": "web"}}]'
 
 
 class InvalidEntriesError(ValueError):
-    """The entries cannot be understood. ``problems`` is everything that is wrong with them."""
+    """The entries cannot be understood. ``problems`` is what is wrong with them, as much as is told."""
 
     def __init__(self, problems: Iterable[RequestProblem]) -> None:
         self.problems = tuple(problems)
@@ -86,7 +89,7 @@ class InvalidEntriesError(ValueError):
 def parse_entries(value: object) -> tuple[Tunnel, ...]:
     """One tunnel an entry, in their order. Their names are suggestions, and may be alike.
 
-    :raises InvalidEntriesError: with every problem of every entry.
+    :raises InvalidEntriesError: with every problem of every entry, as far as they are told.
     """
     if not isinstance(value, list):
         message = f"{describe(value)} stands where a list of tunnels belongs; send, for example, {_EXAMPLE}"
@@ -101,6 +104,8 @@ def parse_entries(value: object) -> tuple[Tunnel, ...]:
             tunnels.append(_Entry(entry).tunnel())
         except InvalidEntriesError as error:
             problems.extend(_inside(index, error.problems))
+            if len(problems) > MAX_PROBLEMS:
+                break
     if problems:
         raise InvalidEntriesError(problems)
     return tuple(tunnels)
@@ -135,6 +140,9 @@ class _Entry:
     def __init__(self, value: object) -> None:
         self._problems: list[RequestProblem] = []
         self._values: Mapping[str, object] = {}
+        if isinstance(value, dict) and len(value) > MAX_KEYS:
+            self._note((), f"it has {len(value):,} keys; the keys of a tunnel are {', '.join(_KEYS)}")
+            raise InvalidEntriesError(self._problems)
         if isinstance(value, dict):
             self._values = {key: inner for key, inner in value.items() if inner is not None}
             self._note_unknown_keys(value)

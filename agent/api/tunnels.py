@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -19,11 +20,11 @@ from schemas.errors import Place
 from schemas.json_text import json_positions
 from schemas.state import Tunnel
 
-from .body import parse_json, read_json_text
+from .body import LIMIT, OWN_LIMIT, parse_json, read_json_text
 from .conditional import ETAG, expected_digests, tag
 from .declared import DeclaredTunnels
 from .operation import JSON, TEXT, Ask, Content, Parameter, Rights, Schema, Where, operation
-from .problems import BODY, ApiError, RequestProblem
+from .problems import BODY, ApiError
 from .threshold import ENTRY_SCHEMA, InvalidEntriesError, parse_entries, to_entries
 
 _ENTRIES: Final[Schema] = {"type": "array", "items": ENTRY_SCHEMA}
@@ -105,7 +106,7 @@ async def declare_tunnels(ask: Ask) -> Response:
     declared = declared_of(ask)
     caller = ask.caller
     expected = expected_digests(ask.request, needed=False)
-    text = await read_json_text(ask.request)
+    text = await read_json_text(ask.request, limit=LIMIT if caller.is_admin else OWN_LIMIT)
     tunnels = await anyio.to_thread.run_sync(_read_tunnels, text)
     return await _entries(await declared.replace(caller, tunnels, expected=expected), ask)
 
@@ -128,12 +129,9 @@ def _read_tunnels(text: str) -> Sequence[Tunnel]:
         return parse_entries(value)
     except InvalidEntriesError as error:
         at = json_positions(text)
-        problems = [
-            RequestProblem(
-                path=problem.path, message=problem.message, place=Place(BODY, *at.find(problem.path or ()))
-            )
-            for problem in error.problems
-        ]
+        problems = (
+            replace(problem, place=Place(BODY, *at.find(problem.path or ()))) for problem in error.problems
+        )
         message = "the tunnels are not valid; nothing was changed"
         raise ApiError(HTTPStatus.BAD_REQUEST, message, problems) from error
 

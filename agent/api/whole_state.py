@@ -10,11 +10,13 @@ Everything here blocks on the disk: call it in a worker thread.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from itertools import chain, islice
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from pydantic import ValidationError
 
@@ -31,9 +33,10 @@ from schemas.wording import problems_in
 
 from .conditional import Digests
 from .identity import Caller
-from .problems import BODY, ApiError, RequestProblem
+from .problems import BODY, MAX_PROBLEMS, ApiError, RequestProblem, limited
 from .problems import Path as BodyPath
 from .proposal import Basis, Proposal, check_rights, conclude, read_basis
+from .threshold import MAX_ENTRIES, MAX_KEYS
 
 _TUNNELS: Final = "tunnels"
 _OPERATORS: Final = ("tidegate", "gateway", "clients", "allow_empty")
@@ -58,12 +61,12 @@ def propose_state(
     """
     document = _read(text)
     basis = read_basis(state_path, fragment, caller, expected)
-    entries = _Entries(document, _fixed(basis, shown))
-    problems = [*_changed_settings(document, basis), *entries.problems]
+    entries = _Entries(_entries_of(document), _fixed(basis, shown))
+    problems = limited(chain(_changed_settings(document, basis), entries.changed()))
     if problems:
         message = "the document changes what is declared elsewhere; nothing was changed"
         raise ApiError(HTTPStatus.CONFLICT, message, problems)
-    tunnels, paths = _parse(document, entries.own)
+    tunnels, paths = _parse(document, entries.own())
     check_rights(caller, tunnels, [(*path, "client") for path in paths])
     return conclude(basis, caller, tuple(_signed(tunnels, caller, basis.replaced)), paths)
 
@@ -73,32 +76,45 @@ def _read(text: str) -> Document:
     try:
         document = read_document(text.encode(), name=BODY, directory="", syntax=Syntax.JSON, owned=True)
     except StateError as error:
-        raise _invalid([RequestProblem.of(problem) for problem in error.problems]) from error
-    problems = [RequestProblem.of(problem) for problem in top_level_problems(document, Role.GATEWAY)]
-    for key in ("tidegate", "gateway"):
-        if key not in document.value:
-            message = f"{key} is missing; send the whole document, as GET /v1/state gives it"
-            problems.append(RequestProblem(path=(), place=document.locate(()), message=message))
-    entries = document.value.get(_TUNNELS, [])
-    if isinstance(entries, list):
-        for index, entry in enumerate(entries):
-            path = (_TUNNELS, index)
-            if not isinstance(entry, dict):
-                message = f"{describe(entry)} stands where a tunnel belongs"
-                problems.append(RequestProblem(path=path, place=document.locate(path), message=message))
-            elif not isinstance(entry.get("name"), str):
-                message = "its name is missing; every tunnel of the document has one"
-                problems.append(RequestProblem(path=path, place=document.locate(path), message=message))
-    else:
-        message = f"{describe(entries)} stands where the list of tunnels belongs"
-        where = document.locate((_TUNNELS,))
-        problems.append(RequestProblem(path=(_TUNNELS,), place=where, message=message))
+        raise _invalid(map(RequestProblem.of, error.problems)) from error
+    problems = limited(_misshapen(document))
     if problems:
         raise _invalid(problems)
     return document
 
 
-def _invalid(problems: Sequence[RequestProblem]) -> ApiError:
+def _misshapen(document: Document) -> Iterator[RequestProblem]:
+    """Why it is no document of a gateway's state with a list of tunnels that have names."""
+    for problem in top_level_problems(document, Role.GATEWAY):
+        yield RequestProblem.of(problem)
+    for key in ("tidegate", "gateway"):
+        if key not in document.value:
+            message = f"{key} is missing; send the whole document, as GET /v1/state gives it"
+            yield _wrong(document, (), message)
+    entries = document.value.get(_TUNNELS, [])
+    if not isinstance(entries, list):
+        yield _wrong(document, (_TUNNELS,), f"{describe(entries)} stands where the list of tunnels belongs")
+        return
+    for index, entry in enumerate(entries):
+        path = (_TUNNELS, index)
+        if not isinstance(entry, dict):
+            yield _wrong(document, path, f"{describe(entry)} stands where a tunnel belongs")
+        elif not isinstance(entry.get("name"), str):
+            yield _wrong(document, path, "its name is missing; every tunnel of the document has one")
+        elif len(entry) > MAX_KEYS:
+            yield _wrong(document, path, f"it has {len(entry):,} keys, which is too many for a tunnel")
+
+
+def _entries_of(document: Document) -> Sequence[dict[str, object]]:
+    """The tunnels of a document that is well shaped."""
+    return cast("list[dict[str, object]]", document.value.get(_TUNNELS, []))
+
+
+def _wrong(document: Document, path: BodyPath, message: str) -> RequestProblem:
+    return RequestProblem(path=path, place=document.locate(path), message=message)
+
+
+def _invalid(problems: Iterable[RequestProblem]) -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, "the document is not valid; nothing was changed", problems)
 
 
@@ -106,9 +122,10 @@ def _invalid(problems: Sequence[RequestProblem]) -> ApiError:
 class _Fixed:
     """A tunnel that is not the caller's to change."""
 
+    name: str
     rendered: Rendered
     owner: str  # as the subject of a sentence
-    place: Place | None
+    place: Callable[[], Place | None]
     is_shown: bool  # whether a document without it has left it out
 
 
@@ -118,19 +135,23 @@ def _fixed(basis: Basis, shown: Collection[TunnelName]) -> Mapping[str, _Fixed]:
     for document in basis.documents:
         entries = document.value.get(_TUNNELS, [])
         for index, entry in enumerate(entries if isinstance(entries, list) else ()):
-            place = document.locate((_TUNNELS, index))
             try:
                 tunnel = Tunnel.model_validate(entry, context=Reading(directory=document.directory))
             except ValidationError:
                 continue  # the rules say what is wrong with it
             fixed[tunnel.name] = _Fixed(
-                rendered=_rendered(tunnel), owner=document.name, place=place, is_shown=tunnel.name in shown
+                name=tunnel.name,
+                rendered=_rendered(tunnel),
+                owner=document.name,
+                place=partial(document.locate, (_TUNNELS, index)),
+                is_shown=tunnel.name in shown,
             )
     for tunnel in basis.kept:
         fixed[tunnel.name] = _Fixed(
+            name=tunnel.name,
             rendered=_rendered(tunnel),
             owner=f"{tunnel.declared_by}, through the API,",
-            place=None,
+            place=lambda: None,
             is_shown=tunnel.name in shown,
         )
     return fixed
@@ -140,33 +161,34 @@ def _rendered(tunnel: Tunnel) -> Rendered:
     return render_section(tunnel, inline=Inline.HIDDEN)
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Entries:
     """The entries of a document, told apart: those that are fixed, and ``own``, which are the caller's."""
 
-    document: Document
+    entries: Sequence[dict[str, object]]
     fixed: Mapping[str, _Fixed]
-    own: list[int] = field(default_factory=list)
-    problems: list[RequestProblem] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        entries = self.document.value.get(_TUNNELS, [])
-        assert isinstance(entries, list)  # or it would have been refused
-        seen: set[str] = set()
-        for index, entry in enumerate(entries):
-            fixed = self.fixed.get(entry["name"])
-            if fixed is None:
-                self.own.append(index)
-            elif entry["name"] in seen or entry != fixed.rendered:
-                self._note(entry["name"], fixed, (_TUNNELS, index), "stands here otherwise")
-            seen.add(entry["name"])
+    def own(self) -> Sequence[int]:
+        """The indexes of those that are the caller's."""
+        return [index for index, entry in enumerate(self.entries) if entry["name"] not in self.fixed]
+
+    def changed(self) -> Iterator[RequestProblem]:
+        """Every fixed one that is not as it was."""
+        seen: set[object] = set()
+        for index, entry in enumerate(self.entries):
+            name = entry["name"]
+            fixed = self.fixed.get(str(name))
+            if fixed is not None and (name in seen or entry != fixed.rendered):
+                yield self._changed(fixed, (_TUNNELS, index), "stands here otherwise")
+            seen.add(name)
         for name, fixed in self.fixed.items():
             if name not in seen and fixed.is_shown:
-                self._note(name, fixed, (_TUNNELS,), "is not in the document")
+                yield self._changed(fixed, (_TUNNELS,), "is not in the document")
 
-    def _note(self, name: str, fixed: _Fixed, path: BodyPath, what: str) -> None:
-        message = f"{fixed.owner} declares the tunnel {quote(name)}, which {what}: change it there"
-        self.problems.append(RequestProblem(path=path, place=fixed.place, message=message))
+    def _changed(self, fixed: _Fixed, path: BodyPath, what: str) -> RequestProblem:
+        name = quote(fixed.name)
+        message = f"{fixed.owner} declares the tunnel {name}, which {what}: change it there"
+        return RequestProblem(path=path, place=fixed.place(), message=message)
 
 
 def _changed_settings(document: Document, basis: Basis) -> Iterator[RequestProblem]:
@@ -209,10 +231,12 @@ def _places(path: tuple[str, ...], basis: Basis) -> Iterator[Place]:
 def _parse(document: Document, indexes: Sequence[int]) -> tuple[Sequence[Tunnel], Sequence[BodyPath]]:
     """The tunnels at these indexes, and where they stand.
 
-    :raises ApiError: 400, with everything that is wrong with them.
+    :raises ApiError: 400, with what is wrong with them, as much as is told.
     """
-    entries = document.value.get(_TUNNELS, [])
-    assert isinstance(entries, list)
+    if len(indexes) > MAX_ENTRIES:
+        message = f"it declares {len(indexes):,} tunnels; declare at most {MAX_ENTRIES:,} through the API"
+        raise _invalid([RequestProblem(path=(_TUNNELS,), message=message)])
+    entries = _entries_of(document)
     tunnels: list[Tunnel] = []
     problems: list[RequestProblem] = []
     for index in indexes:
@@ -220,10 +244,13 @@ def _parse(document: Document, indexes: Sequence[int]) -> tuple[Sequence[Tunnel]
             tunnels.append(Tunnel.model_validate(entries[index], context=Reading(directory="")))
         except ValidationError as error:
             found = problems_in(error, Tunnel, entries[index], document=document, path=(_TUNNELS, index))
-            problems.extend(
+            told = (
                 RequestProblem(path=(_TUNNELS, index), place=problem.place, message=problem.message)
                 for problem in found
             )
+            problems.extend(islice(told, MAX_PROBLEMS + 1 - len(problems)))
+            if len(problems) > MAX_PROBLEMS:
+                break
     if problems:
         raise _invalid(problems)
     return tunnels, [(_TUNNELS, index) for index in indexes]

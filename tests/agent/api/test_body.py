@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from agent.api.body import LIMIT
+from agent.api.body import LIMIT, MAX_VALUES, OWN_LIMIT
+from tests.support import pki
 
-from .serving import problem, texts
+from .backend import FakeGateway, running
+from .serving import calling_tls, on_tls, problem, texts
 
 pytestmark = pytest.mark.anyio
 
@@ -84,3 +86,32 @@ async def test_a_body_of_unsaid_length_is_counted_while_it_is_read(http: httpx2.
 
     assert answer.status_code == 413
     assert problem(answer)["detail"] == "the body is larger than 2 MiB; send less"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"1," * MAX_VALUES + b"1]",
+        b"[" + b"{}," * (MAX_VALUES // 2) + b"{}]",
+        b"[" + b"[[]]," * (MAX_VALUES // 3 + 1) + b"[]]",
+    ],
+    ids=["numbers", "mappings", "lists"],
+)
+async def test_a_body_of_too_many_values_is_not_even_parsed(http: httpx2.AsyncClient, body: bytes) -> None:
+    answer = await http.put("/tunnels", content=body)
+
+    assert answer.status_code == 413
+    assert problem(answer)["detail"] == "the body has more than 200,000 values; send less"
+
+
+async def test_a_client_sends_less_than_an_admin(gateway: FakeGateway) -> None:
+    body = b"[]" + b" " * (OWN_LIMIT - 1)
+    async with running(gateway), on_tls(gateway) as tls:
+        async with calling_tls(tls, pki.client("homelab")) as homelab:
+            assert (await homelab.put("/tunnels", content=body[:-1])).status_code == 200
+            assert (await homelab.put("/tunnels", content=body)).status_code == 413
+            assert (
+                await homelab.put("/v1/state", content=b" " * (LIMIT + 1), headers={"If-Match": "*"})
+            ).status_code == 413
+        async with calling_tls(tls, pki.client("ops")) as ops:
+            assert (await ops.put("/tunnels", content=body)).status_code == 200

@@ -57,5 +57,13 @@ def test_an_answer_does_not_grow_without_end() -> None:
     error = ApiError(HTTPStatus.BAD_REQUEST, "bad", [RequestProblem(message="x")] * (MAX_PROBLEMS + 500))
 
     assert len(error.problems) == MAX_PROBLEMS + 1
-    assert str(error.problems[-1]) == "and 500 more problems"
+    assert str(error.problems[-1]) == "and more problems; mend these first"
     json.dumps(error.to_json())
+
+
+def test_problems_that_are_not_told_are_not_worked_out() -> None:
+    numbers = iter(range(MAX_PROBLEMS + 500))
+
+    ApiError(HTTPStatus.BAD_REQUEST, "bad", (RequestProblem(message=str(number)) for number in numbers))
+
+    assert next(numbers) == MAX_PROBLEMS + 1  # the one that shows that there are more

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.api.problems import RequestProblem
-from agent.api.threshold import MAX_ENTRIES, InvalidEntriesError, parse_entries, to_entries
+from agent.api.problems import MAX_PROBLEMS, RequestProblem
+from agent.api.threshold import MAX_ENTRIES, MAX_KEYS, InvalidEntriesError, parse_entries, to_entries
 from schemas.names import ListenAddress, ProxyProtocol
 from schemas.state import Tunnel
 
@@ -142,6 +142,16 @@ def test_no_request_makes_us_read_a_million_entries() -> None:
     (problem,) = problems([1] * (MAX_ENTRIES + 1))
 
     assert "too many" in problem
+
+
+def test_no_more_problems_are_found_than_are_told() -> None:
+    assert len(problems([1] * MAX_ENTRIES)) == MAX_PROBLEMS + 1
+
+
+def test_an_entry_of_too_many_keys_is_one_problem() -> None:
+    (problem,) = problems([{f"Key{number}": 1 for number in range(MAX_KEYS + 1)}])
+
+    assert problem.startswith(f"[0]: it has {MAX_KEYS + 1} keys")
 
 
 def test_a_tunnel_with_several_of_everything_becomes_an_entry_for_each_address_and_hostname() -> None:

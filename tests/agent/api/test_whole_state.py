@@ -12,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.api.identity import Caller, on_unix_socket
-from agent.api.problems import ApiError
+from agent.api.problems import MAX_PROBLEMS, ApiError
 from agent.api.proposal import Proposal
+from agent.api.threshold import MAX_ENTRIES, MAX_KEYS
 from agent.api.whole_state import propose_state
+from schemas.errors import Place
 from schemas.names import ClientId, TunnelName
 from schemas.parse import parse_gateway
+from schemas.positions import Path as ValuePath
 from schemas.render import Inline, render_state
-from schemas.text import Syntax, read_document
+from schemas.text import Document, Syntax, read_document
 
 ADMIN = on_unix_socket(None)
 HOMELAB = Caller(name="homelab", client=ClientId("homelab"), is_admin=False)
@@ -114,3 +117,66 @@ def test_nothing_is_written_by_proposing_it(tmp_path: Path) -> None:
     propose(tmp_path, ADMIN, shown(tmp_path))
 
     assert [entry.name for entry in tmp_path.iterdir()] == ["gateway.yaml"]
+
+
+@pytest.fixture
+def located(monkeypatch: pytest.MonkeyPatch) -> list[ValuePath]:
+    """What a place is looked up for, each time that one is."""
+    looked_up: list[ValuePath] = []
+    locate = Document.locate
+
+    def counting(document: Document, path: ValuePath, *, key: bool = False) -> Place:
+        looked_up.append(path)
+        return locate(document, path, key=key)
+
+    monkeypatch.setattr(Document, "locate", counting)
+    return looked_up
+
+
+@pytest.mark.parametrize("entry", [1, {}, {"name": 1}, {"name": "a", "listen": 1}])
+def test_places_are_found_only_for_what_is_told(
+    tmp_path: Path, located: list[ValuePath], entry: object
+) -> None:
+    (tmp_path / "gateway.yaml").write_text(FILE)
+    document = shown(tmp_path)
+
+    with pytest.raises(ApiError) as caught:
+        propose(tmp_path, ADMIN, {**document, "tunnels": [*document["tunnels"], *[entry] * MAX_ENTRIES]})
+
+    assert caught.value.status == 400
+    assert len(caught.value.problems) == MAX_PROBLEMS + 1
+    # One more shows that there are more, and one entry may have several problems.
+    assert MAX_PROBLEMS <= len(located) <= MAX_PROBLEMS + 10
+
+
+def test_no_place_of_a_file_is_looked_up_for_a_document_that_agrees_with_it(
+    tmp_path: Path, located: list[ValuePath]
+) -> None:
+    (tmp_path / "gateway.yaml").write_text(FILE)
+
+    propose(tmp_path, ADMIN, shown(tmp_path))
+
+    assert located == []
+
+
+def test_a_document_declares_only_so_many_tunnels(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(FILE)
+    document = shown(tmp_path)
+    own = [{"name": "a"}] * (MAX_ENTRIES + 1)
+
+    with pytest.raises(ApiError) as caught:
+        propose(tmp_path, ADMIN, {**document, "tunnels": [*document["tunnels"], *own]})
+
+    (problem,) = caught.value.problems
+    assert str(problem).startswith("tunnels: it declares 10,001 tunnels")
+
+
+def test_an_entry_of_too_many_keys_is_one_problem(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(FILE)
+    many = {"name": "a", **{f"key{number}": 1 for number in range(MAX_KEYS)}}
+
+    with pytest.raises(ApiError) as caught:
+        propose(tmp_path, ADMIN, {**shown(tmp_path), "tunnels": [many]})
+
+    (problem,) = caught.value.problems
+    assert str(problem) == "tunnels[0]: it has 51 keys, which is too many for a tunnel"
