@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 from reconcile.actuator import ActionError
 from schemas.names import ListenAddress
 
+from .descriptors import Use, may_have, shortage
 from .inherited import Inherited
 
 #: Gives a non-blocking TCP socket that listens at the address.
@@ -82,13 +83,19 @@ class Ports:
 def _new(address: ListenAddress) -> socket.socket:
     listening = socket.socket(socket.AF_INET if address.family == 4 else socket.AF_INET6, socket.SOCK_STREAM)
     try:
+        if not may_have(Use.PORT, listening.fileno()):
+            raise _too_many(address)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if address.family == 6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    except OSError:
+    except (OSError, ActionError):
         listening.close()
         raise
     return listening
+
+
+def _too_many(address: ListenAddress) -> ActionError:
+    return ActionError(f"{address} is not opened: {shortage()}", reason="TooManyFiles")
 
 
 def _prepare(listening: socket.socket) -> None:
@@ -126,5 +133,7 @@ def _explain(address: ListenAddress, error: OSError) -> ActionError:
                 f"write an address of the other family",
                 reason="NoSuchAddress",
             )
+        case errno.EMFILE:
+            return _too_many(address)
         case _:
             return ActionError(f"{address} cannot be opened: {error.strerror or error}", reason="Failed")

@@ -16,7 +16,7 @@ import pytest
 from agent.bind import Ports, _explain, bind
 from reconcile.actuator import ActionError
 from schemas.names import ListenAddress
-from tests.support.descriptors import open_sockets
+from tests.support.descriptors import descriptors_left, no_descriptors_left, open_sockets
 from tests.support.handing_over import handed_over, opened
 from tests.support.peers import free_listen
 from tests.support.source import ROOT
@@ -148,6 +148,27 @@ def test_whatever_the_system_says_becomes_one_line_that_names_the_address(addres
         assert len(str(explained).splitlines()) == 1
         assert explained.reason.isalpha()
         assert explained.retry
+
+
+def test_a_port_leaves_the_descriptors_that_the_agent_needs_itself_and_says_how_to_have_more() -> None:
+    address = free_listen()
+
+    with descriptors_left(3) as limit:
+        before = open_sockets()
+        with pytest.raises(ActionError, match=r"raise the limit \(LimitNOFILE, ulimit -n\)") as caught:
+            bind(address)
+        assert open_sockets() == before
+    assert str(caught.value).startswith(
+        f"{address} is not opened: this agent may open {limit:,} files and has"
+    )
+    assert (caught.value.reason, caught.value.retry) == ("TooManyFiles", True)
+
+    bind(address).close()
+
+
+def test_a_port_for_which_there_is_no_descriptor_at_all_says_the_same() -> None:
+    with no_descriptors_left(), pytest.raises(ActionError, match="is not opened: this agent may open"):
+        bind(ListenAddress("127.0.0.1", 1))
 
 
 # Handed over

@@ -55,11 +55,18 @@ def _listening(address: ListenAddress) -> socket.socket:
 @contextmanager
 def no_descriptors_left() -> Iterator[None]:
     """While the block runs, this process can open nothing more (EMFILE)."""
+    with descriptors_left(0):
+        yield
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[int]:
+    """While the block runs, so many numbers are there from the lowest free one on. Gives the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.open(os.devnull, os.O_RDONLY)  # the lowest number that is free
     os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + count, hard))
     try:
-        yield
+        yield free + count
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
