@@ -23,9 +23,10 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from reconcile.journal import NOTE, digest_of_bytes
 from reconcile.placing import NotPlaceableError, check_placeable, explain
 from reconcile.taking_turns import turn
-from reconcile.together import NOTE, Change, replace_together
+from reconcile.together import Change, replace_together
 from schemas.apply_report import ApplyReport, Placing
 from schemas.confirmation import ConfirmationRequest, ConfirmedFile, Stage
 from schemas.errors import StateError, TidegateError
@@ -44,7 +45,7 @@ from .paths import admin_socket_path
 from .plan_command import plan_of, print_plan
 from .planning import role_of, settings_of
 from .state_change import StateChange, check_untouched
-from .undoing import digest_of_bytes, note_path
+from .undoing import finish_others, note_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +105,10 @@ class _NotPlacedError(TidegateError):
 
 
 def _take_turn(stack: ExitStack, state: Path, command: str) -> None:
+    """From now on nobody else is at it, and what a command has left that died counts for all."""
     try:
         stack.enter_context(turn(state, holder=command))
+        finish_others(state)
     except OSError as error:
         raise explain(state, error) from error
 
@@ -145,7 +148,11 @@ def _ask_agent(change: StateChange, agent: Whereabouts, terms: Terms) -> PlanRep
         plan = plan_of(agent, change.texts)
         pending = run(partial(fetch_confirmation, agent.socket, start=agent.start))
     except NoAgentError as error:
-        raise TidegateError(f"{error}; or only put the file in place, with --offline") from error
+        raise TidegateError(
+            f"{error}; or only put the file in place, with --offline; nothing was changed"
+        ) from error
+    except AgentUnreachableError as error:
+        raise TidegateError(f"{error}; nothing was changed") from error
     if not terms.as_json:
         print_plan(plan)
     if change.changes and pending.stage in (Stage.PENDING, Stage.RESTORING):
@@ -197,11 +204,15 @@ def _arm(change: StateChange, agent: Whereabouts, within: float) -> datetime | N
     request = ConfirmationRequest(
         within=within,
         files=tuple(
-            ConfirmedFile(name=one.name, before=digest_of_bytes(one.before), after=digest_of_bytes(one.after))
+            ConfirmedFile(name=one.name, before=_digest(one.before), after=_digest(one.after))
             for one in change.changes
         ),
     )
     return run(partial(arm_confirmation, agent.socket, request, start=agent.start)).deadline
+
+
+def _digest(data: bytes | None) -> str | None:
+    return None if data is None else digest_of_bytes(data)
 
 
 def _make_sure(change: StateChange, agent: Whereabouts) -> None:
@@ -226,11 +237,16 @@ def _with_outcome(report: ApplyReport, settled: Settled, before: State | None, w
             "generation": come.generation,
             "accepted": come.accepted,
             "in_force": come.accepted and come.in_force,
-            "outcomes": tuple(outcomes(before, wanted, settled.status)),
+            # Where the file in place was broken, the plan knows better what changes.
+            "outcomes": () if _changes_nothing(report) else tuple(outcomes(before, wanted, settled.status)),
             "problems": tuple(problem.text for problem in come.problems),
             "failed": come.failed,
         }
     )
+
+
+def _changes_nothing(report: ApplyReport) -> bool:
+    return report.plan is not None and report.plan.is_empty
 
 
 def _tell_placed(report: ApplyReport, terms: Terms) -> int:
@@ -249,8 +265,10 @@ def _tell(report: ApplyReport, terms: Terms) -> int:
         print(printable(f"{outcome.verb} {outcome.name}: {outcome.message}"))
     for problem in report.problems:
         print(printable(problem), file=sys.stderr)
+    told = " ".join(outcome.message for outcome in report.outcomes)
     for failed in report.failed:
-        print(printable(f"{failed.resource}: {failed.message}"), file=sys.stderr)
+        if failed.message not in told:
+            print(printable(f"{failed.resource}: {failed.message}"), file=sys.stderr)
     confirm = ""
     if report.confirm_until is not None:
         confirm = (
@@ -264,9 +282,10 @@ def _tell(report: ApplyReport, terms: Terms) -> int:
             f"{_in_place(report)}, and the agent does not use it, generation {report.generation} still "
             f"counts: mend it, or return to that with tidegate rollback{confirm}"
         )
+    how = "" if report.failed else f" after {terms.timeout:g} s"
     raise TidegateError(
-        f"{_in_place(report)}, and generation {report.generation} is not in force as a whole after "
-        f"{terms.timeout:g} s or has failed: mend what failed, or return with tidegate rollback{confirm}"
+        f"{_in_place(report)}, and generation {report.generation} is not in force as a whole{how}: "
+        f"mend what failed, or return with tidegate rollback{confirm}"
     )
 
 

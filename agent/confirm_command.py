@@ -8,9 +8,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from schemas.confirmation import Stage
 from schemas.errors import TidegateError
 
-from .api.client import RefusedError, confirm
+from .api.client import RefusedError, confirm, fetch_confirmation
 from .finding import found_agent
 from .loops import run
 
@@ -25,6 +26,8 @@ def run_confirm(state: Path | None, *, socket: Path | None, as_json: bool = Fals
     try:
         report = run(partial(confirm, agent.socket, start=agent.start))
     except RefusedError as error:
-        raise TidegateError(error.detail) from error
+        report = run(partial(fetch_confirmation, agent.socket, start=agent.start))
+        if report.stage is not Stage.CONFIRMED:  # else it was said before, and the answer was lost
+            raise TidegateError(error.detail) from error
     print(report.model_dump_json(indent=2) if as_json else report.message)
     return 0

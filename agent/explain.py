@@ -153,7 +153,9 @@ class _Story:
         }
         for asked in self._question.addresses:
             for address, word in others.items():
-                if covers(address, asked):
+                if covers(address, asked) or (
+                    len(self._question.addresses) > 1 and address.port == self._question.port
+                ):
                     self._gets = f"{word}, which asks for the certificate of a client"
                     self._why.append(f"{address} is {word}, and not a port for visitors.")
                     return
@@ -165,7 +167,8 @@ class _Story:
 
     def tell_of_listener(self, spec: ListenerSpec, wanted: Spec | None, seen: Observed | None) -> None:
         self._listener = spec.address
-        self._tell_who_answers(spec.address)
+        if seen is not None and seen.phase is Phase.OPEN:
+            self._tell_who_answers(spec.address)
         is_open = self._tell_how_it_is(spec, wanted, seen)
         table = RouteTable(spec.routes)
         decision = decision_on(self._question, table)
@@ -196,7 +199,9 @@ class _Story:
                 return True
             case Phase.FAILED if seen is not None:
                 why = seen.message.rstrip(".") or "the log says why"
-                self._why.append(f"{address} is not open: {why}. It is tried again by itself.")
+                if not why.startswith(str(address)):
+                    why = f"{address} is not open: {why}"
+                self._why.append(f"{why}. It is tried again by itself.")
             case Phase.CLOSING:
                 self._why.append(f"{address} is being closed.")
             case _ if self._facts.is_stopping:

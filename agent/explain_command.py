@@ -32,6 +32,8 @@ def run_explain(
     :returns: the exit status.
     :raises TidegateError: if the question is none, or there is no gateway to be asked.
     """
+    if sni is not None and host is not None:
+        raise TidegateError("a visitor speaks TLS or plain HTTP: give --sni or --host, and not both")
     try:
         question = parse_question(listen, sni=sni, host=host)
     except ValueError as error:
@@ -46,7 +48,7 @@ def run_explain(
         print(found.model_dump_json(indent=2))
     else:
         anywhere = len(question.addresses) > 1 and found.listener is not None
-        print(f"{question}: {found.listener} answers" if anywhere else question)
+        print(f"{question}: {found.listener}" if anywhere else question)
         for sentence in found.why:
             print(f"  {sentence}")
         print(_sum_up(found, found_state(state, socket)))

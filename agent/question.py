@@ -51,8 +51,14 @@ def parse_question(listen: str, *, sni: str | None = None, host: str | None = No
         listen=listen,
         addresses=_addresses(listen),
         kind=_kind(sni, host),
-        name=_name(host if sni is None else sni),
+        name=_name(sni if host is None else _without_port(host)),
     )
+
+
+def _without_port(host: str) -> str:
+    """A Host header may say the port as well, RFC 9110 section 7.2."""
+    name, _, port = host.rpartition(":")
+    return name if name and port.isascii() and port.isdigit() and ":" not in name else host
 
 
 def _kind(sni: str | None, host: str | None) -> TrafficKind:

@@ -136,10 +136,12 @@ def _programmed(tunnel: Tunnel, listeners: ObservedState) -> _Finding:
 def _one_listener(address: ListenAddress, route: RouteSpec, seen: Observed | None) -> _Finding:
     if seen is not None and seen.phase is Phase.FAILED:
         why = seen.message.rstrip(".") or "the reason is in the log"
+        if not why.startswith(str(address)):
+            why = f"{address} is not open: {why}"
         return _Finding(
             holds=False,
             reason=seen.reason or "Failed",
-            message=f"{address} is not open: {why}. It is tried again by itself.",
+            message=f"{why}. It is tried again by itself.",
         )
     if seen is not None and seen.phase is Phase.OPEN:
         if isinstance(seen.spec, ListenerSpec) and seen.spec.carries(route):

@@ -111,9 +111,8 @@ def test_a_port_that_is_taken_is_told_and_the_file_is_in_place(gateway: Operated
         status, out, err = gateway.types("apply", "new.yaml", "--to", "gateway.yaml")
 
     assert status == 1
-    assert "\n+ b: not in force: " in out
-    assert f"listener 127.0.0.1:{gateway.port('b')}: " in err
-    assert "gateway.yaml is in place, and generation 2 is not in force as a whole" in err
+    assert f"\n+ b: not in force: 127.0.0.1:{gateway.port('b')} is taken by another program" in out
+    assert err.startswith("tidegate: error: gateway.yaml is in place, and generation 2 is not in force as a ")
     assert gateway.state.read_text() == new
 
 

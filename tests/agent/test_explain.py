@@ -157,9 +157,7 @@ def test_a_port_that_could_not_be_opened_says_why() -> None:
 
     assert (found.served, found.listener, found.client) == (False, "0.0.0.0:443", None)
     assert found.match is not None, "where the visitor would be led"
-    assert (
-        found.why[0] == "0.0.0.0:443 is not open: 0.0.0.0:443 is taken by nginx. It is tried again by itself."
-    )
+    assert found.why[0] == "0.0.0.0:443 is taken by nginx. It is tried again by itself."
     assert found.gets == "a refused connection, or whatever other program has the port"
 
 
@@ -221,6 +219,14 @@ def test_where_nobody_listens_it_says_who_listens_beside() -> None:
     assert "the control port, where clients connect" in control.why[0]
     assert other.why == ("No tunnel listens at [2001:db8::1]:443, but at 0.0.0.0:443.",)
     assert told(facts(state=None, observed={}), "80").why[0] == "No state was accepted yet."
+
+
+def test_a_port_of_the_gateway_itself_is_told_also_without_its_address() -> None:
+    for asked in ("0.0.0.0:9056", ":9056"):
+        found = told(facts(BLOG), asked)
+        assert found.why == (
+            "0.0.0.0:9056 is the control port, where clients connect, and not a port for visitors.",
+        )
 
 
 def test_a_port_alone_has_one_answer_or_asks_which_is_meant() -> None:

@@ -76,6 +76,15 @@ def test_a_file_that_would_be_refused_gives_status_1_and_every_problem(state: Pa
     assert last.startswith("tidegate: error: the state has ")
 
 
+def test_what_comes_on_stdin_is_planned(state: Path) -> None:
+    text = state.read_text().replace("service: web", "service: other")
+
+    result = tidegate("plan", "-", "--to", state.name, directory=state.parent, stdin=text)
+
+    assert (result.returncode, result.stderr) == (2, "")
+    assert "~ route web: service web -> other" in result.stdout
+
+
 def test_a_fragment_is_planned_with_the_others(tmp_path: Path) -> None:
     write_keys(tmp_path)
     (tmp_path / "gw.d").mkdir()

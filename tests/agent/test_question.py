@@ -47,7 +47,7 @@ def test_a_name_says_what_the_visitor_speaks_and_is_read_as_in_a_state_file() ->
         ("443", {"sni": "*.example.com"}, "is a pattern; write the one name"),
         ("443", {"sni": "a b"}, "holds a space"),
         ("443", {"sni": ""}, "empty"),
-        ("443", {"host": "a.test:80"}, "holds ':'"),
+        ("443", {"sni": "a.test:80"}, "holds ':'"),
         ("443", {"sni": "a.test", "host": "a.test"}, "not both"),
         ("٤٤٣", {}, "no port"),
     ],
@@ -55,3 +55,9 @@ def test_a_name_says_what_the_visitor_speaks_and_is_read_as_in_a_state_file() ->
 def test_what_is_no_question_says_how_to_ask(listen: str, more: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_question(listen, **more)
+
+
+def test_a_host_may_come_with_its_port_as_in_a_request() -> None:
+    assert parse_question(":80", host="blog.example.com:8080").name == "blog.example.com"
+    with pytest.raises(ValueError, match="port belongs in listen"):
+        parse_question(":80", sni="blog.example.com:8080")
