@@ -1,7 +1,8 @@
 """What a turn of the reconcile loop changed, as events.
 
 Rule: an event for each thing that changed, none for a turn that changed nothing. What
-is still wrong, and is tried again in vain, was said when it went wrong.
+is still wrong, and is tried again in vain, was said when it went wrong. What is wrong
+with files is said when they have settled.
 
 A step that is taken though the state did not change, on something that was in order
 after the turn before, heals drift, and that is said: somebody should know that a port
@@ -46,6 +47,12 @@ class TurnEvents:
         self._observed = turn.observed
 
     def _tell_reading(self, turn: Turn) -> None:
+        if turn.unsettled is None:
+            self._tell_problems(turn)
+        if turn.fresh:
+            self._publish(EventKind.STATE_ACCEPTED, generation=turn.generation)
+
+    def _tell_problems(self, turn: Turn) -> None:
         if turn.problems and turn.problems != self._problems:
             kind = EventKind.TUNNELS_LEFT_OUT if turn.accepted else EventKind.STATE_REFUSED
             problems = _statuses(turn.problems)
@@ -53,8 +60,6 @@ class TurnEvents:
         elif self._problems and not turn.problems:
             self._publish(EventKind.STATE_MENDED, generation=turn.generation)
         self._problems = turn.problems
-        if turn.fresh:
-            self._publish(EventKind.STATE_ACCEPTED, generation=turn.generation)
 
     def _tell_actions(self, turn: Turn) -> None:
         defects: dict[Key, Exception | None] = {}

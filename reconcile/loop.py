@@ -1,7 +1,7 @@
 """Turn after turn: load, observe, plan, execute, verify, report.
 
 Rule: this file alone decides when a turn begins. It is rung (by the watcher, by
-the API, by an actuator that has news), or a failed resource is due for its retry,
+the source, by the API, by an actuator that has news), or a failed resource is due for its retry,
 or the slow resync has come, which heals drift that nobody rang for. Whatever the
 occasion, a turn is the same: it looks at what is wanted and what runs, so bells
 merge and none carries a meaning.
@@ -58,6 +58,8 @@ class Turn:
     observed: ObservedState  # after them
     failed: Mapping[Key, str]  # what is not in force because it failed, now or earlier, and why
     in_force: bool  # whether the machine is exactly as the generation asks
+    unsettled: Problem | None = None
+    """Who is waited for: files are being changed, and in that reading those accepted before stood in."""
     defect: Exception | None = field(default=None, compare=False)
     """What the source raised, if it raised anything at all; log it with its traceback."""
 
@@ -157,17 +159,22 @@ class Reconciler:
     async def run(self) -> None:
         """Turn until cancelled. The first turn begins at once."""
         try:
-            while True:
-                turn = await self._take_turn()
-                self._report(turn)
-                now = anyio.current_time()
-                deadline = min(now + self._resync, self._retries.next_due())
-                with anyio.CancelScope(deadline=deadline):
-                    await self._bell.wait()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._source.attend, self.ring)
+                await self._turn_on_and_on()
         finally:
             self._is_stopped = True
             for waiter in self._waiters.values():
                 waiter.done.set()
+
+    async def _turn_on_and_on(self) -> None:
+        while True:
+            turn = await self._take_turn()
+            self._report(turn)
+            now = anyio.current_time()
+            deadline = min(now + self._resync, self._retries.next_due())
+            with anyio.CancelScope(deadline=deadline):
+                await self._bell.wait()
 
     async def _take_turn(self) -> Turn:
         self._begun += 1
@@ -200,6 +207,7 @@ class Reconciler:
             observed=observed,
             failed=failed,
             in_force=loaded.state is not None and not failed and _is_in_force(desired, observed),
+            unsettled=loaded.unsettled,
             defect=defect,
         )
         self._finish(turn, loaded)
@@ -223,20 +231,20 @@ class Reconciler:
         except Exception as error:  # noqa: BLE001  whatever a reading raises, the last good state stays in force
             message = f"the state could not be read ({type(error).__name__}: {error}); it is read again soon"
             problem = Problem(place=None, message=" ".join(message.split()))
-            self._loaded = replace(self._loaded, problems=(problem,), fresh=False)
+            self._loaded = replace(self._loaded, problems=(problem,), fresh=False, unsettled=None)
             return self._loaded, error
         return self._loaded, None
 
     def _finish(self, turn: Turn, loaded: Loaded) -> None:
-        before = self._status
+        before, unsettled = self._status, loaded.unsettled
         self._status = ReconcileStatus(
             state=loaded.state,
             generation=loaded.generation,
             observed_generation=loaded.generation if turn.in_force else before.observed_generation,
             digest=loaded.digest,
             loaded_at=self._clock() if loaded.fresh else before.loaded_at,
-            problems=loaded.problems,
-            accepted=turn.accepted,
+            problems=loaded.problems if unsettled is None else (*loaded.problems, unsettled),
+            accepted=turn.accepted and unsettled is None,
             failed=turn.failed,
             turn=turn.number,
         )

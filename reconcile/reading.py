@@ -72,6 +72,10 @@ class UnreadableError(TidegateError):
         super().__init__(str(self.problem))
 
 
+class RestlessError(UnreadableError):
+    """The files are being changed. Reading them again will help."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Mark:
     """What a file looked like when it was read. Equal marks: it has not been touched since."""
@@ -88,13 +92,14 @@ def take_snapshot(path: Path, *, owned: Path | None = None) -> Snapshot:
 
     Files that change while they are read are read again, so that the parts belong together.
 
+    :raises RestlessError: if they change on and on.
     :raises UnreadableError: if there is nothing to read, or any part cannot be read.
     """
     for _ in range(_ATTEMPTS):
         texts, marks = _read_all(path, owned)
         if marks == _look_again(path, owned):
             return Snapshot(texts=texts, digest=digest_of(texts))
-    raise UnreadableError(str(path), "it changes faster than it can be read; it is read again soon")
+    raise RestlessError(str(path), "it changes faster than it can be read; it is read again soon")
 
 
 def with_owned(texts: Iterable[StateText], *, owned: Path | None) -> Snapshot:

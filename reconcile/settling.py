@@ -23,7 +23,7 @@ from typing import Final
 import anyio
 from anyio import to_thread
 
-from .reading import Snapshot, StateText, UnreadableError
+from .reading import RestlessError, Snapshot, StateText
 from .writers import Writers, is_git_at_work, writers_of
 
 QUIET: Final = 0.5
@@ -33,13 +33,9 @@ PATIENCE: Final = 5.0
 """The same where somebody is known to be at work."""
 
 LIMIT: Final = 15.0
-"""Seconds after which files that never rest are left for the next reading."""
+"""Seconds after which files that have not settled are worth a word."""
 
 _STEP: Final = 0.1
-
-
-class RestlessError(UnreadableError):
-    """The files change on and on. Whoever waits for them waits for the next reading."""
 
 
 async def settle(
@@ -53,7 +49,10 @@ async def settle(
 ) -> Snapshot:
     """That snapshot once what differs from the accepted texts has settled, or a later one that has.
 
+    What has not settled for long is looked at less often.
+
     :param read: takes another snapshot. Called in a worker thread.
+    :param limit: seconds; with none, the files are looked at once.
     :raises RestlessError: if the files do not settle.
     :raises UnreadableError: what ``read`` raises.
     """
@@ -63,13 +62,15 @@ async def settle(
         # Read again after asking who writes: in between, a writer may have written on and finished.
         later = await to_thread.run_sync(read)
         now = anyio.current_time()
-        if later.digest != snapshot.digest:
-            snapshot, unchanged_since, rest = later, now, _STEP
+        if _theirs(later.texts) != _theirs(snapshot.texts):
+            unchanged_since, rest = now, _STEP
+        snapshot = later
         if now >= unchanged_since + rest:
-            return later
-        await anyio.sleep(min(_STEP, unchanged_since + rest - now))
+            return snapshot
         if now >= begun + limit and (unsettled := _changed(snapshot, accepted)):
             raise RestlessError(unsettled[0], "somebody is still writing it; it is read again soon")
+        step = max(_STEP, min(QUIET, (now - begun) / 10))
+        await anyio.sleep(min(step, unchanged_since + rest - now))
 
 
 def _rest(snapshot: Snapshot, accepted: Sequence[StateText], quiet: float, patience: float) -> float:
@@ -86,6 +87,9 @@ def _changed(snapshot: Snapshot, accepted: Sequence[StateText]) -> list[str]:
 
     The owned fragment is only ever replaced whole.
     """
-    before = {text.name: text.data for text in accepted if not text.owned}
-    now = {text.name: text.data for text in snapshot.texts if not text.owned}
+    before, now = _theirs(accepted), _theirs(snapshot.texts)
     return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+
+def _theirs(texts: Sequence[StateText]) -> dict[str, bytes]:
+    return {text.name: text.data for text in texts if not text.owned}

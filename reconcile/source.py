@@ -5,18 +5,23 @@ state counts, and counts its generations: from 1, one more each time that other
 content is accepted. Whatever is wrong with the newest reading is told beside the
 last accepted state, never in its place.
 
+A reading waits for nobody. While somebody is at work on the operator's files they are
+taken to be as they were when they were accepted last, beside what was declared through
+the API since; and the bell is rung when the work is done.
+
 ``Source`` is the seam for other stores; ``FileSource`` is the one for files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import anyio
+import structlog
 from anyio import to_thread
 
 from schemas.errors import Problem
@@ -27,6 +32,7 @@ from .fine_turns import fine_turns
 from .guard import check_truncated, guard
 from .hops import directories_on_the_way
 from .reading import (
+    RestlessError,
     Snapshot,
     StateText,
     UnreadableError,
@@ -35,8 +41,10 @@ from .reading import (
     take_snapshot,
     with_owned,
 )
-from .settling import QUIET, RestlessError, settle
+from .settling import LIMIT, QUIET, settle
 from .state_reader import StateReader, Understood
+
+_log: Any = structlog.get_logger("source")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,8 @@ class Loaded:
     problems: tuple[Problem, ...]  # of this reading; if it was accepted, what was left out of it
     digest: str  # of the accepted content, "" if there is none
     fresh: bool  # whether this reading made the generation
+    unsettled: Problem | None = None
+    """Who is waited for: files are being changed, and those accepted last stand in for them."""
 
 
 NOTHING_LOADED: Final = Loaded(generation=0, state=None, problems=(), digest="", fresh=False)
@@ -90,6 +100,10 @@ class Source(Protocol):
 
     async def load(self) -> Loaded:
         """Read again. What can go wrong with the content or its store is a problem, not an exception."""
+        ...
+
+    async def attend(self, bell: Callable[[], object]) -> None:
+        """Ring whenever what was unsettled has settled. Runs until it is cancelled, and raises nothing."""
         ...
 
     def watch_directories(self) -> set[Path]:
@@ -140,6 +154,8 @@ class FileSource:
         self._generation = 0
         self._verdict: _Verdict | None = None
         self._excused = ""
+        self._settled = ""  # the operator's files that have settled and were not read since
+        self._unsettled = anyio.Event()
         self._is_readable = True  # when it was looked at last
         self._turnstile = anyio.Lock()  # generations are counted by one reading at a time
 
@@ -147,6 +163,18 @@ class FileSource:
         async with self._turnstile:
             with fine_turns():
                 return await self._load()
+
+    async def attend(self, bell: Callable[[], object]) -> None:
+        while True:
+            await self._unsettled.wait()
+            try:
+                self._settled = _digest_of_theirs(await self._wait_settled())
+            except Exception:  # noqa: BLE001  whatever a reading raises, the next one tells
+                # Not at once: who replaces a file may leave a moment without it.
+                await anyio.sleep(QUIET)
+                self._is_readable = False
+            self._unsettled = anyio.Event()
+            bell()
 
     async def consider(self, texts: Sequence[StateText]) -> Considered:
         """What would come of these texts in the place of the operator's; nothing changes.
@@ -178,19 +206,21 @@ class FileSource:
 
     async def _load(self) -> Loaded:
         try:
-            snapshot = await self._read_settled()
+            snapshot, unsettled = await self._read_settled()
             if self._verdict is None or self._verdict.digest != snapshot.digest:
                 self._verdict = await self._judge(snapshot)
         except UnreadableError as error:
-            return self._loaded((error.problem,), fresh=False)
+            return self._loaded((error.problem,))
         candidate = self._verdict.accepted
-        if candidate is None or candidate is self._accepted:
-            return self._loaded(self._verdict.problems, fresh=False)
-        self._generation = await to_thread.run_sync(self._history.keep, candidate.texts, candidate.state)
-        self._accepted = candidate
-        return self._loaded(self._verdict.problems, fresh=True)
+        is_fresh = candidate is not None and candidate is not self._accepted
+        if candidate is not None and is_fresh:
+            self._generation = await to_thread.run_sync(self._history.keep, candidate.texts, candidate.state)
+            self._accepted = candidate
+        return self._loaded(self._verdict.problems, fresh=is_fresh, unsettled=unsettled)
 
-    def _loaded(self, problems: tuple[Problem, ...], *, fresh: bool) -> Loaded:
+    def _loaded(
+        self, problems: tuple[Problem, ...], *, fresh: bool = False, unsettled: Problem | None = None
+    ) -> Loaded:
         accepted = self._accepted
         return Loaded(
             generation=self._generation,
@@ -198,37 +228,61 @@ class FileSource:
             problems=problems,
             digest="" if accepted is None else accepted.digest,
             fresh=fresh,
+            unsettled=unsettled,
         )
 
-    async def _read_settled(self) -> Snapshot:
-        """The files as they are once what has changed is complete.
-
-        That they cannot be read is told if it lasts: who replaces a file may leave a moment without it.
+    async def _read_settled(self) -> tuple[Snapshot, Problem | None]:
+        """The files as they are; or, and why, as they were when they were accepted.
 
         :raises UnreadableError: if there is nothing to read, or any part cannot be read.
         """
         try:
-            snapshot = await self._read_once_settled()
-        except RestlessError:
-            raise
-        except UnreadableError:
-            if self._accepted is None or not self._is_readable:
+            snapshot = await to_thread.run_sync(self._read)
+            if not self._has_settled(snapshot):
+                snapshot = await settle(snapshot, self._read, self._accepted_texts, limit=0.0)
+        except UnreadableError as error:
+            is_waited_for = self._is_readable or isinstance(error, RestlessError)
+            if self._accepted is None or not is_waited_for:
                 raise
-            self._is_readable = False
-            await anyio.sleep(QUIET)
-            snapshot = await self._read_once_settled()
+            self._unsettled.set()
+            theirs = [text for text in self._accepted_texts if not text.owned]
+            snapshot = await to_thread.run_sync(partial(with_owned, theirs, owned=self._owned))
+            return snapshot, error.problem
         self._is_readable = True
-        return snapshot
+        self._settled = ""
+        return snapshot, None
 
-    async def _read_once_settled(self) -> Snapshot:
-        snapshot = await to_thread.run_sync(self._read)
+    def _has_settled(self, snapshot: Snapshot) -> bool:
         known = {seen.digest for seen in (self._accepted, self._verdict) if seen is not None}
-        if self._accepted is None or snapshot.digest in known or self._is_excused(snapshot):
-            return snapshot
-        return await settle(snapshot, self._read, self._accepted.texts)
+        return (
+            self._accepted is None
+            or snapshot.digest in known
+            or self._is_excused(snapshot)
+            or self._settled == _digest_of_theirs(snapshot)
+        )
+
+    async def _wait_settled(self) -> Snapshot:
+        """The files once they have settled, however long that takes.
+
+        :raises UnreadableError: if there is nothing to read, or any part cannot be read.
+        """
+        is_late_at, is_told = anyio.current_time() + LIMIT, False
+        while True:
+            try:
+                snapshot = await to_thread.run_sync(self._read)
+                return await settle(snapshot, self._read, self._accepted_texts)
+            except RestlessError as error:
+                if not is_told and anyio.current_time() >= is_late_at:
+                    _log.warning("state_unsettled", reason=str(error))
+                    is_told = True
+            await anyio.sleep(QUIET)
+
+    @property
+    def _accepted_texts(self) -> tuple[StateText, ...]:
+        return () if self._accepted is None else self._accepted.texts
 
     def _is_excused(self, snapshot: Snapshot) -> bool:
-        return self._excused == digest_of(text for text in snapshot.texts if not text.owned)
+        return self._excused == _digest_of_theirs(snapshot)
 
     def _read(self) -> Snapshot:
         return take_snapshot(self._path, owned=self._owned)
@@ -261,6 +315,11 @@ class FileSource:
         left_out = understood.left_out
         candidate = _Accepted(state=state, digest=snapshot.digest, texts=snapshot.texts, left_out=left_out)
         return _Verdict(digest=snapshot.digest, accepted=candidate, problems=left_out)
+
+
+def _digest_of_theirs(snapshot: Snapshot) -> str:
+    """That of the operator's files."""
+    return digest_of(text for text in snapshot.texts if not text.owned)
 
 
 def _damage(accepted: _Accepted, texts: Sequence[StateText]) -> tuple[Problem, ...]:

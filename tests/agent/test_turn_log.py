@@ -182,3 +182,21 @@ def test_what_has_a_line_of_its_own_gets_no_second_one(journal: Journal) -> None
     )
 
     assert journal.lines == []
+
+
+def test_what_is_wrong_is_neither_mended_nor_said_anew_while_the_files_have_not_settled(
+    journal: Journal,
+) -> None:
+    log = turn_log()
+    log(turn(problems=(PROBLEM,)))
+    log(turn(unsettled=PROBLEM))
+    log(turn(problems=(PROBLEM,)))
+    log(turn())
+
+    assert said(journal) == ["state_refused", "state_mended"]
+
+
+def test_what_was_declared_while_the_files_have_not_settled_is_said(journal: Journal) -> None:
+    turn_log()(turn(fresh=True, generation=2, unsettled=PROBLEM))
+
+    assert said(journal) == ["state_accepted"]

@@ -41,6 +41,7 @@ class MemorySource:
         self._next = state
         self._problems: tuple[Problem, ...] = ()
         self.left_out: tuple[Problem, ...] = ()  # of whatever is accepted
+        self.unsettled: Problem | None = None
         self.error: Exception | None = None
         self.entered: anyio.Event | None = None
         self.gate: anyio.Event | None = None
@@ -61,7 +62,7 @@ class MemorySource:
         if self.error is not None:
             raise self.error
         if state is None or problems:
-            return replace(self._accepted, problems=problems, fresh=False)
+            return replace(self._accepted, problems=problems, fresh=False, unsettled=self.unsettled)
         fresh = state != self._accepted.state
         generation = self._accepted.generation + fresh
         self._accepted = Loaded(
@@ -70,8 +71,12 @@ class MemorySource:
             problems=self.left_out,
             digest=f"digest {generation}",
             fresh=fresh,
+            unsettled=self.unsettled,
         )
         return self._accepted
+
+    async def attend(self, bell: Callable[[], object]) -> None:
+        """The tests ring themselves."""
 
     def watch_directories(self) -> set[Path]:
         return set()
@@ -98,8 +103,9 @@ class Loop:
         resync: float = 3600.0,
         random: Callable[[], float] = lambda: 0.999,
         actuator: FakeActuator | None = None,
+        source: MemorySource | None = None,
     ) -> None:
-        self.source = MemorySource(state)
+        self.source = source or MemorySource(state)
         self.actuator = actuator or FakeActuator()
         self.reports: list[Turn] = []
         self.reconciler = Reconciler(

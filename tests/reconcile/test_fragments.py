@@ -18,6 +18,8 @@ from schemas.roles import Role
 from schemas.state import GatewayState
 from tests.support.kubelet import Volume
 
+from .settled import load_settled
+
 pytestmark = pytest.mark.anyio
 
 GATEWAY = "tidegate: 1\ngateway:\n  tls: {cert: gw.crt, key: gw.key, client_ca: ca.crt}\n"
@@ -163,7 +165,7 @@ async def test_a_fragment_that_is_being_written_does_not_count_before_it_is_whol
 
         monkeypatch.setattr(settling, "writers_of", answer_and_finish)
 
-        loaded = await source.load()
+        loaded = await load_settled(source)
 
     assert (loaded.generation, names(loaded)) == (2, ["blog", "mail", "wiki"])
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +15,7 @@ from reconcile.plan import Action
 from schemas.state import State
 from tests.support.fake_actuator import FakeActuator
 
-from .loops import BLOG, HOPELESS, MAIL, PROBLEM, TAKEN, WEB_PORT, Loop, running
+from .loops import BLOG, HOPELESS, MAIL, PROBLEM, TAKEN, WEB_PORT, Loop, MemorySource, running
 from .samples import gateway_state, tunnel
 
 pytestmark = pytest.mark.anyio
@@ -271,3 +274,35 @@ async def test_whatever_happened_the_last_good_state_is_in_force_once_nothing_fa
         key: Observed(spec=spec, phase=Phase.OPEN) for key, spec in resources(last).items()
     }
     assert loop.status.observed_generation == loop.status.generation
+
+
+async def test_what_was_accepted_is_healed_while_somebody_writes_the_file_and_the_status_says_both() -> None:
+    async with running(Loop(gateway_state(BLOG))) as loop:
+        await loop.reconciler.wait_turn(1)
+        loop.source.unsettled = PROBLEM
+        loop.actuator.lose_key(WEB_PORT)
+        turn = await loop.turn()
+
+    assert loop.ports == {"0.0.0.0:443"}
+    assert (turn.accepted, turn.in_force, turn.problems, turn.unsettled) == (True, True, (), PROBLEM)
+    assert (loop.status.accepted, loop.status.problems) == (False, (PROBLEM,))
+    assert loop.status.observed_generation == loop.status.generation == 1
+
+
+async def test_what_the_source_rings_for_is_a_turn_and_it_ends_with_the_loop() -> None:
+    class Ringing(MemorySource):
+        has_ended = False
+
+        async def attend(self, bell: Callable[[], object]) -> None:
+            bell()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self.has_ended = True
+
+    source = Ringing(gateway_state(BLOG))
+    loop = Loop(None, source=source)
+    async with running(loop):
+        await loop.reconciler.wait_turn(2)
+
+    assert source.has_ended

@@ -12,8 +12,8 @@ import pytest
 from anyio import from_thread
 
 from reconcile import settling
-from reconcile.reading import Snapshot, UnreadableError, take_snapshot
-from reconcile.settling import RestlessError, settle
+from reconcile.reading import RestlessError, Snapshot, UnreadableError, take_snapshot
+from reconcile.settling import settle
 from reconcile.writers import Writers
 
 pytestmark = pytest.mark.anyio

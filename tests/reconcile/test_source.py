@@ -11,11 +11,13 @@ import pytest
 
 from reconcile import source as source_module
 from reconcile.declared import DeclaredFile
-from reconcile.reading import Snapshot, StateText, take_snapshot
+from reconcile.reading import StateText, take_snapshot
 from reconcile.source import NOTHING_LOADED, FileSource, Loaded
 from reconcile.state_reader import StateReader
 from schemas.roles import Role
 from schemas.state import ClientState, GatewayState, State
+
+from .settled import load_settled
 
 pytestmark = pytest.mark.anyio
 
@@ -176,39 +178,27 @@ async def test_an_accident_keeps_the_last_good_state(
 ) -> None:
     good = await source.load()
     accident(file)
-    after = await source.load()
+    after = await load_settled(source)
 
     assert (after.generation, after.state, after.fresh) == (1, good.state, False)
     assert words in problem(after)
 
 
-async def test_a_moment_without_the_file_is_not_told_and_a_longer_one_is_waited_for_once(
-    source: FileSource, file: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_moment_without_the_file_is_not_told_and_a_longer_one_is(
+    source: FileSource, file: Path
 ) -> None:
-    read, reads = source._read, 0
     await source.load()
     remove(file)
-
-    def read_and_bring_back() -> Snapshot:
-        try:
-            return read()
-        finally:
-            save(file, text("blog", "mail"))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(source, "_read", read_and_bring_back)
-        assert (await source.load()).problems == ()
-
-    def count() -> Snapshot:
-        nonlocal reads
-        reads += 1
-        return read()
-
+    gone = await source.load()
+    save(file, text("blog", "mail"))
+    back = await load_settled(source)
     remove(file)
-    monkeypatch.setattr(source, "_read", count)
-    for _ in range(3):
-        assert "no such file" in problem(await source.load())
-    assert reads == 4
+    lost = await load_settled(source)
+
+    assert (gone.problems, gone.unsettled is not None, names(gone)) == ((), True, ["blog", "mail"])
+    assert (back.problems, back.generation) == ((), 1)
+    assert "no such file" in problem(lost)
+    assert "no such file" in problem(await source.load())  # from now on at once
 
 
 async def test_a_cut_that_is_still_valid_is_refused(source: FileSource, file: Path) -> None:
@@ -260,7 +250,7 @@ async def test_fragments_are_one_state_and_one_generation(tmp_path: Path) -> Non
     assert (loaded.generation, names(loaded)) == (2, ["blog", "mail"])
 
     (tmp_path / "10-blog.yaml").unlink()
-    loaded = await source.load()
+    loaded = await load_settled(source)
     assert (loaded.generation, names(loaded)) == (3, ["mail"])
 
 

@@ -13,9 +13,11 @@ from agent.api.declared import DeclaredTunnels, Stage
 from agent.api.identity import Caller
 from agent.api.problems import ApiError
 from agent.api.threshold import parse_entries
+from reconcile import source
 from reconcile.actuator import ActionError
 from reconcile.declared import DeclaredFile
 from reconcile.observed import Observed, Phase
+from tests.reconcile.settled import never_settle
 
 from .backend import BLOG, GATEWAY, FakeGateway, entry, port, running
 
@@ -356,3 +358,18 @@ async def test_a_disk_that_cannot_be_set_right_is_not_glossed_over(
 async def test_nothing_is_in_force_before_a_state_was_accepted(gateway: FakeGateway) -> None:
     assert isinstance(gateway.declared, DeclaredTunnels)
     assert gateway.declared.in_force() == ()
+
+
+async def test_who_writes_the_state_file_and_does_not_finish_keeps_no_declaration_waiting(
+    gateway: FakeGateway, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(gateway):
+        monkeypatch.setattr(source, "settle", never_settle)
+        gateway.write(GATEWAY, BLOG, "# and so on")
+        gateway.actuator.lose_key(port("0.0.0.0:443"))
+
+        assert await declare(gateway, admin, entry("homelab", 25)) == ["blog", "homelab-25"]
+
+        assert gateway.open_ports() == {"0.0.0.0:443": ["blog"], "0.0.0.0:25": ["homelab-25"]}
+        (problem,) = gateway.loop.status.problems
+        assert problem.message == "somebody is still writing it"
