@@ -7,10 +7,14 @@ import pytest
 
 from agent.reloading import reload_and_report
 from reconcile.loop import ReconcilerStoppedError
+from schemas.errors import Problem
+from schemas.reload_report import ReloadReport
 from tests.reconcile.loops import BLOG, HOPELESS, MAIL, PROBLEM, TAKEN, WEB_PORT, Loop, running
 from tests.reconcile.samples import gateway_state
 
 pytestmark = pytest.mark.anyio
+
+WRITTEN = Problem(place=None, message="somebody is still writing it")
 
 
 async def test_what_was_changed_before_is_in_force_when_it_ends() -> None:
@@ -47,6 +51,38 @@ async def test_what_failed_is_named_and_tried_again_by_the_next_one() -> None:
     assert (failed.accepted, failed.in_force) == (True, False)
     assert [(one.resource, one.message) for one in failed.failed] == [("listener 0.0.0.0:443", str(TAKEN))]
     assert mended.in_force
+
+
+async def test_who_is_just_writing_the_file_is_waited_for() -> None:
+    reports: list[ReloadReport] = []
+    loop = Loop(gateway_state(BLOG))
+
+    async def ask() -> None:
+        reports.append(await reload_and_report(loop.reconciler, lambda: None, patience=3600.0))
+
+    async with running(loop), anyio.create_task_group() as tasks:
+        await loop.reconciler.wait_turn(1)
+        loop.source.unsettled = WRITTEN
+        tasks.start_soon(ask)
+        await loop.reconciler.wait_turn(2)
+        await anyio.wait_all_tasks_blocked()
+        assert reports == []
+        loop.source.put(gateway_state(BLOG, MAIL))
+        loop.source.unsettled = None
+        loop.reconciler.ring()
+
+    (report,) = reports
+    assert (report.generation, report.accepted, report.in_force, report.problems) == (2, True, True, ())
+
+
+async def test_who_does_not_finish_is_told_and_what_was_in_force_before_is() -> None:
+    async with running(Loop(gateway_state(BLOG))) as loop:
+        await loop.reconciler.wait_turn(1)
+        loop.source.unsettled = WRITTEN
+        report = await reload_and_report(loop.reconciler, lambda: None, patience=0.0)
+
+    assert (report.accepted, report.in_force, report.generation) == (False, True, 1)
+    assert [problem.text for problem in report.problems] == [str(WRITTEN)]
 
 
 async def test_whoever_asks_an_agent_that_stops_is_told() -> None:
