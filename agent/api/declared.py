@@ -41,7 +41,6 @@ import structlog
 
 from reconcile.declared import DeclaredFile
 from reconcile.desired import Key, ListenerSpec, listener_key, route_of
-from reconcile.fine_turns import fine_turns
 from reconcile.loop import Reconciler, ReconcilerStoppedError, Turn
 from reconcile.observed import IN_FLIGHT, Observed, ObservedState, Phase
 from schemas.state import GatewayState, Tunnel
@@ -50,6 +49,7 @@ from .conditional import ANY_DIGEST, Digests, stale
 from .identity import Caller
 from .probe import Probe, probe_port, unavailable
 from .problems import ApiError, RequestProblem
+from .working import work
 
 if TYPE_CHECKING:
     from .proposal import Proposal
@@ -176,8 +176,7 @@ class DeclaredTunnels:
         digest = self._loop.status.digest
         if expected is not None and digest not in expected:
             raise stale(digest)
-        with fine_turns():
-            proposal = await anyio.to_thread.run_sync(wish, self._state_path, self._fragment.path, caller)
+        proposal = await work(wish, self._state_path, self._fragment.path, caller)
         if proposal.is_change:
             problems = unavailable(proposal.asked, self._observe(), self._probe)
             if problems:

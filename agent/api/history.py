@@ -10,7 +10,6 @@ import re
 from http import HTTPStatus
 from typing import Final
 
-from anyio import to_thread
 from starlette.responses import Response
 
 from agent.past import generation_report, history_report
@@ -19,6 +18,7 @@ from schemas.history_report import GenerationReport, HistoryReport
 
 from .operation import JSON, Ask, Content, Operation, Parameter, Rights, Where, operation
 from .problems import ApiError
+from .working import work
 
 _NUMBER: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
@@ -36,9 +36,7 @@ async def history(ask: Ask) -> Response:
     source = ask.backend.status().source
     kept = ask.backend.memory.history
     try:
-        report = await to_thread.run_sync(
-            history_report, kept.directory, source.generation, source.observed_generation
-        )
+        report = await work(history_report, kept.directory, source.generation, source.observed_generation)
     except OSError as error:
         message = f"{kept.directory} cannot be read: {error.strerror or error}"
         raise ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, message) from error
@@ -67,10 +65,10 @@ async def generation(ask: Ask) -> Response:
     text: str = ask.request.path_params["generation"]
     try:
         number = int(text) if _NUMBER.fullmatch(text) else 0
-        report = await to_thread.run_sync(generation_report, ask.backend.memory.history.directory, number)
+        report = await work(generation_report, ask.backend.memory.history.directory, number)
     except NotKeptError as error:
         raise ApiError(HTTPStatus.NOT_FOUND, str(error)) from error
-    return Response(await to_thread.run_sync(report.model_dump_json), media_type=JSON)
+    return Response(await work(report.model_dump_json), media_type=JSON)
 
 
 OPERATIONS: Final[tuple[Operation, ...]] = (history, generation)

@@ -10,19 +10,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Literal, TypeAlias
 
-from anyio import to_thread
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from agent.version import VERSION
-from reconcile.fine_turns import fine_turns
 
 from .operation import JSON, Ask, Content, Later, Operation, Parameter, Rights, Schema, operation
 from .problems import PROBLEM_JSON
+from .working import work
 
 _Document: TypeAlias = dict[str, Any]
 _Mode: TypeAlias = Literal["validation", "serialization"]  # as pydantic names what is taken and what is told
@@ -77,8 +75,7 @@ _ANY_ERROR: Final = (
     answer=Content(description="An OpenAPI 3.1 document.", of={"type": "object"}),
 )
 async def describe_api(ask: Ask) -> Response:
-    with fine_turns():
-        document = await to_thread.run_sync(partial(describe, ask.operations))
+    document = await work(describe, ask.operations)
     return Response(json.dumps(document, ensure_ascii=False), media_type=JSON)
 
 

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from .backend import Backend
 from .identity import Caller, caller_of
 from .problems import ApiError
+from .working import turn_of
 
 JSON: Final = "application/json"
 
@@ -126,6 +127,8 @@ class Operation:
                     f"{caller.name} is no admin: ask one, use the unix socket on the agent's machine, or add "
                     f"{caller.name} to gateway.admins in the gateway's state file",
                 )
+            async with turn_of(caller, self.method):
+                return await self.handle(ask)
         return await self.handle(ask)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 
-import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
@@ -21,6 +20,7 @@ from schemas.text import MAX_BYTES
 from .body import media_type, read_text
 from .operation import JSON, TEXT, Ask, Content, Operation, Rights, operation
 from .problems import ApiError, RequestProblem
+from .working import room, work
 
 #: Bytes of the body; a state file of the largest size has room in it, however it is escaped.
 LIMIT: Final = 2 * MAX_BYTES
@@ -68,12 +68,13 @@ class PlanRequest(BaseModel):
 async def plan(ask: Ask) -> Response:
     files = await _files(ask)
     try:
-        report = await ask.backend.plan(files)
+        async with room():
+            report = await ask.backend.plan(files)
     except StateError as error:
         problems = [RequestProblem.of(problem) for problem in error.problems]
         message = "the agent would refuse these files"
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, message, problems) from error
-    return Response(await anyio.to_thread.run_sync(report.model_dump_json), media_type=JSON)
+    return Response(await work(report.model_dump_json), media_type=JSON)
 
 
 async def _files(ask: Ask) -> Sequence[ProposedFile]:
@@ -85,7 +86,7 @@ async def _files(ask: Ask) -> Sequence[ProposedFile]:
     if kind in _RAW:
         return [ProposedFile(name=_RAW[kind], text=text)]
     try:
-        sent = await anyio.to_thread.run_sync(PlanRequest.model_validate_json, text)
+        sent = await work(PlanRequest.model_validate_json, text)
     except ValidationError as error:
         problems = [
             RequestProblem(path=fault["loc"], message=fault["msg"])

@@ -7,14 +7,11 @@ that they read. What it may change is ``whole_state``'s to say.
 from __future__ import annotations
 
 import json
-from functools import partial
 from http import HTTPStatus
 from typing import Final
 
-from anyio import to_thread
 from starlette.responses import Response
 
-from reconcile.fine_turns import fine_turns
 from schemas.render import Inline, render_state
 from schemas.state import State
 
@@ -24,6 +21,7 @@ from .conditional import ETAG, expected_digests, is_known, tag
 from .operation import JSON, TEXT, Ask, Content, Later, Operation, Parameter, Rights, Schema, Where, operation
 from .problems import ApiError
 from .tunnels import DECLARING, declared_of
+from .working import work
 
 #: Bytes of an admin's document: ten thousand tunnels with everything that can be said of them.
 LIMIT: Final = 8 * 1024 * 1024
@@ -99,8 +97,7 @@ async def write_state(ask: Ask) -> Response:
 async def _answer(state: State | None, digest: str) -> Response:
     if state is None:
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "no state was accepted yet; ask again in a moment")
-    with fine_turns():  # ten thousand tunnels take a tenth of a second
-        text = await to_thread.run_sync(partial(_render, state))
+    text = await work(_render, state)  # ten thousand tunnels take a tenth of a second
     return Response(text, media_type=JSON, headers={"ETag": tag(digest)})
 
 

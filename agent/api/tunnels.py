@@ -12,10 +12,8 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
-import anyio.to_thread
 from starlette.responses import Response
 
-from reconcile.fine_turns import fine_turns
 from schemas.errors import Place
 from schemas.json_text import json_positions
 from schemas.state import Tunnel
@@ -26,6 +24,7 @@ from .declared import DeclaredTunnels
 from .operation import JSON, TEXT, Ask, Content, Parameter, Rights, Schema, Where, operation
 from .problems import BODY, ApiError
 from .threshold import ENTRY_SCHEMA, InvalidEntriesError, parse_entries, to_entries
+from .working import work
 
 _ENTRIES: Final[Schema] = {"type": "array", "items": ENTRY_SCHEMA}
 _STATES: Final[Schema] = {
@@ -107,7 +106,7 @@ async def declare_tunnels(ask: Ask) -> Response:
     caller = ask.caller
     expected = expected_digests(ask.request, needed=False)
     text = await read_json_text(ask.request, limit=LIMIT if caller.is_admin else OWN_LIMIT)
-    tunnels = await anyio.to_thread.run_sync(_read_tunnels, text)
+    tunnels = await work(_read_tunnels, text)
     return await _entries(await declared.replace(caller, tunnels, expected=expected), ask)
 
 
@@ -139,8 +138,7 @@ def _read_tunnels(text: str) -> Sequence[Tunnel]:
 async def _entries(tunnels: Sequence[Tunnel], ask: Ask) -> Response:
     """The tunnels of the accepted state, with its tag."""
     headers = {"ETag": tag(ask.backend.accepted()[1])}
-    with fine_turns():
-        body = await anyio.to_thread.run_sync(lambda: _written(to_entries(tunnels)))
+    body = await work(lambda: _written(to_entries(tunnels)))
     return Response(body, media_type=JSON, headers=headers)
 
 

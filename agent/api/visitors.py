@@ -5,23 +5,21 @@ Rule: ``agent.explain`` says what; here a query becomes its question.
 
 from __future__ import annotations
 
-from functools import partial
 from http import HTTPStatus
 from typing import Final
 
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.explain import explain
 from agent.question import Question, parse_question
-from reconcile.fine_turns import fine_turns
 from schemas.explanation import Explanation
 from schemas.quoting import quote
 from schemas.suggest import suggest
 
 from .operation import JSON, TEXT, Ask, Content, Operation, Parameter, Rights, Where, operation
 from .problems import ApiError
+from .working import work
 
 _PARAMETERS: Final = (
     Parameter(
@@ -69,8 +67,7 @@ async def explain_visitor(ask: Ask) -> Response:
     try:
         question = _question(ask.request)
         # With thousands of tunnels it takes a while, in which visitors would wait.
-        with fine_turns():
-            found = await anyio.to_thread.run_sync(partial(explain, question, facts))
+        found = await work(explain, question, facts)
     except ValueError as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, str(error)) from error
     return Response(found.model_dump_json(), media_type=JSON)
