@@ -51,9 +51,9 @@ def error_line(message: str) -> str:
 
 def _explained(error: BaseException) -> tuple[list[str], int]:
     match error:
-        case StateError(problems=problems):
+        case StateError(problems=problems, advice=advice):
             found = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-            last = error_line(f"the state has {found} and is not used: mend it, then try again")
+            last = error_line(f"the state has {found} and is not used: {advice}")
             return [*map(str, problems), last], FAILED
         case TidegateError():
             return [error_line(str(error))], FAILED
@@ -79,7 +79,7 @@ def _forget_stdout() -> None:
 
 
 def _usage(error: typer.TyperException) -> str:
-    message = error.format_message().rstrip(".").removeprefix("Value error, ")  # pydantic's, through Typer
+    message = error.format_message().rstrip(".").replace("Value error, ", "")  # pydantic's, through Typer
     command = getattr(getattr(error, "ctx", None), "command_path", "tidegate")
     return f"{message[:1].lower()}{message[1:]} (see {command} --help)"
 

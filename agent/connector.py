@@ -47,7 +47,7 @@ from .version import SOFTWARE
 _CONNECT_TIMEOUT: Final = 10.0
 # A session that lasted this long was a good one: the next attempt starts from the shortest
 # delay. Two machines with one certificate would otherwise replace each other without a pause.
-_GOOD_SESSION: Final = 30.0
+_GOOD_SESSION: Final = 5.0
 
 _log: Any = structlog.get_logger("links")
 

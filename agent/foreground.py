@@ -11,6 +11,7 @@ process keeps what it has imported for as long as it lives.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import anyio
 import structlog
 from anyio.abc import TaskStatus
 
-from schemas.errors import TidegateError
+from schemas.errors import StateError, TidegateError
 from schemas.roles import Role
 from schemas.status import AgentStatus
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 _LEAVE_SCREEN: Final = b"\x1b[?1049l\x1b[?25h"
 
 _HINT_WHILE_DRAINING: Final = (
-    "Connections that are open may finish. Ctrl-C again drops them and ends it at once."
+    "Connections that are open may finish. Ctrl-C now drops them and ends it at once."
 )
 
 _log: Any = structlog.get_logger("agent")
@@ -115,7 +116,27 @@ def run_role(
         service = take_service(os.environ)
         agent = _agent(Role(role), state, service.sockets)
         manager = ServiceManager(service.notifier, watchdog=service.watchdog)
-        return run(run_in_foreground, agent, screen, manager, stock_loop=stock_loop)
+        try:
+            return run(run_in_foreground, agent, screen, manager, stock_loop=stock_loop)
+        except StateError as error:
+            raise StateError(error.problems, advice=_advice(state)) from error
+
+
+def _advice(state: Path) -> str:
+    """What to do about a state that an agent cannot start with."""
+    from reconcile.history import list_generations  # no agent runs that would keep it
+
+    from .offline import find_agent
+
+    mend = "mend it, then try again"
+    try:
+        history = find_agent(state).history
+        if history is None or not list_generations(history).generations:
+            return mend
+    except (OSError, TidegateError):
+        return mend
+    back = f"tidegate rollback --state {shlex.quote(str(state))} --offline"
+    return f"{mend}, or return to the last good one with: {back}"
 
 
 def _agent(role: Role, state: Path, inherited: Inherited) -> Agent:

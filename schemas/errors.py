@@ -55,10 +55,11 @@ class Problem:
 class StateError(TidegateError):
     """The state cannot be used. ``problems`` lists every reason and is never empty.
 
-    ``str()`` is one line a problem.
+    ``str()`` is one line a problem. ``advice`` says what to do about all of them.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], *, advice: str = "mend it, then try again") -> None:
+        self.advice = advice
         self.problems: tuple[Problem, ...] = tuple(problems)
         if not self.problems:
             raise ValueError("a StateError needs at least one problem")

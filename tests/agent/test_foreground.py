@@ -25,7 +25,7 @@ from agent.lifetime import Lifetime
 from schemas.errors import TidegateError
 from schemas.status import AgentStatus
 from tests.support import statuses
-from tests.support.agents import TIDEGATE, environment, running, wait_for
+from tests.support.agents import TIDEGATE, environment, running, tidegate, wait_for
 from tests.support.states import write_gateway, write_keys
 from tests.support.terminal import CTRL_C, ENTER_SCREEN, on_terminal
 
@@ -214,7 +214,7 @@ def test_the_table_stays_while_the_agent_drains_and_a_second_ctrl_c_leaves_the_t
         stack.enter_context(socket.create_connection(("127.0.0.1", public)))
         terminal.type(CTRL_C)
         terminal.read_until("Draining")
-        terminal.read_until("Ctrl-C again drops them")
+        terminal.read_until("Ctrl-C now drops them")
         assert not terminal.is_clean
         terminal.type(CTRL_C)
 
@@ -297,3 +297,20 @@ def test_sigint_is_told_from_sigterm_by_the_exit_status(state: Path) -> None:
         process.send_signal(signal.SIGINT)
 
         assert process.wait() == 130
+
+
+def test_a_start_on_a_bad_file_shows_the_way_back_to_the_last_good_one(state: Path) -> None:
+    good = state.read_text()
+    with running("gateway", state):
+        pass
+    state.write_text(good.replace("listen:", "lisen:"))
+
+    refused = tidegate("gateway", state.name, directory=state.parent)
+    back = tidegate("rollback", "--state", state.name, "--offline", directory=state.parent)
+
+    assert refused.returncode == 1
+    assert refused.stderr.endswith(
+        "mend it, then try again, or return to the last good one with: "
+        "tidegate rollback --state gateway.yaml --offline\n"
+    )
+    assert (back.returncode, state.read_text()) == (0, good)
