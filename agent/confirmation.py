@@ -31,12 +31,13 @@ import anyio
 import structlog
 from anyio import to_thread
 
+from reconcile.journal import Terms
 from reconcile.placing import NotPlaceableError
 from reconcile.reading import StateText
 from schemas.confirmation import ConfirmationReport, ConfirmationRequest, Stage
 from schemas.errors import TidegateError
 
-from .undoing import Noted, Undone, finish_others, forget, note_path, put_back, read_note, write_note
+from .undoing import Noted, Undone, finish_others, forget, note_path, put_back, read_pending, write_note
 
 _RETRY: Final = 5.0  # seconds until a disk that did not take the old files is tried again
 
@@ -87,26 +88,29 @@ class Confirmation:
         return ConfirmationReport(
             stage=self._stage,
             message=self._message,
-            deadline=None if pending is None else pending.deadline,
+            deadline=None if pending is None else pending.terms.deadline,
             seconds_left=max(0.0, self._due - anyio.current_time()) if self._stage is Stage.PENDING else None,
-            files=() if pending is None else tuple(file.name for file in pending.files),
+            files=() if pending is None else tuple(pending.names),
         )
 
     async def begin(self) -> None:
         """Take up what an earlier process has left, before the first state is read."""
         try:
-            await to_thread.run_sync(finish_others, self._state)
-        except (OSError, TidegateError) as error:
-            _log.error("replacing_not_finished", reason=str(error))
-        try:
-            noted = await to_thread.run_sync(read_note, self._state)
+            noted = await to_thread.run_sync(read_pending, self._state)
         except (OSError, ValueError) as error:
             _log.error("confirmation_unreadable", path=str(note_path(self._state)), reason=str(error))
-            return
-        if noted is None:
-            return
-        left = (noted.deadline - self._clock()).total_seconds()
-        self._count(noted, seconds=min(max(left, 0.0), noted.within))
+            noted = None
+        if noted is not None:
+            await self._take_up(noted)
+        if self._stage in (Stage.NONE, Stage.PENDING):
+            try:
+                await to_thread.run_sync(finish_others, self._state)
+            except (OSError, TidegateError) as error:
+                _log.error("replacing_not_finished", reason=str(error))
+
+    async def _take_up(self, noted: Noted) -> None:
+        left = (noted.terms.deadline - self._clock()).total_seconds()
+        self._count(noted, seconds=min(max(left, 0.0), noted.terms.within))
         if left <= 0:
             await self._restore()
 
@@ -163,13 +167,15 @@ class Confirmation:
     async def _arm(self, request: ConfirmationRequest) -> None:
         async with self._one_at_a_time:
             if self._pending is not None:
+                until = _spell(self._pending.terms.deadline)
                 raise NotArmedError(
-                    f"another change is to be confirmed until {_spell(self._pending.deadline)}: keep it with "
-                    "tidegate confirm, or undo it with tidegate rollback"
+                    f"another change is to be confirmed until {until}: keep it with tidegate confirm, or "
+                    "undo it with tidegate rollback"
                 )
             deadline = self._clock() + timedelta(seconds=request.within)
+            terms = Terms(deadline=deadline, within=request.within)
             try:
-                noted = await to_thread.run_sync(write_note, self._state, request, deadline)
+                noted = await to_thread.run_sync(write_note, self._state, request, terms)
             except NotPlaceableError as error:
                 raise NotArmedError(f"the agent could not put the old files back: {error}") from error
             self._count(noted, seconds=request.within)
@@ -178,7 +184,7 @@ class Confirmation:
         async with self._one_at_a_time:
             if self._pending is None:
                 raise NotPendingError(self._message)
-            names = _names(self._pending)
+            names = self._pending.names
             try:
                 await to_thread.run_sync(forget, self._state)
             except NotPlaceableError as error:
@@ -192,10 +198,10 @@ class Confirmation:
         self._stage, self._pending, self._cause = Stage.PENDING, pending, _TIME_IS_UP
         self._due = anyio.current_time() + seconds
         self._message = (
-            f"{', '.join(_names(pending))} must be confirmed until {_spell(pending.deadline)}, or the old "
-            "state comes back: keep the new one with tidegate confirm"
+            f"{', '.join(pending.names)} must be confirmed until {_spell(pending.terms.deadline)}, or the "
+            "old state comes back: keep the new one with tidegate confirm"
         )
-        _log.info("confirmation_pending", deadline=_spell(pending.deadline), files=_names(pending))
+        _log.info("confirmation_pending", deadline=_spell(pending.terms.deadline), files=pending.names)
         self._changed.set()
 
     async def _restore(self, excuse: Callable[[Sequence[StateText]], None] = lambda texts: None) -> None:
@@ -203,7 +209,7 @@ class Confirmation:
         if pending is None:
             return
         self._stage = Stage.RESTORING
-        names = ", ".join(_names(pending))
+        names = ", ".join(pending.names)
         try:
             undone = await to_thread.run_sync(put_back, self._state, pending, excuse)
         except (OSError, TidegateError) as error:
@@ -211,17 +217,17 @@ class Confirmation:
                 f"the change of {names} should be undone, for {self._cause}, and cannot be: {error}"
             )
             self._due = anyio.current_time() + _RETRY
-            _log.error("change_not_undone", files=_names(pending), reason=str(error))
+            _log.error("change_not_undone", files=pending.names, reason=str(error))
             self._settle()
             return
         match undone:
             case Undone.RESTORED:
-                _log.warning("change_undone", files=_names(pending), reason=self._cause)
+                _log.warning("change_undone", files=pending.names, reason=self._cause)
                 back = f"the old state is back since {_spell(self._clock())}"
                 self._end(Stage.RESTORED, f"the change of {names} was undone, for {self._cause}: {back}")
             case Undone.LEFT:
                 reason = "somebody has changed the files since"
-                _log.warning("change_left", files=_names(pending), reason=reason)
+                _log.warning("change_left", files=pending.names, reason=reason)
                 self._end(
                     Stage.LEFT, f"the change of {names} was not undone, for {reason}: they stay as they are"
                 )
@@ -237,7 +243,3 @@ class Confirmation:
 
 def _spell(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _names(pending: Noted) -> list[str]:
-    return [file.name for file in pending.files]

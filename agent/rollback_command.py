@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from reconcile.history import NotKeptError
-from reconcile.reading import StateText
+from reconcile.reading import StateText, files_directory
 from schemas.confirmation import Stage
 from schemas.errors import TidegateError
 from schemas.history_report import GenerationReport, HistoryReport, KeptGeneration
@@ -27,7 +27,7 @@ from .history_command import kept_states
 from .loops import run
 from .offline import Whereabouts, find_state
 from .past import generation_report, history_report
-from .state_change import StateChange, change_to, files_directory
+from .state_change import StateChange, change_to
 
 
 def run_rollback(

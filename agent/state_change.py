@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from reconcile.reading import StateText, UnreadableError, read_regular
+from reconcile.reading import StateText, UnreadableError, files_directory, read_regular
 from reconcile.together import Change
 from schemas.errors import StateError, TidegateError
 from schemas.text import Syntax, syntax_for
@@ -120,11 +120,6 @@ def check_untouched(change: StateChange) -> None:
             raise NotTheSameError(
                 f"{path} has just been changed by somebody else: look at it, then try again"
             )
-
-
-def files_directory(state: Path) -> Path:
-    """Where the files of a state are."""
-    return state if state.is_dir() else state.parent
 
 
 def _named(new: Path, to: Path) -> StateText:

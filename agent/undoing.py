@@ -4,6 +4,7 @@ Rule: the note of a change is on the disk before anything is changed, and goes w
 change is kept or undone, so that at any moment a process may die: what is undone twice
 is the same. Old files are put back only if every file is still what the change made of
 it, or what it was before; otherwise somebody has changed one since, and all of them stay.
+What of a change nobody confirmed is not done yet is never done.
 
 The note is beside the state file, or in the directory of fragments, and begins with a
 dot. So it is found by whoever knows where the state is, and needs not understand it.
@@ -13,27 +14,34 @@ Everything here blocks on the disk: call it in a worker thread.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from reconcile.placing import PRIVATE, NotPlaceableError, check_placeable, explain, place, remove
-from reconcile.reading import StateText, take_snapshot
+from reconcile.journal import (
+    NOTE_LIMIT,
+    Entry,
+    Kept,
+    Note,
+    Side,
+    Terms,
+    digest_of_bytes,
+    is_state_name,
+    read_note,
+    render_note,
+)
+from reconcile.placing import PRIVATE, NotPlaceableError, access_of, check_placeable, explain, place, remove
+from reconcile.reading import StateText, UnreadableError, files_directory, read_regular, take_snapshot
 from reconcile.taking_turns import TurnHeldError, turn
-from reconcile.together import Change, finish, replace_together
+from reconcile.together import Change, finish, replace_instead, replace_together
 from schemas.confirmation import ConfirmationRequest
 
 from .paths import owned_name
 
 _HOLDER: Final = "the agent, because nobody confirmed a change"
 _TURN_PATIENCE: Final = 10.0  # seconds for whoever is just putting the new files in place
-_DAMAGED: Final = "it is not what Tidegate writes there"
 
 
 class Undone(Enum):
@@ -44,19 +52,15 @@ class Undone(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OldFile:
-    name: str
-    before: bytes | None = field(repr=False)
-    after: str | None  # the digest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
     """A change that can be undone."""
 
-    deadline: datetime
-    within: float
-    files: tuple[OldFile, ...]
+    terms: Terms
+    files: tuple[Entry, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [file.name for file in self.files]
 
 
 def note_path(state: Path) -> Path:
@@ -64,16 +68,6 @@ def note_path(state: Path) -> Path:
     return (
         state / ".tidegate.confirmation" if state.is_dir() else state.with_name(f".{state.name}.confirmation")
     )
-
-
-def directory_of(state: Path) -> Path:
-    """Where the files of a state are."""
-    return state if state.is_dir() else state.parent
-
-
-def digest_of_bytes(data: bytes | None) -> str | None:
-    """SHA-256 in hex; None of nothing."""
-    return None if data is None else hashlib.sha256(data).hexdigest()
 
 
 def finish_others(state: Path) -> None:
@@ -86,25 +80,36 @@ def finish_others(state: Path) -> None:
         finish(state)
 
 
-def write_note(state: Path, request: ConfirmationRequest, deadline: datetime) -> Noted:
+def write_note(state: Path, request: ConfirmationRequest, terms: Terms) -> Noted:
     """Write down how the change can be undone.
 
     :raises NotPlaceableError: if it could not be.
     """
-    directory = directory_of(state)
-    files: list[OldFile] = []
+    directory = files_directory(state)
+    files: list[Entry] = []
     for wanted in request.files:
         path = directory / wanted.name
-        if wanted.name.startswith(".") or not (state.is_dir() or wanted.name == state.name):
+        if not _is_ours(state, wanted.name):
             raise NotPlaceableError(f"{path} is no file of this agent's state: name one that is")
         check_placeable(path)
-        before = _read(path)
-        if digest_of_bytes(before) != wanted.before:
+        before, access = _read(path), access_of(path)
+        digest = None if before is None else digest_of_bytes(before)
+        if digest != wanted.before:
             raise NotPlaceableError(f"{path} has just been changed: look at it, then try again")
-        files.append(OldFile(name=wanted.name, before=before, after=wanted.after))
-    noted = Noted(deadline=deadline, within=request.within, files=tuple(files))
+        files.append(
+            Entry(
+                name=wanted.name,
+                before=None if digest is None else Side(digest=digest, data=before, access=access),
+                after=None if wanted.after is None else Side(digest=wanted.after),
+            )
+        )
+    noted = Noted(terms=terms, files=tuple(files))
     try:
-        place(note_path(state), _render(noted), mode=PRIVATE)
+        data = render_note(Note(files=noted.files, terms=terms))
+        if len(data) > NOTE_LIMIT:
+            limit = f"{NOTE_LIMIT >> 20} MiB"
+            raise NotPlaceableError(f"the old files are more than {limit}: replace some at a time")
+        place(note_path(state), data, mode=PRIVATE)
     except OSError as error:
         raise explain(note_path(state), error) from error
     return noted
@@ -136,41 +141,69 @@ def put_back(state: Path, noted: Noted, excuse: Callable[[Sequence[StateText]], 
 
 
 def _put_back(state: Path, noted: Noted, excuse: Callable[[Sequence[StateText]], None]) -> Undone:
-    directory = directory_of(state)
-    finish_others(state)
+    directory = files_directory(state)
     found = {file.name: _read(directory / file.name) for file in noted.files}
-    is_ours = all(
-        digest_of_bytes(found[file.name]) in (file.after, digest_of_bytes(file.before))
-        for file in noted.files
-    )
+    is_ours = all(_digest(found[file.name]) in _digests(file) for file in noted.files)
+    changes: list[Change] = []
     if is_ours:
+        before = {file.name: None if file.before is None else file.before.data for file in noted.files}
         changes = [
-            Change(name=file.name, before=found[file.name], after=file.before)
+            Change(
+                name=file.name,
+                before=found[file.name],
+                after=before[file.name],
+                access=None if file.before is None else file.before.access,
+            )
             for file in noted.files
-            if found[file.name] != file.before
+            if found[file.name] != before[file.name]
         ]
-        if changes:
-            excuse(_as_restored(state, changes))
-            replace_together(directory, changes)
+        excuse(_as_restored(state, before))
+    if state.is_dir():
+        replace_instead(directory, changes)
+    elif changes:
+        replace_together(directory, changes)
     remove(note_path(state))
     return Undone.RESTORED if is_ours else Undone.LEFT
 
 
-def _as_restored(state: Path, changes: Iterable[Change]) -> tuple[StateText, ...]:
+def _as_restored(state: Path, before: Mapping[str, bytes | None]) -> tuple[StateText, ...]:
     """The operator's files as they will be."""
-    directory = directory_of(state)
-    after = {change.name: change.after for change in changes}
+    directory = files_directory(state)
     kept: dict[str, bytes] = {}
     if state.is_dir():
         own = owned_name(state)
         names = ((Path(text.name).name, text.data) for text in take_snapshot(state).texts)
         kept = {name: data for name, data in names if name != own}
-    contents = {**kept, **after}
+    contents = {**kept, **before}
     return tuple(
         StateText(name=str(directory / name), directory=str(directory), data=data)
         for name, data in sorted(contents.items())
         if data is not None
     )
+
+
+def read_pending(state: Path) -> Noted | None:
+    """What an earlier process has written down.
+
+    :raises OSError: if it cannot be read.
+    :raises ValueError: if it is damaged.
+    """
+    path = note_path(state)
+    try:
+        data, _ = read_regular(path, name=str(path), limit=NOTE_LIMIT)
+    except FileNotFoundError:
+        return None
+    except UnreadableError as error:
+        raise OSError(error.problem.message) from error
+    note = read_note(data, kept=Kept.BEFORE)
+    if note.terms is None or not all(_is_ours(state, file.name) for file in note.files):
+        raise ValueError("it is not what Tidegate writes there")
+    return Noted(terms=note.terms, files=note.files)
+
+
+def _is_ours(state: Path, name: str) -> bool:
+    """Whether that is a file of this state."""
+    return is_state_name(name) and (state.is_dir() or name == state.name)
 
 
 def _read(path: Path) -> bytes | None:
@@ -180,51 +213,10 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def read_note(state: Path) -> Noted | None:
-    """What an earlier process has written down.
-
-    :raises OSError: if it cannot be read.
-    :raises ValueError: if it is damaged.
-    """
-    data = _read(note_path(state))
-    if data is None:
-        return None
-    match json.loads(data):
-        case {
-            "format_version": 1,
-            "deadline": str(deadline),
-            "within": float(within),
-            "files": [*files],
-        }:
-            return Noted(
-                deadline=datetime.fromisoformat(deadline).astimezone(UTC),
-                within=within,
-                files=tuple(_old_file(file) for file in files),
-            )
-    raise ValueError(_DAMAGED)
+def _digest(data: bytes | None) -> str | None:
+    return None if data is None else digest_of_bytes(data)
 
 
-def _old_file(value: object) -> OldFile:
-    match value:
-        case {"name": str(name), "before": None | str() as before, "after": None | str() as after}:
-            data = None if before is None else base64.b64decode(before, validate=True)
-            return OldFile(name=name, before=data, after=after)
-    raise ValueError(_DAMAGED)
-
-
-def _render(noted: Noted) -> bytes:
-    return json.dumps(
-        {
-            "format_version": 1,
-            "deadline": noted.deadline.isoformat(),
-            "within": noted.within,
-            "files": [
-                {
-                    "name": file.name,
-                    "before": None if file.before is None else base64.b64encode(file.before).decode("ascii"),
-                    "after": file.after,
-                }
-                for file in noted.files
-            ],
-        }
-    ).encode("ascii")
+def _digests(file: Entry) -> tuple[str | None, ...]:
+    """Of the file before the change, and after it."""
+    return tuple(None if side is None else side.digest for side in (file.before, file.after))

@@ -22,6 +22,7 @@ import secrets
 import stat
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,7 @@ PRIVATE: Final = 0o600
 """The mode of a new file that only its owner may read."""
 
 _USUAL: Final = 0o666  # less what the umask takes away, as for any file that a person makes
+_EVERYBODY: Final = 0o777
 _SUFFIX: Final = ".tmp"
 
 _WORDS: Final = {
@@ -45,23 +47,42 @@ _WORDS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Who may do what with a file."""
+
+    mode: int
+    owner: int
+    group: int
+
+
 class NotPlaceableError(TidegateError):
     """A file cannot be replaced by Tidegate; the message says why and what to do."""
 
 
-def place(path: Path, data: bytes, *, mode: int = _USUAL, like: Path | None = None) -> None:
+def place(
+    path: Path,
+    data: bytes,
+    *,
+    mode: int = _USUAL,
+    like: Path | None = None,
+    access: Access | None = None,
+) -> None:
     """Put a file with these bytes at ``path``. A symbolic link there is replaced, not followed.
 
     :param mode: of a file that replaces none, less the umask.
     :param like: the file whose owner and mode a new one has, if it replaces none.
+    :param access: what the file has, whatever it replaces or is like.
     :raises OSError: if it could not be done. What was there is then still there, except
         when only the last step failed, to make the change outlast a power cut.
     """
     _remove_leftovers(path)
     temporary = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}{_SUFFIX}")
-    model = next((file for file in (path, like) if file is not None and _status(file) is not None), None)
+    model = None
+    if access is None:
+        model = next((file for file in (path, like) if file is not None and _status(file) is not None), None)
     try:
-        _write(temporary, data, mode=mode, model=model)
+        _write(temporary, data, mode=mode, model=model, access=access)
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
@@ -78,6 +99,17 @@ def remove(path: Path) -> None:
     _remove_leftovers(path)
     path.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def access_of(path: Path) -> Access | None:
+    """Who may do what with the file at ``path``; None if there is none."""
+    status = _status(path)
+    return None if status is None else access_in(status)
+
+
+def access_in(status: os.stat_result) -> Access:
+    """The same of a file that looks like this."""
+    return Access(mode=stat.S_IMODE(status.st_mode) & _EVERYBODY, owner=status.st_uid, group=status.st_gid)
 
 
 def sync_directory(directory: Path) -> None:
@@ -129,33 +161,35 @@ def explain(path: Path, error: OSError) -> NotPlaceableError:
     return NotPlaceableError(f"{path} cannot be replaced: {words}")
 
 
-def _write(temporary: Path, data: bytes, *, mode: int, model: Path | None) -> None:
+def _write(temporary: Path, data: bytes, *, mode: int, model: Path | None, access: Access | None) -> None:
     # What is to be readable for fewer than others is so from its first byte on.
-    at_first = mode if model is None else PRIVATE
+    at_first = mode if model is None and access is None else PRIVATE
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, at_first)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()
-        status = None if model is None else _status(model)
-        if model is not None and status is not None and _make_alike(file.fileno(), status):
-            _copy_attributes(model, file.fileno())
+        if access is not None:
+            _make_alike(file.fileno(), access)
+        elif model is not None:
+            wanted = access_of(model)
+            if wanted is not None and _make_alike(file.fileno(), wanted):
+                _copy_attributes(model, file.fileno())
         os.fsync(file.fileno())
 
 
-def _make_alike(descriptor: int, model: os.stat_result) -> bool:
+def _make_alike(descriptor: int, wanted: Access) -> bool:
     """Give it the owner and the mode; whether it has the group, for whom its lists would be meant."""
-    mode = stat.S_IMODE(model.st_mode)
     made = os.fstat(descriptor)
-    if made.st_uid != model.st_uid:
+    if made.st_uid != wanted.owner:
         with suppress(PermissionError):  # only root gives files away
-            os.fchown(descriptor, model.st_uid, -1)
-    if made.st_gid != model.st_gid:
+            os.fchown(descriptor, wanted.owner, -1)
+    if made.st_gid != wanted.group:
         try:
-            os.fchown(descriptor, -1, model.st_gid)
+            os.fchown(descriptor, -1, wanted.group)
         except PermissionError:
-            os.fchmod(descriptor, mode & ~stat.S_IRWXG)  # what one group may read is not for another
+            os.fchmod(descriptor, wanted.mode & ~stat.S_IRWXG)  # what one group may read is not for another
             return False
-    os.fchmod(descriptor, mode)
+    os.fchmod(descriptor, wanted.mode)
     return True
 
 

@@ -21,14 +21,13 @@ from typing import Final
 from schemas.errors import Place, Problem, StateError, TidegateError
 from schemas.text import MAX_BYTES, Document, read_document, syntax_for
 
-from .together import NOTE, NOTE_LIMIT, Note, meant, read_note
+from .journal import NOTE, NOTE_LIMIT, Kept, Note, Seen, is_state_name, meant, read_note, stamp_of
 
 FRAGMENT_LIMIT: Final = 1000
 """Files in a directory of fragments."""
 
 # Enough to outlast a copy of a few files; a directory that never rests is looked at again on the next ring.
 _ATTEMPTS: Final = 3
-_SCHEMA: Final = ".schema.json"  # what `tidegate schema` prints is put beside state files, for editors
 
 _WORDS: Final = {
     errno.ENOENT: "there is no such file; create it or correct the path",
@@ -121,6 +120,11 @@ def digest_of(texts: Iterable[StateText]) -> str:
     return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
+def files_directory(state: Path) -> Path:
+    """Where the files of a state are."""
+    return state if state.is_dir() else state.parent
+
+
 def fragments(path: Path, *, owned: Path | None = None) -> tuple[Path, ...]:
     """The files that make up the state at ``path``, sorted by name, without the owned one.
 
@@ -131,17 +135,14 @@ def fragments(path: Path, *, owned: Path | None = None) -> tuple[Path, ...]:
     """
     if not path.is_dir():
         return (path,)
-    ours = owned.name if owned is not None and owned.parent.resolve() == path.resolve() else None
-    found = [entry for entry in path.iterdir() if _is_state_file(entry.name) and entry.name != ours]
+    ours = _owned_name(path, owned)
+    found = [entry for entry in path.iterdir() if is_state_name(entry.name) and entry.name != ours]
     return tuple(sorted(found, key=lambda entry: entry.name))
 
 
-def _is_state_file(name: str) -> bool:
-    try:
-        syntax_for(name)
-    except StateError:
-        return False
-    return not name.startswith(".") and not name.endswith(_SCHEMA)
+def _owned_name(path: Path, owned: Path | None) -> str | None:
+    """The name of the owned fragment, if it is in that directory."""
+    return owned.name if owned is not None and owned.parent.resolve() == path.resolve() else None
 
 
 def read_regular(path: Path, *, name: str, limit: int = MAX_BYTES) -> tuple[bytes, os.stat_result]:
@@ -178,37 +179,43 @@ def read_regular(path: Path, *, name: str, limit: int = MAX_BYTES) -> tuple[byte
 
 def _read_all(path: Path, owned: Path | None) -> tuple[tuple[StateText, ...], dict[Path, _Mark]]:
     files = _listed(path, owned)
-    note, marks = _read_note(path) if files != (path,) else ({}, {})
-    texts: list[StateText] = []
-    for file in files if not note else sorted({*files, *(path / name for name in note)}):
-        data: bytes | None = None
+    note, marks = _read_note(path, owned) if files != (path,) else (Note(), {})
+    seen: dict[str, Seen] = {}
+    for file in files:
         try:
             data, status = read_regular(file, name=str(file))
-            marks[file] = _mark(status)
         except FileNotFoundError as error:
-            if file.name not in note:
+            if file.name not in {entry.name for entry in note.files}:
                 raise UnreadableError(str(file), _explain(error)) from error
-        data = meant(note, file.name, data)
-        if data is not None:
-            texts.append(StateText(name=str(file), directory=str(file.parent), data=data))
+            continue
+        marks[file] = _mark(status)
+        seen[file.name] = Seen(data=data, stamp=stamp_of(status))
+    directory = files[0].parent
+    contents = meant(note, seen)
+    texts = [
+        StateText(name=str(directory / name), directory=str(directory), data=contents[name])
+        for name in sorted(contents)
+    ]
     if owned is not None and (ours := _read_owned(owned)) is not None:
         text, marks[owned] = ours
         texts.append(text)
     return tuple(texts), marks
 
 
-def _read_note(path: Path) -> tuple[Note, dict[Path, _Mark]]:
+def _read_note(path: Path, owned: Path | None) -> tuple[Note, dict[Path, _Mark]]:
     """What is to become of files in this directory that are just being replaced, see ``together``."""
     file = path / NOTE
     if not os.access(file, os.F_OK):
-        return {}, {}
+        return Note(), {}
     try:
         data, status = read_regular(file, name=str(file), limit=NOTE_LIMIT)
-        return read_note(data), {file: _mark(status)}
+        note = read_note(data, kept=Kept.AFTER)
     except FileNotFoundError:
-        return {}, {}
+        return Note(), {}
     except ValueError as error:
         raise UnreadableError(str(file), "it cannot be understood; remove it") from error
+    ours = _owned_name(path, owned)
+    return Note(files=tuple(entry for entry in note.files if entry.name != ours)), {file: _mark(status)}
 
 
 def _read_owned(owned: Path) -> tuple[StateText, _Mark] | None:

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from agent import confirmation as confirmation_module
 from agent.confirmation import Confirmation, NotArmedError, NotPendingError
-from agent.undoing import note_path, read_note
+from agent.undoing import note_path, read_pending
+from reconcile.journal import NOTE
 from reconcile.placing import place
 from reconcile.reading import StateText
-from reconcile.together import NOTE, Change, replace_together
+from reconcile.together import Change, replace_together
 from schemas.confirmation import ConfirmationRequest, ConfirmedFile, Stage
 from tests.support.journal import Journal
 
@@ -235,7 +236,7 @@ async def test_a_caller_who_goes_away_leaves_disk_and_memory_agreed(state: Path,
         with anyio.CancelScope() as scope:
             scope.cancel()
             await agent.confirmation.arm(request())
-        assert (agent.confirmation.report().stage, read_note(state) is None) in (
+        assert (agent.confirmation.report().stage, read_pending(state) is None) in (
             (Stage.PENDING, False),
             (Stage.NONE, True),
         )
@@ -250,6 +251,38 @@ async def test_a_note_that_is_damaged_keeps_no_agent_from_starting(
     assert journal.find("confirmation_unreadable")
 
 
+@pytest.mark.parametrize("note", [".tidegate.confirmation", NOTE])
+@pytest.mark.parametrize("data", [b"[" * 200_000, b'{"format_version": 1, "files": [{"name": "a\\u0000"}]}'])
+async def test_no_note_whatever_it_says_keeps_an_agent_from_starting(
+    tmp_path: Path, clock: WallClock, journal: Journal, note: str, data: bytes
+) -> None:
+    (tmp_path / "a.yaml").write_bytes(OLD)
+    (tmp_path / note).write_bytes(data)
+
+    await Confirmation(tmp_path, clock=clock).begin()
+    assert journal.find("replacing_not_finished" if note == NOTE else "confirmation_unreadable")
+
+
+async def test_a_half_done_change_that_nobody_confirmed_in_time_is_never_done(
+    tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.yaml").write_bytes(OLD)
+    before, after = hashlib.sha256(OLD).hexdigest(), hashlib.sha256(NEW).hexdigest()
+    files = (
+        ConfirmedFile(name="a.yaml", before=before, after=None),
+        ConfirmedFile(name="b.yaml", before=None, after=after),
+    )
+    await Confirmation(tmp_path, clock=clock).arm(ConfirmationRequest(within=60.0, files=files))
+    replace_half(tmp_path, monkeypatch)
+    (tmp_path / "b.yaml").write_bytes(b"mended\n")
+    clock.now += timedelta(seconds=61)
+
+    next_one = Confirmation(tmp_path, clock=clock)
+    await next_one.begin()
+    assert next_one.report().stage is Stage.LEFT
+    assert contents(tmp_path) == {"a.yaml": OLD, "b.yaml": b"mended\n"}
+
+
 async def test_files_that_a_process_has_half_replaced_are_all_replaced_at_the_next_start(
     tmp_path: Path, clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +291,10 @@ async def test_files_that_a_process_has_half_replaced_are_all_replaced_at_the_ne
 
     await Confirmation(tmp_path, clock=clock).begin()
     assert names(tmp_path) == ["b.yaml"]
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 def names(directory: Path) -> list[str]:

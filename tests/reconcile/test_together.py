@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconcile import together
-from reconcile.placing import NotPlaceableError
+from reconcile.journal import NOTE, Entry, Note, Side, digest_of_bytes, render_note
+from reconcile.placing import NotPlaceableError, access_of
 from reconcile.reading import UnreadableError, take_snapshot
-from reconcile.together import NOTE, Change, finish, meant, read_note, replace_together
+from reconcile.together import Change, finish, replace_instead, replace_together
 from tests.support.dying import deaths
 
 OLD = {"10-base.yaml": b"base\n", "20-blog.yaml": b"blog\n", "30-mail.yaml": b"mail\n"}
@@ -102,17 +103,116 @@ def put_new_half(directory: Path) -> None:
     assert names(directory) == sorted([NOTE, *OLD, *NEW.keys() - OLD.keys()])
 
 
-def test_the_note_and_new_files_may_be_read_by_whoever_may_read_the_old_ones(tmp_path: Path) -> None:
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_the_note_holds_all_of_the_files_and_is_for_nobody_but_the_owner(tmp_path: Path) -> None:
     put_old(tmp_path)
     for name in OLD:
-        (tmp_path / name).chmod(0o640)
+        (tmp_path / name).chmod(0o644)
     put_new_half(tmp_path)
-    assert (tmp_path / NOTE).stat().st_mode & 0o777 == 0o640
 
-    assert (tmp_path / "40-shop.yaml").stat().st_mode & 0o777 == 0o640
+    assert mode(tmp_path / NOTE) == 0o600
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b'{"format_version": 2, "files": []}', b"\xff"])
+def test_a_file_that_nobody_knows_is_for_as_few_as_any_beside_it(tmp_path: Path) -> None:
+    put_old(tmp_path)
+    for name, bits in zip(OLD, (0o644, 0o640, 0o664), strict=True):
+        (tmp_path / name).chmod(bits)
+    (tmp_path / "README").write_text("not a state file")
+    (tmp_path / "README").chmod(0o600)
+    put_new(tmp_path)
+
+    assert [mode(tmp_path / name) for name in sorted(NEW)] == [0o644, 0o640, 0o640]
+
+
+def test_a_file_that_comes_back_is_for_whom_it_was(tmp_path: Path) -> None:
+    put_old(tmp_path)
+    for name in OLD:
+        (tmp_path / name).chmod(0o644)
+    (tmp_path / "30-mail.yaml").chmod(0o600)
+    was = access_of(tmp_path / "30-mail.yaml")
+    replace_together(tmp_path, [Change(name="30-mail.yaml", before=OLD["30-mail.yaml"], after=None)])
+    replace_together(tmp_path, [Change(name="30-mail.yaml", before=None, after=b"mail\n", access=was)])
+
+    assert mode(tmp_path / "30-mail.yaml") == 0o600
+
+
+def put_new_partly(directory: Path) -> None:
+    """As a writer does that dies when it has replaced one file of two that both were there before."""
+    put(directory, OLD)
+    carried_out = together._carry_out
+
+    def die(where: Path, entries: Sequence[Entry]) -> None:
+        carried_out(where, entries[:1])
+        raise InterruptedError
+
+    changes = [
+        Change(name=name, before=OLD[name], after=b"new\n") for name in ("10-base.yaml", "20-blog.yaml")
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(together, "_carry_out", die)
+        with pytest.raises(InterruptedError):
+            replace_together(directory, changes)
+    assert (directory / "10-base.yaml").read_bytes() == b"new\n"
+    assert read(directory) == OLD | {"10-base.yaml": b"new\n", "20-blog.yaml": b"new\n"}
+
+
+@pytest.mark.parametrize("restored", [["10-base.yaml"], ["10-base.yaml", "20-blog.yaml"]])
+def test_whoever_puts_an_old_file_back_takes_back_all_of_a_change_whose_writer_died(
+    tmp_path: Path, restored: list[str]
+) -> None:
+    put_new_partly(tmp_path)
+    for name in restored:  # Git puts back what differs, and touches nothing else
+        (tmp_path / name).write_bytes(OLD[name])
+
+    assert read(tmp_path) == OLD
+    finish(tmp_path)
+    assert read(tmp_path) == OLD
+    assert names(tmp_path) == sorted(OLD)
+
+
+def test_another_change_takes_the_place_of_what_was_left(tmp_path: Path) -> None:
+    put_new_partly(tmp_path)
+    replace_instead(tmp_path, [Change(name="10-base.yaml", before=b"new\n", after=b"third\n")])
+
+    assert read(tmp_path) == OLD | {"10-base.yaml": b"third\n"}
+    assert names(tmp_path) == sorted(OLD)
+
+
+def test_what_was_left_can_be_given_up(tmp_path: Path) -> None:
+    put_new_partly(tmp_path)
+    replace_instead(tmp_path, [])
+
+    assert read(tmp_path) == OLD | {"10-base.yaml": b"new\n"}
+    assert names(tmp_path) == sorted(OLD)
+
+
+@pytest.mark.parametrize("name", ["/{}/victim.yaml", "../victim.yaml", ".hidden.yaml", "README", "a\0.yaml"])
+def test_a_note_that_names_anything_but_a_state_file_of_its_directory_is_told_and_obeyed_by_nobody(
+    tmp_path: Path, name: str
+) -> None:
+    directory = tmp_path / "sites.d"
+    directory.mkdir()
+    put_old(directory)
+    new = Side(digest=digest_of_bytes(b"evil\n"), data=b"evil\n")
+    entry = Entry(name=name.format(tmp_path), before=None, after=new)
+    (directory / NOTE).write_bytes(render_note(Note(files=(entry,))))
+
+    with pytest.raises(NotPlaceableError, match="cannot be understood: remove it"):
+        finish(directory)
+    with pytest.raises(UnreadableError, match="cannot be understood; remove it"):
+        take_snapshot(directory)
+    assert names(directory) == sorted([NOTE, *OLD])
+    assert names(tmp_path) == ["sites.d"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"{}", b"null", b'{"format_version": 2, "files": []}', b"\xff", b"[" * 200_000],
+    ids=["empty", "list", "nothing", "null", "version", "bytes", "deep"],
+)
 def test_a_note_that_is_not_ours_is_told_and_obeyed_by_nobody(tmp_path: Path, data: bytes) -> None:
     put_old(tmp_path)
     (tmp_path / NOTE).write_bytes(data)
@@ -140,12 +240,3 @@ def test_from_the_note_on_every_file_counts_as_the_new_one(
         put(directory, old)
         replace_together(directory, changes)
         assert {path.name: path.read_bytes() for path in directory.iterdir()} == new
-
-
-@given(data=st.binary(max_size=40))
-def test_any_bytes_are_a_note_or_a_value_error(data: bytes) -> None:
-    try:
-        note = read_note(data)
-    except ValueError:
-        return
-    assert meant(note, "a.yaml", b"x") == b"x"
