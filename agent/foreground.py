@@ -118,12 +118,19 @@ def run_role(
         manager = ServiceManager(service.notifier, watchdog=service.watchdog)
         try:
             return run(run_in_foreground, agent, screen, manager, stock_loop=stock_loop)
-        except StateError as error:
-            raise StateError(error.problems, advice=_advice(state)) from error
+        except* StateError as errors:  # the agent runs in a task group
+            raise _told_with_advice(errors, state) from errors
+
+
+def _told_with_advice(errors: ExceptionGroup[StateError], state: Path) -> StateError:
+    """What is wrong with the state that an agent could not start with, and what to do about it."""
+    told = errors.exceptions[0]
+    while isinstance(told, ExceptionGroup):
+        told = told.exceptions[0]
+    return StateError(told.problems, advice=_advice(state))
 
 
 def _advice(state: Path) -> str:
-    """What to do about a state that an agent cannot start with."""
     from reconcile.history import list_generations  # no agent runs that would keep it
 
     from .offline import find_agent
