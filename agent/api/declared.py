@@ -221,7 +221,7 @@ class DeclaredTunnels:
         with anyio.move_on_after(self._patience):
             while True:
                 turn = await self._turn(number)
-                if turn.problems:
+                if not turn.accepted:
                     told = [RequestProblem.of(problem) for problem in turn.problems]
                     message = "the gateway did not accept its new state; everything is as before"
                     raise ApiError(HTTPStatus.CONFLICT, message, told)

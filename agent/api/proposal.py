@@ -2,7 +2,8 @@
 
 Rule: this file decides whether a declaration may be tried, and writes nothing. It
 holds the rules against the whole state as it would be: the state files as they are
-on disk now, what others declared, and the request.
+on disk now, what others declared, and the request. What others declared and the
+files leave no room for is nobody else's fault, and refuses nothing.
 
 Whose is what: a caller's declaration replaces what the same caller declared before,
 an admin's replaces all that anybody declared. A tunnel that an admin sends back
@@ -243,14 +244,20 @@ def _check_rules(caller: Caller, basis: Basis, asked: Sequence[Tunnel], paths: S
     others = _Rendered(basis.kept, name=str(basis.fragment))
     ours = _Rendered(asked, name=BODY)
     try:
-        state = parse_gateway([*basis.documents, others.document, ours.document])
+        declared = parse_gateway([*basis.documents, others.document, ours.document]).tunnels
     except StateError as error:
         alone = _problems_of(basis.documents)
         if alone:
             raise _conflict(_BROKEN_FILE, alone) from error
-        raise _refusal(error.problems, others, ours, paths) from error
+        to_blame: Sequence[Problem]
+        # A tunnel of somebody else with which something is wrong is left out, and no reason to refuse this.
+        to_blame = [problem for problem in error.problems if not others.is_left_out(problem, ours)]
+        to_blame = to_blame or _problems_of([*basis.documents, ours.document])
+        if to_blame:
+            raise _refusal(to_blame, others, ours, paths) from error
+        declared = (*parse_gateway(basis.documents).tunnels, *basis.kept, *asked)
     if not caller.is_admin:
-        _check_ports(caller, state.tunnels, asked, paths)
+        _check_ports(caller, declared, asked, paths)
 
 
 def _check_ports(
@@ -305,9 +312,14 @@ class _Rendered:
             return None
         return max(bisect_right(self._starts, place.line) - 1, 0)
 
+    def is_left_out(self, problem: Problem, ours: _Rendered) -> bool:
+        """Whether the problem costs one of these tunnels its place, and has nothing to do with ours."""
+        files = {place.file for place in (problem.place, problem.see) if place is not None}
+        return self.document.name in files and ours.document.name not in files
+
 
 def _refusal(
-    problems: Iterable[Problem], others: _Rendered, ours: _Rendered, paths: Sequence[BodyPath]
+    problems: Sequence[Problem], others: _Rendered, ours: _Rendered, paths: Sequence[BodyPath]
 ) -> ApiError:
     """400 if the request by itself is to blame for anything, 409 if two things only cannot be together."""
 
@@ -321,24 +333,22 @@ def _refusal(
             return f"the tunnel {quote(tunnel.name)} that {tunnel.declared_by} declared through the API"
         return str(place)
 
-    told: list[RequestProblem] = []
-    is_invalid = False
-    for problem in problems:
+    def told(problem: Problem) -> RequestProblem:
         see = None if problem.see is None else spelled(problem.see)
         index = ours.index_at(problem.place)
         if index is not None:
-            is_invalid = is_invalid or see is None
-            told.append(RequestProblem(path=paths[index], message=problem.message, see=see))
-        elif problem.place is not None and others.index_at(problem.place) is not None:
-            told.append(RequestProblem(message=f"{spelled(problem.place)}: {problem.message}", see=see))
-        else:
-            told.append(RequestProblem(place=problem.place, message=problem.message, see=see))
-    if is_invalid:
-        return ApiError(HTTPStatus.BAD_REQUEST, "the tunnels are not valid; nothing was changed", told)
+            return RequestProblem(path=paths[index], message=problem.message, see=see)
+        if problem.place is not None and others.index_at(problem.place) is not None:
+            return RequestProblem(message=f"{spelled(problem.place)}: {problem.message}", see=see)
+        return RequestProblem(place=problem.place, message=problem.message, see=see)
+
+    if any(problem.see is None and ours.index_at(problem.place) is not None for problem in problems):
+        message = "the tunnels are not valid; nothing was changed"
+        return ApiError(HTTPStatus.BAD_REQUEST, message, map(told, problems))
     message = "the tunnels clash with what is declared already; nothing was changed"
-    return ApiError(HTTPStatus.CONFLICT, message, told)
+    return ApiError(HTTPStatus.CONFLICT, message, map(told, problems))
 
 
 def _conflict(message: str, problems: Iterable[Problem]) -> ApiError:
-    told = [RequestProblem.of(problem) for problem in problems]
+    told = map(RequestProblem.of, problems)
     return ApiError(HTTPStatus.CONFLICT, f"{message}; nothing was changed", told)

@@ -89,6 +89,25 @@ async def test_the_same_list_again_writes_nothing_and_needs_no_turn(
         assert gateway.fragment.path.stat() == written
 
 
+async def test_a_tunnel_that_the_file_leaves_no_room_for_is_in_nobodys_way(
+    gateway: FakeGateway, homelab: Caller, office: Caller
+) -> None:
+    async with running(gateway):
+        await declare(gateway, homelab, entry("homelab", 25))
+        gateway.write(
+            GATEWAY, BLOG.replace("0.0.0.0:443", "0.0.0.0:25").replace("hostname: blog.example.com, ", "")
+        )
+        await gateway.turn()
+        assert [problem.message for problem in gateway.loop.status.problems]  # it is left out, and told
+
+        assert await declare(gateway, office, entry("office", 26)) == ["blog", "office-26"]
+
+        gateway.write(GATEWAY, BLOG)
+        await gateway.turn()
+        in_force = sorted(tunnel.name for tunnel in gateway.declared.in_force())
+        assert in_force == ["blog", "homelab-25", "office-26"]
+
+
 async def test_a_port_that_is_taken_undoes_all_of_it(gateway: FakeGateway, admin: Caller) -> None:
     async with running(gateway):
         await declare(gateway, admin, entry("homelab", 25))

@@ -221,7 +221,43 @@ def test_a_damaged_fragment_is_replaced_by_an_admin_and_by_nobody_else(
     assert (proposal.before, proposal.after) == (text.encode(), None)
 
 
-def test_others_who_clash_with_the_file_by_now_are_named(
+def test_others_who_clash_with_the_file_by_now_are_in_nobodys_way(
+    gateway: FakeGateway, homelab: Caller, office: Caller
+) -> None:
+    """Their tunnel is left out of the state, stays in the fragment, and comes back when there is room."""
+    declare(gateway, homelab, entry("homelab", 25))
+    gateway.write(
+        GATEWAY, BLOG + '      - {name: mail, listen: "0.0.0.0:25", client: homelab, service: smtp}\n'
+    )
+
+    proposal = declare(gateway, office, entry("office", 26))
+
+    assert proposal.is_change
+    assert all(f'"{name}"' in (gateway.fragment_text() or "") for name in ("homelab-25", "office-26"))
+
+
+def test_others_whose_client_is_gone_are_in_nobodys_way(
+    gateway: FakeGateway, homelab: Caller, office: Caller
+) -> None:
+    declare(gateway, homelab, entry("homelab", 25))
+    gateway.write(GATEWAY, "clients: [{id: office}]\n")
+
+    assert proposed(gateway, office, entry("office", 26)).is_change
+
+
+def test_a_port_of_a_tunnel_that_is_left_out_is_still_its_clients(
+    gateway: FakeGateway, homelab: Caller, office: Caller
+) -> None:
+    declare(gateway, homelab, entry("homelab", 25), entry("homelab", 26))
+    gateway.write(GATEWAY, "clients: [{id: office}]\n")
+
+    status, problems = refused(gateway, office, entry("office", 26, ListenHostnameGlob="a.example"))
+
+    assert status == HTTPStatus.FORBIDDEN
+    assert "is a port of homelab" in problems[0]
+
+
+def test_what_is_wrong_with_a_request_is_told_beside_others_that_are_left_out(
     gateway: FakeGateway, homelab: Caller, office: Caller
 ) -> None:
     declare(gateway, homelab, entry("homelab", 25))
@@ -229,11 +265,11 @@ def test_others_who_clash_with_the_file_by_now_are_named(
         GATEWAY, BLOG + '      - {name: mail, listen: "0.0.0.0:25", client: homelab, service: smtp}\n'
     )
 
-    status, problems = refused(gateway, office, entry("office", 26))
+    status, problems = refused(gateway, office, entry("office", 25), entry("office", 26))
 
     assert status == HTTPStatus.CONFLICT
-    assert len(problems) == 1
-    assert 'the tunnel "homelab-25" that homelab declared through the API' in problems[0]
+    assert problems
+    assert all(problem.startswith("[0]: ") for problem in problems)
 
 
 def test_a_directory_of_fragments_is_read_as_a_whole(
