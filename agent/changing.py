@@ -33,7 +33,14 @@ from schemas.errors import StateError, TidegateError
 from schemas.plan_report import PlanReport
 from schemas.state import State
 
-from .api.client import AgentUnreachableError, NoAgentError, arm_confirmation, fetch_confirmation, undo_change
+from .api.client import (
+    PATIENCE,
+    AgentUnreachableError,
+    NoAgentError,
+    arm_confirmation,
+    fetch_confirmation,
+    undo_change,
+)
 from .cells import printable
 from .certificates import utc_now
 from .check import check_files
@@ -145,7 +152,7 @@ def _ask_agent(change: StateChange, agent: Whereabouts, terms: Terms) -> PlanRep
     :raises TidegateError: if it would not take them now.
     """
     try:
-        plan = plan_of(agent, change.texts)
+        plan = plan_of(agent, change.texts, patience=max(PATIENCE, terms.timeout))
         pending = run(partial(fetch_confirmation, agent.socket, start=agent.start))
     except NoAgentError as error:
         raise TidegateError(

@@ -20,7 +20,7 @@ from reconcile.reading import StateText
 from schemas.errors import StateError, TidegateError
 from schemas.plan_report import PlanReport
 
-from .api.client import fetch_plan
+from .api.client import LONG_PATIENCE, fetch_plan
 from .finding import found_agent
 from .loops import run
 from .offline import Whereabouts, read_offline, read_texts, understand
@@ -66,14 +66,15 @@ def run_plan(
     return 0 if report.is_empty else CHANGES
 
 
-def plan_of(agent: Whereabouts, texts: Sequence[StateText]) -> PlanReport:
+def plan_of(agent: Whereabouts, texts: Sequence[StateText], *, patience: float = LONG_PATIENCE) -> PlanReport:
     """What an agent says of files in the place of its own.
 
+    :param patience: seconds that it may take.
     :raises StateError: if it would refuse them.
     :raises TidegateError: if it cannot be asked.
     """
     files = [(text.name, _decoded(text)) for text in texts]
-    return run(partial(fetch_plan, agent.socket, files, start=agent.start))
+    return run(partial(fetch_plan, agent.socket, files, start=agent.start, patience=patience))
 
 
 def plan_offline(texts: Sequence[StateText], *, new: Path, to: Path | None) -> PlanReport:

@@ -96,7 +96,11 @@ async def fetch_status(socket_path: Path, *, start: str = "tidegate gateway STAT
 
 
 async def fetch_plan(
-    socket_path: Path, files: Sequence[tuple[str, str]], *, start: str = "tidegate gateway STATE"
+    socket_path: Path,
+    files: Sequence[tuple[str, str]],
+    *,
+    start: str = "tidegate gateway STATE",
+    patience: float = LONG_PATIENCE,
 ) -> PlanReport:
     """What files would change in the agent that serves the socket.
 
@@ -106,7 +110,7 @@ async def fetch_plan(
     :raises AgentUnreachableError: if there is one that cannot be asked.
     """
     body = {"files": [{"name": name, "text": text} for name, text in files]}
-    answer = await _ask(socket_path, "POST", "/v1/plan", start=start, body=body, patience=LONG_PATIENCE)
+    answer = await _ask(socket_path, "POST", "/v1/plan", start=start, body=body, patience=patience)
     return _understood(socket_path, answer, _PLAN)
 
 
