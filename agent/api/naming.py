@@ -37,9 +37,9 @@ def keep_apart(
     :param taken: names that belong to others.
     """
     wanted = tuple(tunnels)
-    held = {identity(tunnel): tunnel.name for tunnel in previous if tunnel.name not in taken}
+    held = {_identity(tunnel): tunnel.name for tunnel in previous if tunnel.name not in taken}
     # The same entry twice is a clash, and the rules tell it; here only the first one gets the name.
-    kept = {held.pop(identity(tunnel), None): index for index, tunnel in enumerate(wanted)}
+    kept = {held.pop(_identity(tunnel), None): index for index, tunnel in enumerate(wanted)}
     names = {index: name for name, index in kept.items() if name is not None}
     fresh = _Names({*taken, *names.values()})
     return tuple(
@@ -48,7 +48,7 @@ def keep_apart(
     )
 
 
-def identity(tunnel: Tunnel) -> _Identity:
+def _identity(tunnel: Tunnel) -> _Identity:
     """Whom it is for, where it listens, and what it matches."""
     return tunnel.client, tunnel.listen, tunnel.hostname
 

@@ -37,7 +37,7 @@ from schemas.text import Document, Syntax, read_document
 
 from .conditional import ANY_DIGEST, Digests, stale
 from .identity import Caller
-from .naming import identity, keep_apart
+from .naming import keep_apart
 from .problems import BODY, ApiError, RequestProblem, spell
 from .problems import Path as BodyPath
 
@@ -93,7 +93,8 @@ def propose(
     check_rights(caller, tunnels, [(*path, "ClientId") for path in paths])
     basis = read_basis(state_path, fragment, caller, expected)
     taken = {*_names_in(basis.documents), *(tunnel.name for tunnel in basis.kept)}
-    asked = keep_apart(_signed(tunnels, caller, basis.replaced), previous=basis.replaced, taken=taken)
+    named = keep_apart(tunnels, previous=basis.replaced, taken=taken)
+    asked = tuple(signed(named, caller, basis.replaced))
     return conclude(basis, caller, asked, paths)
 
 
@@ -119,6 +120,18 @@ def read_basis(state_path: Path, fragment: Path, caller: Caller, expected: Diges
         replaced=so_far.replaced,
         is_understood=so_far.is_understood,
     )
+
+
+def signed(tunnels: Iterable[Tunnel], caller: Caller, replaced: Iterable[Tunnel]) -> Iterator[Tunnel]:
+    """The tunnels with whoever declared them: the caller, unless one is as it was before."""
+    before = {tunnel.name: tunnel for tunnel in replaced}
+    for tunnel in tunnels:
+        same = before.get(tunnel.name)
+        as_before = None if same is None else tunnel.model_copy(update={"declared_by": same.declared_by})
+        if as_before is not None and as_before == same:
+            yield as_before
+        else:
+            yield tunnel.model_copy(update={"declared_by": caller.name})
 
 
 def conclude(basis: Basis, caller: Caller, asked: Sequence[Tunnel], paths: Sequence[BodyPath]) -> Proposal:
@@ -210,18 +223,6 @@ def _declared_in(text: StateText) -> Sequence[Tunnel]:
         pass
     where = document.locate(("tunnels",))
     raise StateError([Problem(where, "these are not tunnels as Tidegate writes them; restore the file")])
-
-
-def _signed(tunnels: Iterable[Tunnel], caller: Caller, replaced: Iterable[Tunnel]) -> Iterator[Tunnel]:
-    """The tunnels with whoever declared them."""
-    before = {identity(tunnel): tunnel for tunnel in replaced}
-    for tunnel in tunnels:
-        own = tunnel.model_copy(update={"declared_by": caller.name})
-        same = before.get(identity(tunnel))
-        if same is not None:
-            as_before = tunnel.model_copy(update={"declared_by": same.declared_by, "name": same.name})
-            own = as_before if as_before == same else own
-        yield own
 
 
 def _read_documents(files: Sequence[StateText]) -> Sequence[Document]:

@@ -35,7 +35,7 @@ from .conditional import Digests
 from .identity import Caller
 from .problems import BODY, MAX_PROBLEMS, ApiError, RequestProblem, limited
 from .problems import Path as BodyPath
-from .proposal import Basis, Proposal, check_rights, conclude, read_basis
+from .proposal import Basis, Proposal, check_rights, conclude, read_basis, signed
 from .threshold import MAX_ENTRIES, MAX_KEYS
 
 _TUNNELS: Final = "tunnels"
@@ -68,7 +68,7 @@ def propose_state(
         raise ApiError(HTTPStatus.CONFLICT, message, problems)
     tunnels, paths = _parse(document, entries.own())
     check_rights(caller, tunnels, [(*path, "client") for path in paths])
-    return conclude(basis, caller, tuple(_signed(tunnels, caller, basis.replaced)), paths)
+    return conclude(basis, caller, tuple(signed(tunnels, caller, basis.replaced)), paths)
 
 
 def _read(text: str) -> Document:
@@ -254,14 +254,3 @@ def _parse(document: Document, indexes: Sequence[int]) -> tuple[Sequence[Tunnel]
     if problems:
         raise _invalid(problems)
     return tunnels, [(_TUNNELS, index) for index in indexes]
-
-
-def _signed(tunnels: Iterable[Tunnel], caller: Caller, replaced: Iterable[Tunnel]) -> Iterator[Tunnel]:
-    """The tunnels with whoever declared them: the caller, unless one is as it was."""
-    before = {tunnel.name: tunnel for tunnel in replaced}
-    for tunnel in tunnels:
-        same = before.get(tunnel.name)
-        if same is not None and tunnel.model_copy(update={"declared_by": same.declared_by}) == same:
-            yield same
-        else:
-            yield tunnel.model_copy(update={"declared_by": caller.name})
