@@ -15,6 +15,8 @@ import structlog
 
 from schemas.names import HostPort
 
+from .descriptors import TOO_MANY, Use, may_have
+
 # accept() fails like this when the machine is short of something. Waiting a little and trying
 # again is what nginx and trio do; giving up would lose the port.
 _SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -55,11 +57,16 @@ async def accept(listening: socket.socket) -> socket.socket:
                 continue
             if error.errno not in _SHORTAGE:
                 raise
-            _log.error("accept_failed", listen=str(listening.getsockname()), reason=error.strerror)
-            await anyio.sleep(_PAUSE)
-            continue
-        connection.setblocking(False)
-        return connection
+            reason = error.strerror
+        else:
+            # Whoever asks the admin socket can do something about a shortage.
+            if connection.family == socket.AF_UNIX or may_have(Use.SESSION, connection.fileno()):
+                connection.setblocking(False)
+                return connection
+            connection.close()
+            reason = TOO_MANY
+        _log.error("accept_failed", listen=str(listening.getsockname()), reason=reason)
+        await anyio.sleep(_PAUSE)
 
 
 def peer_host(connection: socket.socket) -> str:

@@ -21,6 +21,7 @@ from transport.wire.errors import LocalProtocolError
 from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import Endpoint
 
+from .descriptors import TOO_MANY, Use, may_have
 from .routing import (
     Decision,
     NeedMore,
@@ -99,6 +100,9 @@ class FrontDoor:
         self._visitors.add(relay)
         if not visitor.source[1]:  # a loop that asks the system who it is learns nothing
             visitor.failure = "the visitor had gone before it was accepted"
+            relay.abort()
+        elif not may_have(Use.VISITOR, relay.descriptor):
+            visitor.failure = TOO_MANY
             relay.abort()
         elif visitor.table.peeks:
             relay.set_deadline(self._spec.peek_timeout)

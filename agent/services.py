@@ -28,6 +28,7 @@ from transport.session import Session
 from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import build_v1, build_v2
 
+from .descriptors import TOO_MANY, Use, may_have
 from .lingering import Lingering
 from .traffic import TrafficBook, service_side
 
@@ -142,6 +143,9 @@ class ServiceConnection:
     def _dialed(self, offer: Offer, link: Link, outcome: Relay | BaseException) -> None:
         offer.on_reset = self._dial = None
         match outcome:
+            case Relay() if not may_have(Use.VISITOR, outcome.descriptor):
+                outcome.abort()
+                self._failed(offer, TOO_MANY)
             case Relay():
                 try:
                     prologue = _prologue(self._header)

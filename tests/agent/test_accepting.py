@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import anyio
 import pytest
 
 from agent.accepting import accept, peer_host, peer_name
+from agent.api.admin_socket import bind_admin_socket
 from agent.bind import bind
-from tests.support.descriptors import no_descriptors_left
+from agent.descriptors import Use
+from tests.support.descriptors import no_descriptors_left, room_left
 from tests.support.journal import Journal
 from tests.support.peers import free_listen, free_port_of, unconnected, visit
 
@@ -59,6 +62,27 @@ async def test_without_descriptors_it_says_so_and_waits_until_there_are_some_aga
     accepted[0].close()
 
     assert line["reason"] == "Too many open files"
+
+
+async def test_the_descriptors_that_the_agent_needs_itself_are_for_no_session(journal: Journal) -> None:
+    address = free_listen()
+
+    with bind(address) as listening:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(accept, listening)
+            with unconnected(address) as visitor, room_left(Use.SESSION, 0):
+                await visitor.connect(address)
+                line = await journal.wait_for("accept_failed")
+                assert "raise the limit (LimitNOFILE, ulimit -n)" in line["reason"]
+                assert await visitor.receive_all() == b""
+            tasks.cancel_scope.cancel()
+
+
+async def test_the_admin_socket_may_have_what_is_kept_for_the_agent_itself(tmp_path: Path) -> None:
+    with bind_admin_socket(tmp_path / "admin.sock") as listening, socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(tmp_path / "admin.sock"))
+        with room_left(Use.SESSION, 0):
+            (await accept(listening)).close()
 
 
 async def test_a_socket_that_is_of_no_more_use_is_an_error() -> None:

@@ -11,14 +11,16 @@ import anyio
 import pytest
 
 from agent import frontdoor
+from agent.descriptors import Use
 from agent.refusal import Reason, TrafficKind, refusal_bytes
 from reconcile.desired import RouteSpec, Timing
 from schemas.messages import FailureCode, StreamFailed
 from schemas.names import ClientId, ProxyProtocol
+from tests.support.descriptors import room_left
 from tests.support.gateway_parts import gateway_parts, hand_driven, listener, route
 from tests.support.hellos import python_hello
 from tests.support.journal import Journal
-from tests.support.peers import Peer, free_port_of, until, visit
+from tests.support.peers import Peer, free_port_of, unconnected, until, visit
 from transport.offer import Offer
 from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import Endpoint
@@ -58,6 +60,21 @@ def said(offer: Offer) -> bytes:
 
 
 # Where visitors are led
+
+
+async def test_the_descriptors_that_the_agent_needs_itself_are_for_no_visitor(journal: Journal) -> None:
+    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
+        address = await parts.listen(route())
+        with unconnected(address) as first, unconnected(address) as second, room_left(Use.VISITOR, 1):
+            await first.connect(address)
+            await homelab.next_offer()
+            await second.connect(address)
+            assert await second.wait_reset() == b""
+            line = await journal.wait_for("visitor_refused")
+
+        assert "raise the limit (LimitNOFILE, ulimit -n)" in line["reason"]
+        async with visit(address):
+            await homelab.next_offer()
 
 
 async def test_a_port_without_hostnames_does_not_wait_for_the_visitor_to_speak() -> None:

@@ -14,15 +14,25 @@ import anyio
 import pytest
 
 from agent import services as services_module
+from agent.descriptors import Use
 from agent.lingering import Lingering
 from agent.services import Services, _explain
 from reconcile.desired import ServicesSpec
 from schemas.names import ListenAddress, ProxyProtocol, ServiceName, parse_target
 from schemas.status import Traffic
-from tests.support.descriptors import open_sockets
+from tests.support.descriptors import open_sockets, room_left
 from tests.support.gateway_parts import GatewayParts, gateway_parts, hand_driven, route
 from tests.support.journal import Journal
-from tests.support.peers import blackhole, free_listen, free_port_of, service, unix_service, until, visit
+from tests.support.peers import (
+    blackhole,
+    free_listen,
+    free_port_of,
+    service,
+    unconnected,
+    unix_service,
+    until,
+    visit,
+)
 from transport.offer import Offer
 from transport.pump.relay import Relay, RelayOwner
 from transport.pump.sockets import dial_tcp
@@ -132,6 +142,20 @@ async def test_a_service_on_a_unix_socket_is_reached(tmp_path: Path) -> None:
         async with place(web=web.target) as here, visit(here.address) as visitor:
             await visitor.send(b"question")
             assert await (await web.accept()).receive_exactly(8) == b"question"
+
+
+async def test_a_connection_leaves_the_descriptors_that_the_agent_needs_itself(journal: Journal) -> None:
+    with service() as web:
+        async with place(web=web.target) as here:
+            with unconnected(here.address) as visitor, room_left(Use.VISITOR, 1):  # at the gateway's door
+                await visitor.connect(here.address)
+                line = await journal.wait_for("stream_failed")
+
+            assert "raise the limit (LimitNOFILE, ulimit -n)" in line["reason"]
+            async with visit(here.address) as visitor:
+                await visitor.send(b"question")
+                await web.accept()  # of the first, which was reset
+                assert await (await web.accept()).receive_exactly(8) == b"question"
 
 
 async def test_a_service_is_reached_by_name(journal: Journal) -> None:

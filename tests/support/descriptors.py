@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 import socket
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from agent.descriptors import Use, _end
 from schemas.names import ListenAddress
 
 _DESCRIPTORS: Final = Path("/dev/fd")
@@ -62,11 +64,30 @@ def no_descriptors_left() -> Iterator[None]:
 @contextmanager
 def descriptors_left(count: int) -> Iterator[int]:
     """While the block runs, so many numbers are there from the lowest free one on. Gives the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.open(os.devnull, os.O_RDONLY)  # the lowest number that is free
+    with _limited(_lowest_free() + count) as limit:
+        yield limit
+
+
+@contextmanager
+def room_left(use: Use, count: int) -> Iterator[None]:
+    """While the block runs, so many numbers from the lowest free one on may have that use."""
+    wanted = _lowest_free() + count
+    limit = next(limit for limit in itertools.count(wanted) if _end(use, limit) == wanted)
+    with _limited(limit):
+        yield
+
+
+def _lowest_free() -> int:
+    free = os.open(os.devnull, os.O_RDONLY)
     os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + count, hard))
+    return free
+
+
+@contextmanager
+def _limited(limit: int) -> Iterator[int]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     try:
-        yield free + count
+        yield limit
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -63,24 +63,10 @@ class Relay(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_deadline",
-        "_end",
-        "_eof_waiting",
-        "_link",
-        "_owed",
-        "_owner",
-        "_phase",
-        "_reading",
-        "_socket_ended",
-        "_stream_ended",
-        "_transport",
-        "_writing_paused",
-        "bytes_read",
-        "bytes_written",
-        "early",
-        "note",
-        "stream",
-    )
+        "_deadline", "_end", "_eof_waiting", "_link", "_owed", "_owner", "_phase", "_reading",
+        "_socket_ended", "_stream_ended", "_transport", "_writing_paused",
+        "bytes_read", "bytes_written", "early", "note", "stream",
+    )  # fmt: skip
 
     _link: Link
     _transport: asyncio.Transport
@@ -116,6 +102,12 @@ class Relay(asyncio.BufferedProtocol):
     def destination(self) -> tuple[str, int]:
         """The address at our end, to be asked when ``source`` is."""
         return address(self._transport.get_extra_info("sockname"))
+
+    @property
+    def descriptor(self) -> int:
+        """The number of the socket, which is another's as soon as it is closed."""
+        number: int = self._transport.get_extra_info("socket").fileno()
+        return number
 
     @property
     def socket_ended(self) -> bool:
@@ -400,9 +392,8 @@ class Relay(asyncio.BufferedProtocol):
 
         A transport keeps what it is given, so what is in a buffer of ours would have to be copied for it.
         """
-        connection = self._transport.get_extra_info("socket")
         try:
-            sent = os.write(connection.fileno(), chunk)
+            sent = os.write(self.descriptor, chunk)
         except OSError:  # full, or broken: the transport sees which when it is given the same
             return 0
         if self.stream is not None:
