@@ -178,7 +178,7 @@ class DeclaredTunnels:
             raise stale(digest)
         proposal = await work(wish, self._state_path, self._fragment.path, caller)
         if proposal.is_change:
-            problems = unavailable(proposal.asked, self._observe(), self._probe)
+            problems = await unavailable(proposal.asked, self._observe(), self._probe)
             if problems:
                 problems = tuple(_placed(problem, proposal) for problem in problems)
                 message = "not every port can be opened; nothing was changed"

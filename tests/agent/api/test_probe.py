@@ -6,12 +6,13 @@ import socket
 from collections.abc import Iterator
 from http import HTTPStatus
 
+import anyio.lowlevel
 import pytest
 
 from agent.api.declared import DeclaredTunnels
 from agent.api.identity import Caller
-from agent.api.probe import probe_port, unavailable
-from agent.api.problems import ApiError
+from agent.api.probe import STEP, probe_port, unavailable
+from agent.api.problems import MAX_PROBLEMS, ApiError
 from agent.api.threshold import parse_entries
 from reconcile.actuator import ActionError
 from reconcile.observed import Phase
@@ -48,12 +49,13 @@ def test_trying_a_port_leaves_it_free() -> None:
         pass
 
 
-def test_every_port_that_cannot_be_opened_is_named_once_with_its_first_entry() -> None:
+@pytest.mark.anyio
+async def test_every_port_that_cannot_be_opened_is_named_once_with_its_first_entry() -> None:
     asked = parse_entries(
         [entry("a", 25), entry("a", 80, ListenHostnameGlob="x.example"), entry("a", 80), entry("a", 25)]
     )
 
-    problems = unavailable(asked, {}, refuse)
+    problems = await unavailable(asked, {}, refuse)
 
     assert [str(problem) for problem in problems] == ["[0]: 0.0.0.0:25 is taken", "[1]: 0.0.0.0:80 is taken"]
 
@@ -61,10 +63,38 @@ def test_every_port_that_cannot_be_opened_is_named_once_with_its_first_entry() -
 @pytest.mark.parametrize(
     ("phase", "is_tried"), [(Phase.OPEN, False), (Phase.OPENING, False), (Phase.FAILED, True)]
 )
-def test_a_port_number_that_is_ours_is_not_tried(phase: Phase, is_tried: bool) -> None:
+@pytest.mark.anyio
+async def test_a_port_number_that_is_ours_is_not_tried(phase: Phase, is_tried: bool) -> None:
     asked = parse_entries([entry("a", 80, ListenAddress="192.0.2.1")])
 
-    assert bool(unavailable(asked, running_listeners(listener(80), phase=phase), refuse)) is is_tried
+    problems = await unavailable(asked, running_listeners(listener(80), phase=phase), refuse)
+
+    assert bool(problems) is is_tried
+
+
+@pytest.mark.anyio
+async def test_others_come_in_while_many_ports_are_tried() -> None:
+    asked = parse_entries([entry("a", number + 1) for number in range(STEP * 3)])
+    tried: list[ListenAddress] = []
+    seen: list[int] = []
+
+    async def come_in() -> None:
+        while len(tried) < len(asked):
+            seen.append(len(tried))
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(come_in)
+        assert await unavailable(asked, {}, tried.append) == ()
+
+    assert {0, STEP, STEP * 2} <= set(seen)
+
+
+@pytest.mark.anyio
+async def test_no_more_ports_are_tried_once_enough_cannot_be_opened() -> None:
+    asked = parse_entries([entry("a", number + 1) for number in range(MAX_PROBLEMS * 2)])
+
+    assert len(await unavailable(asked, {}, refuse)) == MAX_PROBLEMS + 1
 
 
 @pytest.mark.anyio
