@@ -17,14 +17,15 @@ after it all of it has.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from reconcile.journal import NOTE, digest_of_bytes
-from reconcile.placing import NotPlaceableError, check_placeable, explain
+from reconcile.placing import NotPlaceableError, access_of, check_placeable, explain
 from reconcile.taking_turns import turn
 from reconcile.together import Change, replace_together
 from schemas.apply_report import ApplyReport, Placing
@@ -191,6 +192,10 @@ def _place(change: StateChange, wanted: State, agent: Whereabouts | None, terms:
                 "the next start: change that without --confirm-within; nothing was changed"
             )
         until = _arm(change, agent, terms.confirm_within)
+    undo = [
+        replace(one, before=one.after, after=one.before, access=access_of(change.directory / one.name))
+        for one in change.changes
+    ]
     try:
         replace_together(change.directory, change.changes)
     except (OSError, NotPlaceableError) as error:
@@ -203,7 +208,7 @@ def _place(change: StateChange, wanted: State, agent: Whereabouts | None, terms:
             ) from error
         raise _NotPlacedError(f"{why}; nothing was changed") from error
     if agent is not None and until is not None:
-        _make_sure(change, agent)
+        _make_sure(change, agent, undo)
     return until
 
 
@@ -222,7 +227,7 @@ def _digest(data: bytes | None) -> str | None:
     return None if data is None else digest_of_bytes(data)
 
 
-def _make_sure(change: StateChange, agent: Whereabouts) -> None:
+def _make_sure(change: StateChange, agent: Whereabouts, undo: Sequence[Change]) -> None:
     """Whoever was held up between the two may come too late: the agent has forgotten the change by then.
 
     :raises TidegateError: if so; the old files are back.
@@ -232,7 +237,6 @@ def _make_sure(change: StateChange, agent: Whereabouts) -> None:
     except AgentUnreachableError:
         return  # what it has taken on it knows again when it is started
     if report.stage not in (Stage.PENDING, Stage.CONFIRMED):
-        undo = [Change(name=one.name, before=one.after, after=one.before) for one in change.changes]
         replace_together(change.directory, undo)
         raise TidegateError("the time to confirm was over before the files were in place; they are as before")
 

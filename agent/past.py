@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reconcile.history import list_generations, read_generation
+from reconcile.reading import StateText
 from schemas.history_report import GenerationReport, HistoryReport, KeptFile, KeptGeneration
 
 
@@ -48,5 +49,17 @@ def generation_report(directory: Path, number: int) -> GenerationReport:
         accepted_at=kept.accepted_at,
         digest=kept.digest,
         changed=kept.changed,
-        files=tuple(KeptFile(name=text.name, owned=text.owned, text=text.data.decode()) for text in texts),
+        files=tuple(_kept_file(text) for text in texts),
+    )
+
+
+def _kept_file(text: StateText) -> KeptFile:
+    access = text.access
+    return KeptFile(
+        name=text.name,
+        owned=text.owned,
+        text=text.data.decode(),
+        mode=None if access is None else access.mode,
+        owner=None if access is None else access.owner,
+        group=None if access is None else access.group,
     )

@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from reconcile.history import NotKeptError
+from reconcile.placing import Access
 from reconcile.reading import StateText, files_directory
 from schemas.confirmation import Stage
 from schemas.errors import TidegateError
-from schemas.history_report import GenerationReport, HistoryReport, KeptGeneration
+from schemas.history_report import GenerationReport, HistoryReport, KeptFile, KeptGeneration
 
 from .api.client import RefusedError, fetch_confirmation, fetch_generation, undo_change
 from .changing import Terms, carry_out
@@ -131,7 +132,7 @@ def _directory(agent: Whereabouts) -> Path:
 
 
 def _back_to(state: Path, kept: GenerationReport) -> StateChange:
-    files = {file.name: file.text.encode() for file in kept.files if not file.owned}
+    files = {file.name: file for file in kept.files if not file.owned}
     if not state.is_dir() and set(files) != {state.name}:
         names = ", ".join(sorted(files)) or "no file"
         raise TidegateError(
@@ -140,7 +141,18 @@ def _back_to(state: Path, kept: GenerationReport) -> StateChange:
         )
     label = f"generation {kept.generation}"
     texts = {
-        name: StateText(name=f"{label}/{name}", directory=str(files_directory(state)), data=data)
-        for name, data in files.items()
+        name: StateText(
+            name=f"{label}/{name}",
+            directory=str(files_directory(state)),
+            data=file.text.encode(),
+            access=_access(file),
+        )
+        for name, file in files.items()
     }
     return change_to(state, texts, label=label)
+
+
+def _access(file: KeptFile) -> Access | None:
+    if file.mode is None or file.owner is None or file.group is None:
+        return None
+    return Access(mode=file.mode, owner=file.owner, group=file.group)

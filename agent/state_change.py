@@ -58,7 +58,12 @@ def change_to(state: Path, after: Mapping[str, StateText], *, label: str) -> Sta
         label=label,
         texts=tuple(after[name] for name in sorted(after)),
         changes=tuple(
-            Change(name=name, before=_data(before.get(name)), after=_data(after.get(name)))
+            Change(
+                name=name,
+                before=_data(before.get(name)),
+                after=_data(after.get(name)),
+                access=after[name].access if name in after else None,
+            )
             for name in sorted({*before, *after})
             if _data(before.get(name)) != _data(after.get(name))
         ),

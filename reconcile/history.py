@@ -30,6 +30,7 @@ from schemas.errors import TidegateError
 from schemas.state import State
 
 from .difference import difference
+from .journal import read_access, render_access
 from .placing import PRIVATE, place, sync_directory
 from .reading import StateText, digest_of
 
@@ -230,7 +231,8 @@ def _files(directory: Path) -> list[tuple[int, Path]]:
 
 def _line(text: StateText) -> str:
     """A file as JSON. In pieces, because the encoder holds up every visitor until it is done with a text."""
-    head = json.dumps({"name": PurePath(text.name).name, "owned": text.owned})
+    name = PurePath(text.name).name
+    head = json.dumps({"name": name, "owned": text.owned, "access": render_access(text.access)})
     content = text.data.decode("utf-8", "surrogateescape")
     starts = range(0, len(content), _PIECE)
     pieces = (json.dumps(content[start : start + _PIECE])[1:-1] for start in starts)
@@ -275,9 +277,15 @@ def _read_head(path: Path, number: int) -> Generation:
 def _read_text(line: bytes) -> StateText:
     """:raises ValueError: if it is damaged."""
     match _parse(line):
-        case {"name": str(name), "owned": bool(owned), "text": str(text)} if name == PurePath(name).name:
+        case {"name": str(name), "owned": bool(owned), "access": access, "text": str(text)} if (
+            name == PurePath(name).name
+        ):
             return StateText(
-                name=name, directory="", data=text.encode("utf-8", "surrogateescape"), owned=owned
+                name=name,
+                directory="",
+                data=text.encode("utf-8", "surrogateescape"),
+                owned=owned,
+                access=read_access(access),
             )
     raise ValueError("not a file of a generation")
 

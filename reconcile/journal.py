@@ -187,11 +187,10 @@ def read_note(data: bytes, *, kept: Kept) -> Note:
 def _render_side(one: Side | None) -> dict[str, object] | None:
     if one is None:
         return None
-    access = one.access
     return {
         "digest": one.digest,
         "data": None if one.data is None else base64.b64encode(one.data).decode("ascii"),
-        "access": None if access is None else [access.mode, access.owner, access.group],
+        "access": render_access(one.access),
         "stamp": one.stamp,
     }
 
@@ -226,7 +225,7 @@ def _read_side(value: object) -> Side | None:
         case {
             "digest": str(digest),
             "data": None | str() as text,
-            "access": None | [int(), int(), int()] as access,
+            "access": access,
             "stamp": None | [int(), int()] as stamp,
         }:
             data = None if text is None else base64.b64decode(text, validate=True)
@@ -235,13 +234,24 @@ def _read_side(value: object) -> Side | None:
             return Side(
                 digest=digest,
                 data=data,
-                access=None if access is None else _read_access(*access),
+                access=read_access(access),
                 stamp=None if stamp is None else (stamp[0], stamp[1]),
             )
     raise ValueError("it does not say what becomes of a file")
 
 
-def _read_access(mode: int, owner: int, group: int) -> Access:
-    if not (0 <= mode <= _MODES and 0 <= owner <= _LAST_ID and 0 <= group <= _LAST_ID):
-        raise ValueError("nobody could have such a file")
-    return Access(mode=mode, owner=owner, group=group)
+def render_access(access: Access | None) -> list[int] | None:
+    """Who may do what with a file, as a value of JSON."""
+    return None if access is None else [access.mode, access.owner, access.group]
+
+
+def read_access(value: object) -> Access | None:
+    """:raises ValueError: if no file can have it."""
+    match value:
+        case None:
+            return None
+        case [int(mode), int(owner), int(group)] if (
+            0 <= mode <= _MODES and 0 <= owner <= _LAST_ID and 0 <= group <= _LAST_ID
+        ):
+            return Access(mode=mode, owner=owner, group=group)
+    raise ValueError("nobody could have such a file")

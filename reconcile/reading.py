@@ -22,6 +22,7 @@ from schemas.errors import Place, Problem, StateError, TidegateError
 from schemas.text import MAX_BYTES, Document, read_document, syntax_for
 
 from .journal import NOTE, NOTE_LIMIT, Kept, Note, Seen, is_state_name, meant, read_note, stamp_of
+from .placing import Access, access_in
 
 FRAGMENT_LIMIT: Final = 1000
 """Files in a directory of fragments."""
@@ -52,6 +53,7 @@ class StateText:
     directory: str
     data: bytes = field(repr=False)  # it may hold inline keys
     owned: bool = False  # Tidegate's own fragment
+    access: Access | None = field(default=None, compare=False)  # of the file on the disk, if it is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +183,7 @@ def _read_all(path: Path, owned: Path | None) -> tuple[tuple[StateText, ...], di
     files = _listed(path, owned)
     note, marks = _read_note(path, owned) if files != (path,) else (Note(), {})
     seen: dict[str, Seen] = {}
+    access: dict[str, Access] = {}
     for file in files:
         try:
             data, status = read_regular(file, name=str(file))
@@ -190,10 +193,16 @@ def _read_all(path: Path, owned: Path | None) -> tuple[tuple[StateText, ...], di
             continue
         marks[file] = _mark(status)
         seen[file.name] = Seen(data=data, stamp=stamp_of(status))
+        access[file.name] = access_in(status)
     directory = files[0].parent
     contents = meant(note, seen)
     texts = [
-        StateText(name=str(directory / name), directory=str(directory), data=contents[name])
+        StateText(
+            name=str(directory / name),
+            directory=str(directory),
+            data=contents[name],
+            access=access.get(name),
+        )
         for name in sorted(contents)
     ]
     if owned is not None and (ours := _read_owned(owned)) is not None:

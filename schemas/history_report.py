@@ -36,11 +36,17 @@ class HistoryReport(_Report):
 
 
 class KeptFile(_Report):
-    """A file of a state. ``owned``: the tunnels that were declared through the API."""
+    """A file of a state. ``owned``: the tunnels that were declared through the API.
+
+    Mode, owner and group are those of the file when it was accepted, as numbers.
+    """
 
     name: str
     owned: bool
     text: str
+    mode: int | None = None
+    owner: int | None = None
+    group: int | None = None
 
 
 class GenerationReport(_Report):

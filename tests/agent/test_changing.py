@@ -93,3 +93,39 @@ def test_an_agent_that_goes_away_is_told_with_whether_the_file_is_in_place(
     assert status == 1
     assert "gateway.yaml is in place, but no agent runs at " in err
     assert gateway.state.read_text() == gateway.text("b")
+
+
+def test_what_a_command_has_left_that_died_is_ended_before_anything_else_is_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with operated(tmp_path, capsys) as place:
+        directory = place.directory / "sites.d"
+        directory.mkdir()
+        base = place.text("a").replace("pki/", "../pki/")
+        fragments = {"10-base.yaml": base, "20-more.yaml": place.fragment()}
+        for name, text in fragments.items():
+            (directory / name).write_text(text)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("reconcile.together._carry_out", die)
+            with pytest.raises(InterruptedError):
+                replace_together(
+                    directory,
+                    [
+                        Change(name=name, before=text.encode(), after=f"{text}# new\n".encode())
+                        for name, text in fragments.items()
+                    ],
+                )
+        (place.directory / "new.yaml").write_text(place.fragment("b"))
+        status, _, err = place.types(
+            "apply", "new.yaml", "--to", "sites.d/20-more.yaml", "--state", "sites.d", "--offline"
+        )
+
+        assert (status, err) == (0, "")
+        assert {path.name: path.read_text() for path in directory.iterdir()} == {
+            "10-base.yaml": f"{base}# new\n",
+            "20-more.yaml": place.fragment("b"),
+        }
+
+
+def die(*arguments: object) -> None:
+    raise InterruptedError

@@ -61,6 +61,16 @@ def test_a_file_that_was_removed_comes_back(gateway: Operated) -> None:
     assert gateway.state.read_text() == gateway.text("c")
 
 
+def test_a_file_that_was_removed_comes_back_for_whom_it_was(place: Operated) -> None:
+    place.write("a")
+    place.state.chmod(0o600)
+    with place.running():
+        place.state.unlink()
+        assert place.types("rollback", "--state", "gateway.yaml")[0] == 0
+
+    assert place.state.stat().st_mode & 0o777 == 0o600
+
+
 def test_it_can_have_to_be_confirmed(gateway: Operated) -> None:
     status, out, _ = gateway.types("rollback", "--confirm-within", "1m")
     assert (status, "keep it with tidegate confirm until" in out) == (0, True)

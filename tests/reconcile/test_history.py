@@ -7,6 +7,7 @@ import json
 import stat
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from reconcile import history as history_module
 from reconcile.history import FileHistory, NotKeptError, list_generations, read_generation
+from reconcile.placing import Access
 from reconcile.reading import StateText, digest_of
 from schemas.parse import parse_gateway
 from schemas.state import State
@@ -129,6 +131,16 @@ def test_the_files_of_a_generation_can_be_read_byte_for_byte(kept: Path) -> None
         ("gateway.api.toml", texts[2].data, True),
     ]
     assert generation.digest == digest_of(texts)
+
+
+def test_whose_the_files_were_is_kept_too(kept: Path) -> None:
+    access = Access(mode=0o640, owner=0, group=7)
+    texts = [replace(state_text(content("a")), access=access), state_text(content(), "other.yaml")]
+    state = understand(texts[:1])
+    assert state is not None
+    FileHistory(kept, understand=understand, clock=lambda: NOW).keep(texts, state)
+
+    assert [text.access for text in read_generation(kept, 1)[1]] == [access, None]
 
 
 def test_only_the_user_of_the_agent_may_look_into_it(kept: Path) -> None:
@@ -325,5 +337,6 @@ def test_a_text_that_is_written_in_pieces_is_the_same(content: str, monkeypatch:
     assert json.loads(history_module._line(text)) == {
         "name": "gateway.yaml",
         "owned": True,
+        "access": None,
         "text": data.decode("utf-8", "surrogateescape"),
     }
