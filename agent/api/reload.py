@@ -26,8 +26,9 @@ PATIENCE: Final = 60.0
     "POST",
     "/v1/reload",
     summary="Look at the state file and the keys now",
-    description="Waits until what the file says has been refused or applied, and tries again at once what "
-    "failed before. Agents also look by themselves; this is for whoever wants to know what came of it.",
+    description="Waits until what the file says has been refused or applied, a few seconds also for who is "
+    "just writing it, and tries again at once what failed before. Agents also look by themselves; this is "
+    "for whoever wants to know what came of it.",
     rights=Rights.ADMIN,
     answer=Content(description="How things stand after that.", of=ReloadReport),
     errors={
