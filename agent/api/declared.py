@@ -39,6 +39,7 @@ import anyio
 import anyio.to_thread
 import structlog
 
+from agent.descriptors import Use, room_for
 from reconcile.declared import DeclaredFile
 from reconcile.desired import Key, ListenerSpec, listener_key, route_of
 from reconcile.loop import Reconciler, ReconcilerStoppedError, Turn
@@ -47,7 +48,7 @@ from schemas.state import GatewayState, Tunnel
 
 from .conditional import ANY_DIGEST, Digests, stale
 from .identity import Caller
-from .probe import Probe, probe_port, unavailable
+from .probe import Probe, Room, overflowing, probe_port, unavailable
 from .problems import ApiError, RequestProblem
 from .working import work
 
@@ -64,6 +65,10 @@ PATIENCE: Final = 60.0
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _log: Any = structlog.get_logger("api")
+
+
+def _room() -> int | None:
+    return room_for(Use.PORT)
 
 
 class Stage(Enum):
@@ -94,6 +99,7 @@ class DeclaredTunnels:
         *,
         patience: float = PATIENCE,
         probe: Probe = probe_port,
+        room: Room = _room,
     ) -> None:
         self._state_path = state_path
         self._fragment = fragment
@@ -101,6 +107,7 @@ class DeclaredTunnels:
         self._observe = observe
         self._patience = patience
         self._probe = probe
+        self._room = room
         self._one_at_a_time = anyio.Lock()
         self._stage = Stage.IDLE
 
@@ -178,7 +185,9 @@ class DeclaredTunnels:
             raise stale(digest)
         proposal = await work(wish, self._state_path, self._fragment.path, caller)
         if proposal.is_change:
-            problems = await unavailable(proposal.asked, self._observe(), self._probe)
+            others = [tunnel for tunnel in self.in_force() if not _is_replaced(tunnel, caller)]
+            problems = overflowing(proposal.asked, others, self._observe(), self._room)
+            problems = problems or await unavailable(proposal.asked, self._observe(), self._probe)
             if problems:
                 problems = tuple(_placed(problem, proposal) for problem in problems)
                 message = "not every port can be opened; nothing was changed"
@@ -266,6 +275,11 @@ class DeclaredTunnels:
             raise ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, message) from error
         with anyio.move_on_after(self._patience), suppress(ReconcilerStoppedError):
             await self._loop.wait_turn(self._loop.ring())
+
+
+def _is_replaced(tunnel: Tunnel, caller: Caller) -> bool:
+    """Whether a tunnel in force is one that the caller's declaration takes the place of."""
+    return tunnel.declared_by is not None and (caller.is_admin or tunnel.declared_by == caller.name)
 
 
 def _placed(problem: RequestProblem, proposal: Proposal) -> RequestProblem:

@@ -9,13 +9,14 @@ loop to say, since a moment later the port may be gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Final, TypeAlias
 
 import anyio.lowlevel
 
 from agent.bind import bind
+from agent.descriptors import too_many
 from reconcile.actuator import ActionError
 from reconcile.desired import ControlSpec, ListenerSpec, ManagementSpec
 from reconcile.observed import ObservedState, Phase
@@ -30,6 +31,9 @@ STEP: Final = 50
 #: Tries a port and leaves nothing behind.
 #: :raises ActionError: if it cannot be opened.
 Probe: TypeAlias = Callable[[ListenAddress], None]
+
+#: Says for how many more ports there is room; None if nothing limits them.
+Room: TypeAlias = Callable[[], int | None]
 
 
 def probe_port(address: ListenAddress) -> None:
@@ -54,7 +58,7 @@ async def unavailable(
         if isinstance(seen.spec, ControlSpec | ListenerSpec | ManagementSpec)
         and seen.phase is not Phase.FAILED
     }
-    first = {address: index for index in reversed(range(len(asked))) for address in asked[index].listen}
+    first = _first(asked)
     problems: list[RequestProblem] = []
     tried = [item for item in sorted(first.items(), key=itemgetter(1)) if item[0].port not in ours]
     for number, (address, index) in enumerate(tried):
@@ -67,3 +71,33 @@ async def unavailable(
         except ActionError as error:
             problems.append(RequestProblem(path=(index,), message=str(error)))
     return tuple(problems)
+
+
+def overflowing(
+    asked: Sequence[Tunnel], others: Iterable[Tunnel], observed: ObservedState, room: Room
+) -> tuple[RequestProblem, ...]:
+    """That more ports are asked for than there is room for, at the first of those that find none.
+
+    :param others: the tunnels that there will be besides. What neither needs makes room.
+    """
+    listening = {
+        seen.spec.address
+        for seen in observed.values()
+        if isinstance(seen.spec, ListenerSpec) and seen.phase is not Phase.FAILED
+    }
+    first = _first(asked)
+    new = sorted((index, address) for address, index in first.items() if address not in listening)
+    free = room() if new else None
+    if free is None:
+        return ()
+    needed = {address for tunnel in others for address in tunnel.listen}
+    free += len(listening - needed - first.keys())
+    if len(new) <= free:
+        return ()
+    index, _ = new[free]
+    return (RequestProblem(path=(index,), message=too_many(len(new), free)),)
+
+
+def _first(asked: Sequence[Tunnel]) -> dict[ListenAddress, int]:
+    """Every address that is asked for, with the number of the first tunnel that does."""
+    return {address: index for index in reversed(range(len(asked))) for address in asked[index].listen}

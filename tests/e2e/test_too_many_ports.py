@@ -120,3 +120,39 @@ def test_a_change_that_nobody_confirms_is_undone(
     gateway.wait_for("state_in_force", generation=3)
     assert state.read_text() == before
     connect(listen).close()
+
+
+def test_a_declaration_for_which_there_is_no_room_is_refused_before_anything_is_written(
+    place: Site, programs: Programs, listen: str, many: Sequence[str]
+) -> None:
+    gateway = place.start("gateway", place.gateway_file(tunnels(listen)), inside=limited(programs))
+    before = sorted(path.name for path in place.directory.iterdir())
+
+    status, text = ask(gateway, "PUT", "/tunnels", entries(many))
+
+    assert (status, _HOW in text) == (HTTPStatus.CONFLICT, True), text
+    assert sorted(path.name for path in place.directory.iterdir()) == before
+    assert not any(line["event"] == "resource_failed" for line in gateway.lines)
+    connect(listen).close()
+    half = entries(many[: _TOO_MANY // 2]), entries(many[_TOO_MANY // 2 :])
+    for wanted in half:  # the second half has room, for it takes the place of the first
+        status, text = ask(gateway, "PUT", "/tunnels", wanted)
+        assert status == HTTPStatus.OK, text
+
+
+def test_a_gateway_that_starts_with_too_many_ports_takes_fewer(
+    place: Site, programs: Programs, listen: str, many: Sequence[str]
+) -> None:
+    """As after a crash, or with a limit that is lower than before."""
+    state = place.gateway_file(tunnels(listen))
+    gateway = place.start("gateway", state)
+    status, text = ask(gateway, "PUT", "/tunnels", entries(many))
+    assert status == HTTPStatus.OK, text
+    gateway.kill()
+
+    gateway = place.start("gateway", state, inside=limited(programs))
+    assert _HOW in gateway.wait_for("resource_failed")["reason"]
+    connect(listen).close()
+    status, text = ask(gateway, "PUT", "/tunnels", [])
+    assert status == HTTPStatus.OK, text
+    assert gateway.wait_for("state_in_force")

@@ -11,12 +11,13 @@ import pytest
 
 from agent.api.declared import DeclaredTunnels
 from agent.api.identity import Caller
-from agent.api.probe import STEP, probe_port, unavailable
+from agent.api.probe import STEP, overflowing, probe_port, unavailable
 from agent.api.problems import MAX_PROBLEMS, ApiError
 from agent.api.threshold import parse_entries
 from reconcile.actuator import ActionError
 from reconcile.observed import Phase
 from schemas.names import ListenAddress
+from schemas.state import Tunnel
 from tests.reconcile.samples import listener
 from tests.reconcile.samples import running as running_listeners
 
@@ -95,6 +96,38 @@ async def test_no_more_ports_are_tried_once_enough_cannot_be_opened() -> None:
     asked = parse_entries([entry("a", number + 1) for number in range(MAX_PROBLEMS * 2)])
 
     assert len(await unavailable(asked, {}, refuse)) == MAX_PROBLEMS + 1
+
+
+def ports(*numbers: int) -> list[Tunnel]:
+    return list(parse_entries([entry("a", number) for number in numbers]))
+
+
+def test_the_first_port_that_finds_no_room_is_named_with_how_many_there_may_be() -> None:
+    (problem,) = overflowing(ports(80, 25, 26, 27), ports(22), running_listeners(listener(80)), lambda: 2)
+
+    assert problem.path == (3,)
+    assert "room for 2 more ports, and 3 are asked for: raise the limit (LimitNOFILE" in problem.message
+
+
+@pytest.mark.parametrize("room", [None, 2])
+def test_ports_for_which_there_is_room_are_no_problem(room: int | None) -> None:
+    assert overflowing(ports(80, 25, 26), [], running_listeners(listener(80)), lambda: room) == ()
+
+
+def test_what_is_asked_for_no_more_makes_room_unless_somebody_else_needs_it() -> None:
+    observed = running_listeners(listener(80), listener(443))
+
+    assert overflowing(ports(25), [], observed, lambda: 0) == ()
+    assert overflowing(ports(25), ports(80), observed, lambda: 0) == ()
+    assert overflowing(ports(25), ports(80, 443), observed, lambda: 0) != ()
+    assert overflowing(ports(80), ports(443), observed, lambda: 0) == ()
+
+
+def test_a_port_that_could_not_be_opened_takes_no_room_yet_and_makes_none() -> None:
+    observed = running_listeners(listener(80), phase=Phase.FAILED)
+
+    assert overflowing(ports(80), [], observed, lambda: 0) != ()
+    assert overflowing(ports(25), [], observed, lambda: 0) != ()
 
 
 @pytest.mark.anyio
