@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
+from typing import IO, Any, Final, TypeVar, TypeVarTuple, Unpack
 
 from anyio import to_thread
 
@@ -31,6 +31,9 @@ TIME_LIMIT: Final = 120.0
 
 # The same modules as here, wherever they come from, and before anything is imported from anywhere else.
 _PROGRAM: Final = "import sys; sys.path[:] = sys.argv[1:]; from reconcile.apart_child import main; main()"
+
+# Bytes of stderr that are kept; all that is told is the last line.
+_COMPLAINT: Final = 4096
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -137,13 +140,24 @@ def _converse(process: subprocess.Popen[bytes], request: Request) -> tuple[bytes
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
+    complaint = bytearray()
+    # From the beginning, for a process to whose stderr nobody listens stops when the pipe is full.
+    listening = threading.Thread(target=_read_end, args=(process.stderr, complaint))
+    listening.start()
     sent = pickle.dumps(request)
     with suppress(OSError):  # it has ended, and that is found out below
         process.stdin.write(len(sent).to_bytes(LENGTH, "big"))
         process.stdin.write(sent)
         process.stdin.flush()
     answer = process.stdout.read()
-    complaint = process.stderr.read()
+    listening.join()
     with suppress(OSError):
         process.stdin.close()
-    return answer, complaint
+    return answer, bytes(complaint)
+
+
+def _read_end(stream: IO[bytes], kept: bytearray) -> None:
+    """Read to the end, and keep what comes last."""
+    while chunk := stream.read(_COMPLAINT):
+        kept += chunk
+        del kept[:-_COMPLAINT]

@@ -24,6 +24,15 @@ def run_out_of_memory() -> None:
     raise MemoryError
 
 
+def complain(size: int, status: int | None = None) -> str:
+    """Write so many bytes to stderr, a line more, and end with the status if there is one."""
+    with os.fdopen(2, "w", closefd=False) as stderr:
+        stderr.write("x" * size + "\nthe last line\n")
+    if status is not None:
+        os._exit(status)
+    return "done"
+
+
 def die(texts: Sequence[StateText], role: Role) -> None:
     """In the place of an understanding: what the kernel does to whoever takes too much memory."""
     os.kill(os.getpid(), 9)

@@ -75,6 +75,19 @@ async def test_work_that_ends_in_another_way_is_told_and_the_next_one_is_done(
     assert await run_apart(operator.add, 1, 2) == 3
 
 
+async def test_work_that_says_more_on_stderr_than_a_pipe_holds_is_done_all_the_same() -> None:
+    assert await run_apart(jobs.complain, 1 << 20, limit=20.0) == "done"
+
+    with pytest.raises(LostError, match=r"status 3 \(the last line\)"):
+        await run_apart(jobs.complain, 1 << 20, 3, limit=20.0)
+
+
+async def test_a_program_that_complains_before_it_listens_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_PROGRAM", f"import sys; sys.stderr.write('x' * {1 << 20}); {apart._PROGRAM}")
+
+    assert await run_apart(len, b"x" * (1 << 20), limit=20.0) == 1 << 20
+
+
 async def test_work_that_is_never_done_is_ended() -> None:
     with pytest.raises(LostError, match=r"not done within 0\.5 s"):
         await run_apart(time.sleep, 3600, limit=0.5)
