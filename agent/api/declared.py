@@ -50,7 +50,7 @@ from .conditional import ANY_DIGEST, Digests, stale
 from .identity import Caller
 from .probe import Probe, Room, overflowing, probe_port, unavailable
 from .problems import ApiError, RequestProblem
-from .working import work
+from .working import judge
 
 if TYPE_CHECKING:
     from .proposal import Proposal
@@ -61,6 +61,9 @@ _Wish: TypeAlias = "Callable[[Path, Path, Caller], Proposal]"
 #: Seconds that a declaration may take to come into force. A turn of the loop takes milliseconds,
 #: and one of its actions at most 30 seconds.
 PATIENCE: Final = 60.0
+
+#: Bytes of a tunnel in a file, about.
+_TUNNEL: Final = 128
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -133,7 +136,7 @@ class DeclaredTunnels:
         from .proposal import propose  # most gateways are never told tunnels in this way
 
         wish = partial(propose, tunnels=tuple(tunnels), expected=expected)
-        return await self._carry_out(caller, wish, expected)
+        return await self._carry_out(caller, wish, expected, size=_TUNNEL * len(tunnels))
 
     async def replace_state(self, caller: Caller, text: str, *, expected: Digests) -> tuple[Tunnel, ...]:
         """Let this be the state, as far as it is the caller's to say.
@@ -147,15 +150,17 @@ class DeclaredTunnels:
 
         shown = {tunnel.name for tunnel in self.in_force()}
         wish = partial(propose_state, text=text, expected=expected, shown=shown)
-        return await self._carry_out(caller, wish, expected)
+        return await self._carry_out(caller, wish, expected, size=len(text))
 
-    async def _carry_out(self, caller: Caller, wish: _Wish, expected: Digests) -> tuple[Tunnel, ...]:
+    async def _carry_out(
+        self, caller: Caller, wish: _Wish, expected: Digests, *, size: int
+    ) -> tuple[Tunnel, ...]:
         async with self._one_at_a_time:
             if self._loop.is_stopped:
                 message = "the gateway is stopping; nothing was changed. Try again when it runs"
                 raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message)
             with self._at(Stage.CHECKING), self._ringing_if_stale():
-                proposal = await self._check(caller, wish, expected)
+                proposal = await self._check(caller, wish, expected, size)
             if proposal.is_change or _missing(proposal, self._observe(), {}):
                 with anyio.CancelScope(shield=True):
                     await self._apply(proposal, caller)
@@ -179,11 +184,12 @@ class DeclaredTunnels:
         finally:
             self._stage = before
 
-    async def _check(self, caller: Caller, wish: _Wish, expected: Digests) -> Proposal:
+    async def _check(self, caller: Caller, wish: _Wish, expected: Digests, size: int) -> Proposal:
         digest = self._loop.status.digest
         if expected is not None and digest not in expected:
             raise stale(digest)
-        proposal = await work(wish, self._state_path, self._fragment.path, caller)
+        size += _TUNNEL * len(self.in_force())
+        proposal = await judge(wish, self._state_path, self._fragment.path, caller, size=size)
         if proposal.is_change:
             others = [tunnel for tunnel in self.in_force() if not _is_replaced(tunnel, caller)]
             problems = overflowing(proposal.asked, others, self._observe(), self._room)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from itertools import islice
 from typing import Any, Final, TypeAlias
@@ -88,6 +89,10 @@ class ApiError(TidegateError):
         self.status = status
         self.headers = headers or {}
         self.problems = limited(problems) or (RequestProblem(message=message),)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What a refusal is made of, for the way from one process to another."""
+        return partial(ApiError, headers=self.headers), (self.status, str(self), self.problems)
 
     def to_json(self) -> dict[str, Any]:
         """The body of the answer, RFC 9457 section 3. A status code says which kind of error it is."""

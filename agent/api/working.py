@@ -13,15 +13,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Final, TypeVar, TypeVarTuple
 from weakref import WeakValueDictionary
 
 from anyio import CapacityLimiter, Lock, to_thread
 from anyio.lowlevel import RunVar
 
+from reconcile.apart import LostError, NotStartedError, run_apart
 from reconcile.fine_turns import fine_turns
+from reconcile.state_reader import SMALL
 
 from .identity import Caller
+from .problems import ApiError
 
 #: Threads that compute for callers. They share one interpreter with the visitors; more of them
 #: would make all of them slower and finish nothing sooner.
@@ -47,6 +51,35 @@ async def work(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
     """Call a function that computes or reads from the disk, in a thread in which there is room."""
     with fine_turns():
         return await to_thread.run_sync(function, *arguments, limiter=room())
+
+
+async def judge(function: Callable[[*Ts], T], *arguments: *Ts, size: int) -> T:
+    """The same of what can be pickled and raises nothing but ``ApiError``.
+
+    :param size: bytes that it reads, or about so many. Where they are many it is done in a process of its
+        own, which visitors do not notice.
+    """
+    if size > SMALL:
+        try:
+            async with room():
+                found = await run_apart(_outcome, function, arguments)
+        except NotStartedError:
+            pass  # better slowly than not at all
+        except LostError as error:
+            message = f"nobody could say what it would change: {error}; nothing was changed, try again"
+            raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message) from error
+        else:
+            if isinstance(found, ApiError):
+                raise found
+            return found
+    return await work(function, *arguments)
+
+
+def _outcome(function: Callable[[*Ts], T], arguments: tuple[*Ts]) -> T | ApiError:
+    try:
+        return function(*arguments)
+    except ApiError as error:
+        return error
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
+from agent.api import proposal
 from agent.api.declared import DeclaredTunnels, Stage
 from agent.api.identity import Caller
 from agent.api.problems import ApiError
@@ -42,6 +43,20 @@ async def test_the_answer_comes_when_the_port_is_open(gateway: FakeGateway, admi
 
         assert in_force == ["blog", "homelab-25"]
         assert gateway.open_ports() == {"0.0.0.0:443": ["blog"], "0.0.0.0:25": ["homelab-25"]}
+
+
+async def test_many_tunnels_are_declared_as_one_is(
+    gateway: FakeGateway, admin: Caller, homelab: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are judged in a process of their own."""
+    monkeypatch.setattr(proposal, "parse_gateway", None)  # with which nothing could be judged here
+    many = [entry("homelab", number) for number in range(1000, 1300)]
+    async with running(gateway):
+        assert len(await declare(gateway, admin, *many)) == 301
+
+        status, problems = await refused(gateway, homelab, entry("office", 25))
+
+    assert (status, len(problems)) == (HTTPStatus.FORBIDDEN, 1)
 
 
 async def test_what_was_declared_is_there_after_a_restart(gateway: FakeGateway, admin: Caller) -> None:

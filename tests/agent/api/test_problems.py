@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from http import HTTPStatus
 
 from agent.api.problems import MAX_PROBLEMS, ApiError, RequestProblem
@@ -59,6 +60,16 @@ def test_an_answer_does_not_grow_without_end() -> None:
     assert len(error.problems) == MAX_PROBLEMS + 1
     assert str(error.problems[-1]) == "and more problems; mend these first"
     json.dumps(error.to_json())
+
+
+def test_an_error_is_the_same_in_another_process() -> None:
+    problem = RequestProblem(path=(1,), message="wrong")
+    error = ApiError(HTTPStatus.CONFLICT, "bad", [problem], headers={"ETag": '"a"'})
+
+    again = pickle.loads(pickle.dumps(error))
+
+    assert isinstance(again, ApiError)
+    assert (again.to_json(), again.headers) == (error.to_json(), error.headers)
 
 
 def test_problems_that_are_not_told_are_not_worked_out() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -18,6 +20,8 @@ from agent.api import tunnels as module
 from agent.api.identity import Caller
 from agent.api.problems import BODY, ApiError
 from agent.api.working import THREADS, room, turn_of, work
+from agent.api.working import judge as judge_of
+from reconcile.state_reader import SMALL
 from tests.support import pki
 
 from .backend import FakeGateway, running
@@ -118,6 +122,31 @@ async def test_a_client_waits_for_itself_and_others_do_not(gateway: FakeGateway,
 
         tasks.start_soon(put, office, "office's")
         assert await judge.next() == "office's"
+
+
+def _process(refuse: bool) -> int:
+    if refuse:
+        raise ApiError(HTTPStatus.CONFLICT, "refused", headers={"ETag": '"a"'})
+    return os.getpid()
+
+
+async def test_what_reads_much_is_judged_in_a_process_of_its_own() -> None:
+    assert await judge_of(_process, False, size=SMALL) == os.getpid()
+    assert await judge_of(_process, False, size=SMALL + 1) != os.getpid()
+    with pytest.raises(ApiError, match="refused") as caught:
+        await judge_of(_process, True, size=SMALL + 1)
+    assert (caught.value.status, caught.value.headers) == (HTTPStatus.CONFLICT, {"ETag": '"a"'})
+
+
+async def test_a_judgment_that_does_not_come_changes_nothing() -> None:
+    with pytest.raises(ApiError, match="nothing was changed, try again"):
+        await judge_of(os._exit, 3, size=SMALL + 1)
+
+
+async def test_without_another_process_a_judgment_is_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+
+    assert await judge_of(_process, False, size=SMALL + 1) == os.getpid()
 
 
 async def test_an_admin_waits_for_nobody(admin: Caller) -> None:
