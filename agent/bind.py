@@ -51,17 +51,18 @@ class Ports:
 
         :raises ActionError: if the address cannot be had; says what to do about it.
         """
-        listening = self._inherited.take(address)
+        handed_over = self._inherited.take(address)
+        if handed_over is not None:
+            try:
+                _prepare(handed_over)
+            except OSError as error:
+                handed_over.give_back()
+                raise _explain(address, error) from error
+            return handed_over
         try:
-            if listening is None:
-                listening = _new(address)
-                listening.bind((address.host, address.port))
-            _prepare(listening)
+            return _bound(address)
         except OSError as error:
-            if listening is not None:
-                listening.close()
             raise self._explain(address, error) from error
-        return listening
 
     def probe(self, address: ListenAddress) -> None:
         """See whether :meth:`bind` would do, and leave everything as it is.
@@ -78,6 +79,17 @@ class Ports:
                 in_use = error.errno == errno.EADDRINUSE
                 return ActionError(why, reason="AddressInUse" if in_use else "PermissionDenied")
         return _explain(address, error)
+
+
+def _bound(address: ListenAddress) -> socket.socket:
+    listening = _new(address)
+    try:
+        listening.bind((address.host, address.port))
+        _prepare(listening)
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 def _new(address: ListenAddress) -> socket.socket:

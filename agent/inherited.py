@@ -5,9 +5,10 @@ to and by nothing else. It must be the very same: ``0.0.0.0:443`` is not
 ``192.0.2.1:443``, and ``[::]:443`` is the one that takes IPv6 only.
 
 A socket that nobody asks for stays open and is told of, for it is not ours to close.
-One that was asked for and is given up again, because the state no longer has its
-port, is closed like any other. Whoever handed it over may hold it open all the same,
-and then nobody can have that port until the service is started anew.
+One that could not be put to use is given back, and is there for the next attempt.
+One that was in use and is given up, because the state no longer has its port, is closed
+like any other. Whoever handed it over may hold it open all the same, and then nobody
+can have that port until the service is started anew.
 """
 
 from __future__ import annotations
@@ -23,10 +24,6 @@ from typing import Final
 from schemas.names import ListenAddress
 
 _NONE: Final[Mapping[int, str]] = {}
-
-
-class HandedOver(socket.socket):
-    """A listening socket that is older than we are: whoever connected before we began is in its queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +47,26 @@ class _Descriptor:
         )
 
 
+class HandedOver(socket.socket):
+    """A listening socket that is older than we are: whoever connected before we began is in its queue."""
+
+    def __init__(self, origin: Inherited, found: _Descriptor) -> None:
+        super().__init__(fileno=found.descriptor)
+        self._origin = origin
+        self._found = found
+
+    def give_back(self) -> None:
+        """Keep another descriptor of it, so that it can be taken again. Too late if it is closed."""
+        if self.fileno() < 0:
+            return
+        try:
+            kept = os.dup(self.fileno())  # an event loop that failed with the old one may still close that
+        except OSError:
+            kept = self.detach()
+        self.close()
+        self._origin.take_back(replace(self._found, descriptor=kept))
+
+
 class Inherited:
     """Whatever was handed over, and has not been taken.
 
@@ -67,13 +84,19 @@ class Inherited:
                 found = replace(found, flaw="another one is bound to the same; hand over one of the two")
             self._left.append(found)
 
-    def take(self, address: ListenAddress) -> socket.socket | None:
+    def take(self, address: ListenAddress) -> HandedOver | None:
         """The socket that listens there, which is the caller's from now on; None if there is none."""
         found = self._find(address)
         if found is None:
             return None
         self._taken.add(address)
         return self._give(found)
+
+    def take_back(self, found: _Descriptor) -> None:
+        """Have what was taken to be taken again."""
+        if isinstance(found.bound, ListenAddress):
+            self._taken.discard(found.bound)
+        self._left.append(found)
 
     def has(self, address: ListenAddress) -> bool:
         """Whether :meth:`take` would give one."""
@@ -113,9 +136,9 @@ class Inherited:
     def _find(self, address: ListenAddress) -> _Descriptor | None:
         return next((left for left in self._left if left.bound == address and not left.flaw), None)
 
-    def _give(self, found: _Descriptor) -> socket.socket:
+    def _give(self, found: _Descriptor) -> HandedOver:
         self._left.remove(found)
-        return HandedOver(fileno=found.descriptor)
+        return HandedOver(self, found)
 
 
 def _look_at(descriptor: int, name: str) -> _Descriptor:

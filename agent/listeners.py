@@ -119,7 +119,10 @@ class PublicListeners:
                 await self._wait_for_clients(spec)
             return PublicListener(listening, await serve(listening, door), door)
         except BaseException:
-            listening.close()
+            if isinstance(listening, HandedOver):
+                listening.give_back()  # closed, it could never be had again
+            else:
+                listening.close()
             raise
 
     async def _wait_for_clients(self, spec: ListenerSpec) -> None:

@@ -201,6 +201,26 @@ def test_a_port_that_cannot_be_had_beside_what_was_handed_over_says_so() -> None
         assert caught.value.reason == "AddressInUse"
 
 
+def test_a_port_that_was_handed_over_is_there_for_the_next_attempt_if_one_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def prepare(listening: socket.socket) -> None:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    handed = opened()
+    address = ListenAddress(*handed.getsockname())
+    with handed_over(handed) as inherited:
+        ports = Ports(inherited)
+        before = len(open_sockets())
+        with monkeypatch.context() as failing:
+            failing.setattr("agent.bind._prepare", prepare)
+            with pytest.raises(ActionError, match="cannot be opened: No buffer space available"):
+                ports.bind(address)
+        assert len(open_sockets()) == before
+        with ports.bind(address) as bound:
+            assert bound.getsockname() == handed.getsockname()
+
+
 def test_a_port_that_was_handed_over_and_given_up_says_what_it_takes_to_have_it_again() -> None:
     handed = opened()
     address = ListenAddress(*handed.getsockname())

@@ -10,6 +10,7 @@ import pytest
 
 from agent.inherited import Inherited
 from schemas.names import ListenAddress
+from tests.support.descriptors import no_descriptors_left
 from tests.support.handing_over import handed_over, opened
 
 
@@ -30,6 +31,36 @@ def test_a_port_is_found_by_its_address_and_given_once() -> None:
         assert not inherited.has(at(two))
         assert inherited.take(at(two)) is None
         assert inherited.has(at(one))
+
+
+def test_a_port_that_is_given_back_can_be_taken_again_and_one_that_is_closed_cannot() -> None:
+    bound = opened()
+    with handed_over(bound) as inherited:
+        taken = inherited.take(at(bound))
+        assert taken is not None
+        taken.give_back()
+        taken.close()
+        taken.give_back()
+        assert len(inherited.warnings) == 1
+
+        again = inherited.take(at(bound))
+        assert again is not None
+        assert again.getsockname() == bound.getsockname()
+        assert not again.get_inheritable()
+        again.close()
+        again.give_back()
+        assert not inherited.has(at(bound))
+        assert "restart the service" in (inherited.explain(at(bound)) or "")
+
+
+def test_a_port_can_be_given_back_also_without_another_descriptor() -> None:
+    bound = opened()
+    with handed_over(bound) as inherited:
+        taken = inherited.take(at(bound))
+        assert taken is not None
+        with no_descriptors_left():
+            taken.give_back()
+        assert inherited.has(at(bound))
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,28 @@ async def handed_listener(parts: GatewayParts) -> AsyncIterator[tuple[ListenAddr
             tasks.cancel_scope.cancel()
 
 
+async def test_a_port_that_was_handed_over_is_not_lost_when_opening_it_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listeners, "_COMEBACK", PATIENCE)
+    handed = opened()
+    address = ListenAddress(*handed.getsockname())
+    async with gateway_parts() as parts:
+        with handed_over(handed) as inherited:
+            ports = Ports(inherited)
+            opening = PublicListeners(parts.sessions, parts.tunnels, ports.bind)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(opening, listener(address, route()), lambda death: None)
+                await until(lambda: not inherited.has(address))
+                tasks.cancel_scope.cancel()
+
+            monkeypatch.setattr(listeners, "_COMEBACK", 0.0)
+            again = PublicListeners(parts.sessions, parts.tunnels, ports.bind)
+            opened_again = await again(listener(address, route()), lambda death: None)
+            assert not inherited.has(address)
+            await opened_again.close()
+
+
 async def test_visitors_of_a_port_that_was_handed_over_wait_for_the_client_that_serves_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
