@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,6 @@ from schemas.state import ClientSettings, ClientState, State, TlsClient
 from schemas.status import ClientAgentStatus, LinkPhase
 
 from .actuator import Failed, ResourceActuator
-from .api.admin_socket import admin_socket
 from .api.loading import load_app
 from .client_drain import ClientDrain
 from .connector import GatewayLinks
@@ -40,12 +40,12 @@ from .lifetime import Lifetime
 from .link_keys import LinkKeys
 from .logs import set_level
 from .memory import Memory
-from .paths import admin_socket_path
 from .reloading import reload_and_report
 from .reports import counted, is_ready, resource_statuses, source_status
 from .restart import log_needed_restart
 from .services import Services
 from .spawn import IsolatedTasks
+from .starting import begin
 from .turn_events import TurnEvents
 from .turn_log import log_turn_event
 from .version import VERSION
@@ -93,10 +93,16 @@ class Client:
         :raises StateError: if the state is not valid at the start.
         :raises TidegateError: if the admin socket cannot be opened.
         """
-        await self.memory.begin()
-        settings = self._settings = (await self._first_state()).client
-        self._name = settings.id
-        with admin_socket(admin_socket_path(self._path, settings), self._inherited) as listening:
+        with ExitStack() as stack:
+            state, listening = await begin(
+                stack,
+                path=self._path,
+                inherited=self._inherited,
+                memory=self.memory,
+                read=self._first_state,
+            )
+            self._settings = state.client
+            self._name = self._settings.id
             try:
                 problems = await self._keep(listening, task_status)
             finally:
@@ -228,6 +234,7 @@ class Client:
             self._name = turn.state.client.id
             log_needed_restart(self._settings, turn.state.client)
         self._turn_events(turn)
+        self.memory.look()
 
     async def _first_state(self) -> ClientState:
         """The state at the start, which says where the client keeps its own things."""

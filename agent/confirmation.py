@@ -37,7 +37,17 @@ from reconcile.reading import StateText
 from schemas.confirmation import ConfirmationReport, ConfirmationRequest, Stage
 from schemas.errors import TidegateError
 
-from .undoing import Noted, Undone, finish_others, forget, note_path, put_back, read_pending, write_note
+from .undoing import (
+    Keeping,
+    Noted,
+    Undone,
+    finish_orphan,
+    keep,
+    note_path,
+    put_back,
+    read_pending,
+    write_note,
+)
 
 _RETRY: Final = 5.0  # seconds until a disk that did not take the old files is tried again
 
@@ -102,9 +112,9 @@ class Confirmation:
             noted = None
         if noted is not None:
             await self._take_up(noted)
-        if self._stage in (Stage.NONE, Stage.PENDING):
+        if self._stage is Stage.NONE:
             try:
-                await to_thread.run_sync(finish_others, self._state)
+                await to_thread.run_sync(finish_orphan, self._state)
             except (OSError, TidegateError) as error:
                 _log.error("replacing_not_finished", reason=str(error))
 
@@ -185,14 +195,29 @@ class Confirmation:
             if self._pending is None:
                 raise NotPendingError(self._message)
             names = self._pending.names
+            change = f"the change of {', '.join(names)}"
             try:
-                await to_thread.run_sync(forget, self._state)
-            except NotPlaceableError as error:
+                kept = await to_thread.run_sync(keep, self._state, self._pending)
+            except (OSError, TidegateError) as error:
                 raise NotPendingError(
                     f"the change cannot be confirmed, and will be undone: {error}"
                 ) from error
-            self._end(Stage.CONFIRMED, f"the change of {', '.join(names)} was confirmed")
-            _log.info("change_confirmed", files=names)
+            match kept:
+                case Keeping.KEPT:
+                    self._end(Stage.CONFIRMED, f"{change} was confirmed")
+                    _log.info("change_confirmed", files=names)
+                case Keeping.NOT_THERE:
+                    raise NotPendingError(
+                        f"{change} is not in place, so it cannot be confirmed: put it in place first, or "
+                        "undo it with tidegate rollback"
+                    )
+                case Keeping.ENDED:
+                    reason = "another process has ended it"
+                    self._end(
+                        Stage.LEFT, f"{change} was not confirmed, for {reason}: look which files are there"
+                    )
+                    _log.warning("change_left", files=names, reason=reason)
+                    raise NotPendingError(self._message)
 
     def _count(self, pending: Noted, *, seconds: float) -> None:
         self._stage, self._pending, self._cause = Stage.PENDING, pending, _TIME_IS_UP

@@ -9,6 +9,7 @@ import gc
 import random
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,6 @@ from schemas.status import GatewayStatus
 
 from .actuator import ResourceActuator
 from .admission import Admissions
-from .api.admin_socket import admin_socket
 from .api.declared import DeclaredTunnels
 from .api.loading import load_app
 from .bind import Ports
@@ -49,12 +49,13 @@ from .listeners import PublicListeners
 from .logs import set_level
 from .management import ManagementPorts
 from .memory import Memory
-from .paths import admin_socket_path, declared_path
+from .paths import declared_path
 from .reloading import reload_and_report
 from .reports import counted
 from .restart import log_needed_restart
 from .sessions import Sessions
 from .spawn import IsolatedTasks
+from .starting import begin
 from .traffic import TrafficBook, visitor_side
 from .turn_events import TurnEvents
 from .turn_log import log_turn_event
@@ -108,10 +109,16 @@ class Gateway:
         :raises StateError: if the state is not valid at the start.
         :raises TidegateError: if the admin socket cannot be opened.
         """
-        await self.memory.begin()
-        settings = self._settings = (await self._first_state()).gateway
-        name = _name(settings)
-        with admin_socket(admin_socket_path(self._path, settings), self._inherited) as listening:
+        with ExitStack() as stack:
+            state, listening = await begin(
+                stack,
+                path=self._path,
+                inherited=self._inherited,
+                memory=self.memory,
+                read=self._first_state,
+            )
+            settings = self._settings = state.gateway
+            name = _name(settings)
             try:
                 problems = await self._keep(name, settings, listening, task_status)
             finally:
@@ -308,6 +315,7 @@ class Gateway:
             self._sessions.name = self._reporter.name = _name(settings)
             log_needed_restart(self._settings, settings)
         self._turn_events(turn)
+        self.memory.look()
         self._note_change()
 
     def _note_change(self) -> None:

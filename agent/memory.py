@@ -9,17 +9,25 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import structlog
+from anyio import Event, create_task_group, sleep, to_thread
 
 from reconcile.history import FileHistory
 from reconcile.reading import StateText, read_documents
 from reconcile.source import FileSource
-from schemas.errors import StateError
+from schemas.errors import StateError, TidegateError
 from schemas.parse import parse_state
 from schemas.state import ClientSettings, GatewaySettings, State
 
 from .confirmation import Confirmation
 from .paths import history_path
+from .undoing import finish_orphan, has_left
+
+_RETRY: Final = 5.0  # seconds until a disk that did not take something is tried again
+
+_log: Any = structlog.get_logger("memory")
 
 
 class Memory:
@@ -33,11 +41,26 @@ class Memory:
     def __init__(self, state: Path, *, clock: Callable[[], datetime]) -> None:
         self._state = state
         self._clock = clock
+        self._looked_at = Event()
         self.confirmation = Confirmation(state, clock=clock)
 
-    async def begin(self) -> None:
-        """Before the first state is read: end what a process that died has begun."""
-        await self.confirmation.begin()
+    async def has_left(self) -> bool:
+        """Whether an earlier process has left anything to be ended."""
+        return await to_thread.run_sync(has_left, self._state)
+
+    async def begin(self) -> bool:
+        """Before the first state counts: end what a process that died has begun.
+
+        :returns: whether there was any.
+        """
+        is_left = await self.has_left()
+        if is_left:
+            await self.confirmation.begin()
+        return is_left
+
+    def look(self) -> None:
+        """Something may have happened to the files."""
+        self._looked_at.set()
 
     def remember(self, settings: GatewaySettings | ClientSettings) -> FileHistory:
         """The history of an agent with these settings."""
@@ -52,7 +75,25 @@ class Memory:
 
         :param ring: called when the files of the source were changed.
         """
-        return partial(self.confirmation.run, excuse=source.excuse, ring=ring)
+
+        async def keeping() -> None:
+            async with create_task_group() as tasks:
+                tasks.start_soon(partial(self.confirmation.run, excuse=source.excuse, ring=ring))
+                tasks.start_soon(self._end_what_is_left)
+
+        return keeping
+
+    async def _end_what_is_left(self) -> None:
+        """Carry out at once what a command has left that was killed while this agent runs."""
+        while True:
+            await self._looked_at.wait()
+            self._looked_at = Event()
+            try:
+                if await to_thread.run_sync(finish_orphan, self._state):
+                    _log.warning("replacing_finished", state=str(self._state), reason="a command died at it")
+            except (OSError, TidegateError) as error:
+                _log.error("replacing_not_finished", reason=str(error))
+                await sleep(_RETRY)
 
     @property
     def warnings(self) -> tuple[str, ...]:

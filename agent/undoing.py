@@ -15,12 +15,14 @@ Everything here blocks on the disk: call it in a worker thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from reconcile.journal import (
+    NOTE,
     NOTE_LIMIT,
     Entry,
     Kept,
@@ -41,6 +43,8 @@ from schemas.confirmation import ConfirmationRequest
 from .paths import owned_name
 
 _HOLDER: Final = "the agent, because nobody confirmed a change"
+_KEEPER: Final = "the agent, because somebody confirmed a change"
+_FINISHER: Final = "the agent, because a command died that was changing it"
 _TURN_PATIENCE: Final = 10.0  # seconds for whoever is just putting the new files in place
 
 
@@ -49,6 +53,14 @@ class Undone(Enum):
 
     RESTORED = "restored"
     LEFT = "left"  # somebody has changed the files since
+
+
+class Keeping(Enum):
+    """What came of a change that somebody wants to keep."""
+
+    KEPT = "kept"
+    NOT_THERE = "not there"  # a file is as it was before the change
+    ENDED = "ended"  # another process has kept or undone it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +82,33 @@ def note_path(state: Path) -> Path:
     )
 
 
+def has_left(state: Path) -> bool:
+    """Whether somebody has left a change that can be undone, or that is not carried out."""
+    return note_path(state).exists() or _is_unfinished(state)
+
+
 def finish_others(state: Path) -> None:
-    """Carry out what somebody has begun who died while he replaced several files.
+    """Carry out what somebody has begun who died while he replaced several files, if nobody is to confirm it.
 
     :raises OSError: if the disk does not take it.
     :raises TidegateError: the same, in words.
     """
-    if state.is_dir():
+    if _is_unfinished(state) and not note_path(state).exists():
         finish(state)
+
+
+def finish_orphan(state: Path) -> bool:
+    """The same, unless whoever replaces the files is still at it.
+
+    :returns: whether there was anything to do.
+    :raises OSError: as ``finish_others``.
+    :raises TidegateError: as ``finish_others``.
+    """
+    if _is_unfinished(state) and not note_path(state).exists():
+        with suppress(TurnHeldError), turn(state, holder=_FINISHER):
+            finish_others(state)
+            return True
+    return False
 
 
 def write_note(state: Path, request: ConfirmationRequest, terms: Terms) -> Noted:
@@ -115,15 +146,29 @@ def write_note(state: Path, request: ConfirmationRequest, terms: Terms) -> Noted
     return noted
 
 
-def forget(state: Path) -> None:
-    """Keep the change.
+def keep(state: Path, noted: Noted) -> Keeping:
+    """Keep the change, if it is there.
 
-    :raises NotPlaceableError: if the disk does not take that.
+    :raises OSError: if the disk does not take that.
+    :raises TidegateError: the same, in words; or if somebody else is at it.
     """
-    try:
-        remove(note_path(state))
-    except OSError as error:
-        raise explain(note_path(state), error) from error
+    with turn(state, holder=_KEEPER, patience=_TURN_PATIENCE):
+        try:
+            is_noted = read_pending(state) == noted
+        except ValueError:
+            is_noted = False
+        if not is_noted:
+            return Keeping.ENDED
+        if _is_unfinished(state):
+            finish(state)
+        directory = files_directory(state)
+        if any(_digest(_read(directory / file.name)) == _digests(file)[0] for file in noted.files):
+            return Keeping.NOT_THERE
+        try:
+            remove(note_path(state))
+        except OSError as error:
+            raise explain(note_path(state), error) from error
+    return Keeping.KEPT
 
 
 def put_back(state: Path, noted: Noted, excuse: Callable[[Sequence[StateText]], None]) -> Undone:
@@ -199,6 +244,11 @@ def read_pending(state: Path) -> Noted | None:
     if note.terms is None or not all(_is_ours(state, file.name) for file in note.files):
         raise ValueError("it is not what Tidegate writes there")
     return Noted(terms=note.terms, files=note.files)
+
+
+def _is_unfinished(state: Path) -> bool:
+    """Whether files are just being replaced, or somebody died at it."""
+    return state.is_dir() and (state / NOTE).exists()
 
 
 def _is_ours(state: Path, name: str) -> bool:

@@ -156,8 +156,34 @@ async def test_a_second_change_is_refused_while_one_is_pending(state: Path, cloc
         ):
             await agent.confirmation.arm(request())
 
+        place(state, NEW)
         await agent.confirmation.confirm()
-        assert (await agent.confirmation.arm(request())).stage is Stage.PENDING
+        assert (await agent.confirmation.arm(request(before=NEW))).stage is Stage.PENDING
+
+
+async def test_what_is_not_in_place_cannot_be_confirmed(state: Path, clock: WallClock) -> None:
+    async with running(state, clock) as agent:
+        await agent.confirmation.arm(request())
+        with pytest.raises(NotPendingError, match="is not in place, so it cannot be confirmed"):
+            await agent.confirmation.confirm()
+
+        assert agent.confirmation.report().stage is Stage.PENDING
+        place(state, NEW)
+        assert (await agent.confirmation.confirm()).stage is Stage.CONFIRMED
+
+
+async def test_what_another_process_has_undone_cannot_be_confirmed(state: Path, clock: WallClock) -> None:
+    async with running(state, clock) as agent:
+        await agent.confirmation.arm(request())
+        place(state, NEW)
+        ahead = WallClock()
+        ahead.now += timedelta(hours=1)
+        await Confirmation(state, clock=ahead).begin()
+
+        with pytest.raises(NotPendingError, match="another process has ended it: look which files are there"):
+            await agent.confirmation.confirm()
+        assert agent.confirmation.report().stage is Stage.LEFT
+    assert content(state) == OLD
 
 
 async def test_nothing_is_pending_at_first(state: Path, clock: WallClock) -> None:
@@ -333,7 +359,7 @@ class Steps:
                     await confirmation.arm(request())
                 case "place" if before is Stage.PENDING:
                     place(self.state, NEW)
-                case "confirm" if before is Stage.PENDING:
+                case "confirm" if before is Stage.PENDING and content(self.state) == NEW:
                     await confirmation.confirm()
                 case "restart":
                     confirmation = await self.start()

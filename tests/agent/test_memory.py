@@ -10,6 +10,7 @@ import pytest
 from agent.client import Client
 from agent.gateway import Gateway
 from reconcile.placing import place
+from reconcile.together import Change, replace_together
 from schemas.confirmation import ConfirmationRequest, ConfirmedFile, Stage
 from schemas.state import GatewayState
 from tests.support.journal import Journal
@@ -111,3 +112,42 @@ async def test_a_start_after_the_deadline_never_sees_the_new_state(files: Files)
         assert again.memory.confirmation.report().stage is Stage.RESTORED
         assert isinstance(again._reconciler.status.state, GatewayState)
         assert again.status().source.generation == 1
+
+
+async def test_what_a_command_has_left_that_was_killed_is_carried_out_by_the_agent_that_runs(
+    files: Files, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that whoever looks at the files sees what counts, and may put any of them back."""
+    old = content(files.gateway(free_listen()))
+    directory = files.directory / "sites.d"
+    directory.mkdir()
+    fragment = b"tidegate: 1\ntunnels: []\n"
+    place(directory / "10-base.yaml", old.replace(b"pki/", b"../pki/"))
+    place(directory / "20-more.yaml", fragment)
+    base = content(directory / "10-base.yaml")
+    gateway = Gateway(directory)
+    async with running(gateway):
+        replace_half(
+            directory,
+            [
+                Change(name="10-base.yaml", before=base, after=base + b"# new\n"),
+                Change(name="20-more.yaml", before=fragment, after=fragment + b"# new\n"),
+            ],
+            monkeypatch,
+        )
+        gateway.reload()
+        await journal.wait_for("replacing_finished")
+        assert content(directory / "20-more.yaml") == fragment + b"# new\n"
+        assert kept(directory) == ["10-base.yaml", "20-more.yaml"]
+
+
+def replace_half(directory: Path, changes: list[Change], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Die when the change counts and nothing of it is in place."""
+
+    def die(*arguments: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("reconcile.together._carry_out", die)
+        with pytest.raises(InterruptedError):
+            replace_together(directory, changes)

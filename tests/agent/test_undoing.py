@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.undoing import Undone, forget, note_path, put_back, read_pending, write_note
-from reconcile.journal import Entry, Note, Side, Terms, render_note
+from agent.undoing import Keeping, Undone, finish_orphan, keep, note_path, put_back, read_pending, write_note
+from reconcile.journal import NOTE, Entry, Note, Side, Terms, render_note
 from reconcile.placing import NotPlaceableError, place
 from reconcile.reading import StateText, digest_of, take_snapshot
 from reconcile.taking_turns import turn
@@ -108,8 +108,10 @@ def test_the_old_files_are_announced_before_they_are_back(changed: Path) -> None
 
 
 def test_what_is_kept_leaves_nothing_behind(changed: Path) -> None:
-    forget(changed)
+    noted = read_pending(changed)
+    assert noted is not None
 
+    assert keep(changed, noted) is Keeping.KEPT
     assert {entry.name: entry.read_bytes() for entry in changed.iterdir()} == NEW
     assert read_pending(changed) is None
 
@@ -163,6 +165,27 @@ def put_partly_changed(directory: Path) -> None:
 def die_after_one(directory: Path, entries: Sequence[Entry]) -> None:
     carry_out(directory, entries[:1])
     raise InterruptedError
+
+
+def test_what_is_half_done_is_done_when_it_is_kept_and_not_before(tmp_path: Path) -> None:
+    put_partly_changed(tmp_path)
+    assert not finish_orphan(tmp_path)
+    noted = read_pending(tmp_path)
+    assert noted is not None
+
+    assert keep(tmp_path, noted) is Keeping.KEPT
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == NEW
+
+
+def test_what_is_half_done_is_left_to_whoever_is_still_at_it(tmp_path: Path) -> None:
+    put_partly_changed(tmp_path)
+    note_path(tmp_path).unlink()
+    with turn(tmp_path, holder="tidegate apply"):
+        assert not finish_orphan(tmp_path)
+    assert (tmp_path / NOTE).exists()
+
+    assert finish_orphan(tmp_path)
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == NEW
 
 
 def test_what_is_half_done_is_undone_without_being_done_first(tmp_path: Path) -> None:
