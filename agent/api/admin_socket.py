@@ -12,6 +12,7 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,10 @@ from schemas.errors import TidegateError
 
 # The path of a unix socket ends with a zero byte: 108 bytes on Linux, 104 elsewhere (unix(7)).
 LONGEST: Final = (108 if hasattr(socket, "SO_PEERCRED") else 104) - 1
+
+# Seconds. It is the start, so nobody waits for the event loop yet but who wants to stop it again.
+_PATIENCE: Final = 1.0
+_LOOK_AGAIN: Final = 0.01
 
 _HOW: Final = "set socket in the state file to another path"
 
@@ -70,7 +75,7 @@ def bind_admin_socket(path: Path) -> socket.socket:
         )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _turn(path.parent):
+        with _turn(path):
             _clear(path)
             return _bind(path)
     except OSError as error:
@@ -93,15 +98,59 @@ def _check_mode(path: Path) -> None:
 
 
 @contextmanager
-def _turn(directory: Path) -> Iterator[None]:
-    """One agent at a time looks whether a socket is served and takes its place."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+def _turn(path: Path) -> Iterator[None]:
+    """One agent at a time looks whether a socket is served and takes its place.
+
+    :raises AdminSocketError: if another one has been at it for long; it takes a moment only.
+    """
+    # No more than a moment's file, which nobody else may open: whoever may list a directory can lock that.
+    lock = path.with_name(f"{path.name}.lock")
+    patience_ends = time.monotonic() + _PATIENCE
+    while (descriptor := _take(lock)) is None:
+        if time.monotonic() >= patience_ends:
+            raise AdminSocketError(
+                f"another agent is about to make the admin socket {path}, and is not done: "
+                f"see who has {lock} open (fuser {lock}) and stop it, or {_HOW}"
+            )
+        time.sleep(_LOOK_AGAIN)
     try:
-        with suppress(OSError):  # a file system without locks: then two starts at once may race
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        with suppress(OSError):
+            lock.unlink()
         os.close(descriptor)
+
+
+def _take(lock: Path) -> int | None:
+    """A descriptor of the lock file, locked; None if another one has it now.
+
+    :raises OSError: if there can be no such file.
+    """
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if _is_locked(descriptor) and _is_at(lock, descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks: then two starts at once may race
+    return True
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether this is the file there still: whoever had it before removed it."""
+    try:
+        there = path.lstat()
+    except FileNotFoundError:
+        return False
+    opened = os.fstat(descriptor)
+    return (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino)
 
 
 def _clear(path: Path) -> None:

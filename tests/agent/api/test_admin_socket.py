@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from agent.api import admin_socket as module
 from agent.api.admin_socket import LONGEST, AdminSocketError, admin_socket, bind_admin_socket
 from tests.support.handing_over import handed_over
 
@@ -105,6 +111,87 @@ def test_the_longest_path_that_is_legal_works(tmp_path: Path) -> None:
     path = tmp_path / ("x" * (LONGEST - len(os.fsencode(tmp_path)) - 1))
 
     with admin_socket(path):
+        connect(path)
+
+
+@pytest.fixture
+def busy(path: Path) -> Iterator[int]:
+    """What another agent has open while it looks whether the socket is served."""
+    path.parent.mkdir()
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_whoever_may_list_the_directory_cannot_keep_an_agent_from_starting(path: Path) -> None:
+    path.parent.mkdir()
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_SH)
+        with admin_socket(path):
+            connect(path)
+    finally:
+        os.close(directory)
+
+
+def test_nobody_else_may_open_what_makes_them_take_turns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[int] = []
+    lock = Path(f"{path}.lock")
+    monkeypatch.setattr(module, "_clear", lambda path: modes.append(stat.S_IMODE(lock.stat().st_mode)))
+
+    with admin_socket(path):
+        assert not lock.exists()
+
+    assert modes == [0o600]
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_another_one_that_is_at_it_is_waited_for(
+    path: Path, busy: int, is_removed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        """Meanwhile the other one is done, or is killed."""
+        if is_removed and not waited:
+            Path(f"{path}.lock").unlink()
+        fcntl.flock(busy, fcntl.LOCK_UN)
+        waited.append(seconds)
+
+    monkeypatch.setattr(time, "sleep", wait)
+
+    with admin_socket(path):
+        connect(path)
+
+    assert len(waited) == 1
+    assert list(path.parent.iterdir()) == []
+
+
+def test_another_one_that_is_never_done_is_told(
+    path: Path, busy: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+
+    with pytest.raises(AdminSocketError, match=r"another agent is about to make .* stop it, or set socket"):
+        bind_admin_socket(path)
+
+
+def test_of_many_that_start_at_once_one_has_it(path: Path) -> None:
+    ready = threading.Barrier(8)
+
+    def start() -> socket.socket | None:
+        ready.wait()
+        try:
+            return bind_admin_socket(path)
+        except AdminSocketError:
+            return None
+
+    with ThreadPoolExecutor(8) as threads:
+        made = [one.result() for one in [threads.submit(start) for _ in range(8)]]
+
+    (winner,) = (each for each in made if each is not None)
+    with winner:
         connect(path)
 
 
