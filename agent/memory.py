@@ -79,18 +79,20 @@ class Memory:
         async def keeping() -> None:
             async with create_task_group() as tasks:
                 tasks.start_soon(partial(self.confirmation.run, excuse=source.excuse, ring=ring))
-                tasks.start_soon(self._end_what_is_left)
+                tasks.start_soon(self._catch_up)
 
         return keeping
 
-    async def _end_what_is_left(self) -> None:
-        """Carry out at once what a command has left that was killed while this agent runs."""
+    async def _catch_up(self) -> None:
+        """Carry out what a command has left that was killed meanwhile, and keep what could not be kept."""
         while True:
             await self._looked_at.wait()
             self._looked_at = Event()
             try:
                 if await to_thread.run_sync(finish_orphan, self._state):
                     _log.warning("replacing_finished", state=str(self._state), reason="a command died at it")
+                if await to_thread.run_sync(self.history.retry):
+                    _log.info("history_kept", directory=str(self.history.directory))
             except (OSError, TidegateError) as error:
                 _log.error("replacing_not_finished", reason=str(error))
                 await sleep(_RETRY)

@@ -3,11 +3,13 @@
 Rule: this file alone numbers and keeps what was accepted. Numbers only grow, over
 restarts too, and the same content as last time keeps its number. Each generation is
 one file, placed whole, so that a reader finds whole generations only; what is damaged
-is told and left out. A disk that takes nothing costs the history and nothing else.
+is told and left out. A disk that takes nothing costs the history and nothing else: what
+could not be kept is counted all the same, and kept as soon as there is room.
 
 A generation is a file of lines, each a JSON value: a head, and then a line for each
 file of the state. The head is enough to list it. Their order is that of the numbers:
-clocks jump.
+clocks jump. Beside them is the last number that was given and what it was given to, in a
+file that is written over in place, for which there is room on a full disk.
 
 Files may hold inline keys, so only the user of the agent may look into the directory.
 
@@ -17,7 +19,9 @@ Everything here blocks on the disk: call it in a worker thread.
 from __future__ import annotations
 
 import json
+import os
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,6 +46,9 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 
 _ALWAYS_KEPT: Final = 2  # the one in force, and the one to return to
 _NAME: Final = re.compile(r"(\d{8,18})\.json", re.ASCII)
+_LAST: Final = "last"
+_LAST_LINE: Final = re.compile(rb"(\d{18}) ([0-9a-f]{64})\n")
+_MOST: Final = 10**17  # a number that is larger was not counted
 _LONGEST_HEAD: Final = 4096
 _PIECE: Final = 1 << 15  # characters that are encoded at once, in a tenth of a millisecond
 
@@ -70,6 +77,17 @@ class Shelf:
     damaged: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unkept:
+    """A generation that is to be kept as soon as that can be done."""
+
+    number: int
+    digest: str
+    texts: Sequence[StateText]
+    before: State | None
+    state: State
+
+
 class FileHistory:
     """A ``History`` that keeps what it counts in a directory.
 
@@ -96,6 +114,9 @@ class FileHistory:
         self._state: State | None = None
         self._damaged: tuple[str, ...] = ()
         self._trouble = ""
+        self._is_kept = True  # the last one
+        self._unkept: _Unkept | None = None
+        self._one_at_a_time = threading.Lock()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -104,22 +125,40 @@ class FileHistory:
 
     def keep(self, texts: Sequence[StateText], state: State) -> int:
         """The generation of what has just been accepted."""
-        if not self._has_looked:
-            self._look()
-        number = self._number
-        digest = digest_of(texts)
-        if digest != self._digest or number == 0:
-            before = self._state or self._last_state(number)
-            number += 1
-            self._write(number, digest, texts, before, state)
-        self._number, self._digest, self._state = number, digest, state
-        return number
+        with self._one_at_a_time:
+            if not self._has_looked:
+                self._look()
+            number = self._number
+            digest = digest_of(texts)
+            is_new = digest != self._digest or number == 0
+            if is_new or not self._is_kept:
+                before = self._state or self._last_state(number)
+                number += is_new
+                one = _Unkept(number=number, digest=digest, texts=tuple(texts), before=before, state=state)
+                self._write(one)
+            self._number, self._digest, self._state = number, digest, state
+            return number
+
+    def retry(self) -> bool:
+        """Keep the last one, if it could not be kept when it was accepted; whether it is kept by that."""
+        with self._one_at_a_time:
+            one = self._unkept
+            if one is None:
+                return False
+            if not self._has_looked:
+                self._look()
+                if self._number > one.number:  # it has the number of another that is kept
+                    self._unkept = None
+                    return False
+            self._write(one)
+            return self._unkept is None
 
     def _look(self) -> None:
         """Go on from the last generation that is there, if that can be found out."""
         try:
             shelf = list_generations(self.directory)
             numbers = [number for number, _ in _files(self.directory)]
+            given, digest = _read_last(self.directory)
         except OSError as error:
             self._note_trouble(
                 f"nothing can be kept in {self.directory}: {error.strerror or error}; "
@@ -133,7 +172,9 @@ class FileHistory:
         last = max(numbers, default=0)  # a damaged one was counted, too
         if last > self._number and shelf.generations and shelf.generations[-1].number == last:
             self._digest = shelf.generations[-1].digest
-        self._number = max(self._number, last)
+        if given > max(self._number, last):
+            self._digest, self._is_kept = digest, False
+        self._number = max(self._number, last, given)
 
     def _last_state(self, number: int) -> State | None:
         try:
@@ -141,25 +182,32 @@ class FileHistory:
         except Exception:  # noqa: BLE001 - it is only to say what changed
             return None
 
-    def _write(
-        self, number: int, digest: str, texts: Sequence[StateText], before: State | None, state: State
-    ) -> None:
+    def _write(self, one: _Unkept) -> None:
+        self._is_kept, self._unkept = False, one
+        if not self._has_looked:
+            return  # it could take the place of another
         try:
-            if not self._has_looked:
-                return  # it could take the place of another
-            changed = difference(before, state)
-            generation = Generation(number=number, accepted_at=self._clock(), digest=digest, changed=changed)
+            generation = Generation(
+                number=one.number,
+                accepted_at=self._clock(),
+                digest=one.digest,
+                changed=difference(one.before, one.state),
+            )
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            place(_path(self.directory, number), _render(generation, texts), mode=PRIVATE)
+            try:
+                place(_path(self.directory, one.number), _render(generation, one.texts), mode=PRIVATE)
+            finally:
+                _write_last(self.directory, one.number, one.digest)
             self._remove_old()
         except Exception as error:  # noqa: BLE001 - whatever is wrong here, the state comes into force
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             self._note_trouble(
-                f"generation {number} could not be kept in {self.directory}: {why}; "
+                f"generation {one.number} could not be kept in {self.directory}: {why}; "
                 "tidegate rollback cannot return to it"
             )
         else:
             self._trouble = ""
+            self._is_kept, self._unkept = True, None
 
     def _remove_old(self) -> None:
         sizes = [(path, path.stat().st_size) for _, path in reversed(_files(self.directory))]
@@ -171,8 +219,9 @@ class FileHistory:
         sync_directory(self.directory)
 
     def _note_trouble(self, message: str) -> None:
+        if message != self._trouble:  # or it is only tried again
+            _log.warning("history_not_kept", reason=message)
         self._trouble = message
-        _log.warning("history_not_kept", reason=message)
 
 
 def list_generations(directory: Path) -> Shelf:
@@ -227,6 +276,30 @@ def _files(directory: Path) -> list[tuple[int, Path]]:
         return []
     found = ((_NAME.fullmatch(entry.name), entry) for entry in entries)
     return sorted((int(match[1]), entry) for match, entry in found if match is not None)
+
+
+def _read_last(directory: Path) -> tuple[int, str]:
+    """The last number that was given, and the digest of what has it; 0 if that cannot be told."""
+    try:
+        with (directory / _LAST).open("rb") as file:
+            match = _LAST_LINE.fullmatch(file.read(_LONGEST_HEAD))
+    except (FileNotFoundError, NotADirectoryError):
+        return 0, ""
+    if match is None or int(match[1]) > _MOST:
+        return 0, ""
+    return int(match[1]), match[2].decode("ascii")
+
+
+def _write_last(directory: Path, number: int, digest: str) -> None:
+    """Write it down where it was, which is within one block."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(directory / _LAST, flags, PRIVATE)
+    try:
+        length = os.pwrite(descriptor, f"{number:018d} {digest}\n".encode("ascii"), 0)
+        os.ftruncate(descriptor, length)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _line(text: StateText) -> str:

@@ -47,7 +47,7 @@ async def test_the_generations_of_a_gateway_go_on(files: Files, journal: Journal
     again = Gateway(path)
     async with running(again):
         assert again.status().source.generation == 2
-        assert kept(files.directory / "gateway.history") == ["00000001.json", "00000002.json"]
+        assert kept(files.directory / "gateway.history") == ["00000001.json", "00000002.json", "last"]
 
 
 async def test_the_generations_of_a_client_go_on_where_its_data_is(files: Files, journal: Journal) -> None:
@@ -59,7 +59,8 @@ async def test_the_generations_of_a_client_go_on_where_its_data_is(files: Files,
     again = Client(path)
     async with running(again):
         assert again.status().source.generation == 2
-        assert kept(files.directory / "data" / "client.history") == ["00000001.json", "00000002.json"]
+        directory = files.directory / "data" / "client.history"
+        assert kept(directory) == ["00000001.json", "00000002.json", "last"]
 
 
 async def test_an_agent_whose_history_cannot_be_kept_runs_and_says_so(files: Files) -> None:
@@ -71,6 +72,25 @@ async def test_an_agent_whose_history_cannot_be_kept_runs_and_says_so(files: Fil
         assert status.ready
         (warning,) = status.warnings
         assert warning.startswith("nothing can be kept in ")
+
+
+async def test_what_could_not_be_kept_is_kept_as_soon_as_there_is_room(
+    files: Files, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes, *, mode: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    gateway = Gateway(files.gateway(free_listen()))
+    async with running(gateway):
+        with monkeypatch.context() as patched:
+            patched.setattr("reconcile.history.place", full)
+            files.gateway(free_listen())
+            await journal.wait_for("history_not_kept")
+        gateway.reload()
+        await journal.wait_for("history_kept")
+        assert list(gateway.status().warnings) == []
+        directory = files.directory / "gateway.history"
+        assert kept(directory) == ["00000001.json", "00000002.json", "last"]
 
 
 async def test_a_change_that_nobody_confirms_is_undone_even_where_a_guard_would_stop_it(

@@ -70,6 +70,14 @@ def kept(tmp_path: Path) -> Path:
     return tmp_path / "gateway.history"
 
 
+@pytest.fixture
+def three(kept: Path) -> Path:
+    accepting = Accepting(kept)
+    for name in "abc":
+        accepting.accept(name)
+    return kept
+
+
 def test_each_other_content_is_a_generation_and_says_what_changed(kept: Path) -> None:
     accepting = Accepting(kept)
 
@@ -147,7 +155,7 @@ def test_only_the_user_of_the_agent_may_look_into_it(kept: Path) -> None:
     Accepting(kept).accept("a")
 
     assert stat.S_IMODE(kept.stat().st_mode) == 0o700
-    assert [stat.S_IMODE(file.stat().st_mode) for file in kept.iterdir()] == [0o600]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in kept.iterdir()] == [0o600] * 2
 
 
 def test_the_oldest_go_when_there_are_too_many(kept: Path) -> None:
@@ -196,6 +204,64 @@ def test_a_generation_that_was_not_kept_is_told_and_comes_into_force_all_the_sam
     assert accepting.numbers() == [1, 3]
 
 
+def full(path: Path, data: bytes, *, mode: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_could_not_be_kept_is_counted_beyond_a_restart(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepting = Accepting(kept)
+    accepting.accept("a")
+    with monkeypatch.context() as patched:
+        patched.setattr(history_module, "place", full)
+        assert [accepting.accept("b"), accepting.accept("c")] == [2, 3]
+        assert Accepting(kept).accept("c") == 3
+
+    again = Accepting(kept)
+    assert [again.accept("c"), again.accept("d")] == [3, 4]
+    assert again.numbers() == [1, 3, 4]
+
+
+def test_what_could_not_be_kept_is_kept_when_it_is_tried_again(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepting = Accepting(kept)
+    accepting.accept("a")
+    assert not accepting.history.retry()
+    with monkeypatch.context() as patched:
+        patched.setattr(history_module, "place", full)
+        accepting.accept("b")
+        assert not accepting.history.retry()
+
+    assert accepting.history.retry()
+    assert list(accepting.history.warnings) == []
+    assert [one.changed for one in list_generations(kept).generations] == ["the first", "+1 -1 tunnels"]
+    assert not accepting.history.retry()
+
+
+@pytest.mark.parametrize("damage", [b"", b"9" * 18, b"9" * 18 + b" " + b"a" * 64 + b"\n", b"?" * 10_000])
+def test_a_last_number_that_cannot_be_read_is_that_of_the_last_file(three: Path, damage: bytes) -> None:
+    (three / "last").write_bytes(damage)
+
+    assert [Accepting(three).accept("c"), Accepting(three).accept("d")] == [3, 4]
+    assert Accepting(three).accept("d") == 4
+
+
+def test_what_was_accepted_before_anything_could_be_read_takes_no_place_of_another(
+    three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(directory: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    accepting = Accepting(three)
+    with monkeypatch.context() as patched:
+        patched.setattr(history_module, "list_generations", unreadable)
+        accepting.accept("x")
+    assert not accepting.history.retry()
+    assert [text.data for text in read_generation(three, 1)[1]] == [content("a")]
+
+
 @pytest.mark.parametrize("in_the_way", ["a file", "nothing that can be made"])
 def test_a_place_that_cannot_be_used_is_a_warning(tmp_path: Path, in_the_way: str) -> None:
     obstacle = tmp_path / "data"
@@ -229,14 +295,6 @@ def test_what_could_not_be_read_at_first_is_not_overwritten_and_numbers_go_on_la
     assert accepting.accept("y") == 4
     assert list(accepting.history.warnings) == []
     assert accepting.numbers() == [1, 2, 3, 4]
-
-
-@pytest.fixture
-def three(kept: Path) -> Path:
-    accepting = Accepting(kept)
-    for name in "abc":
-        accepting.accept(name)
-    return kept
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 100, b"{}\n", b"[" * 100_000, b'{"format_version": 1}\n'])
