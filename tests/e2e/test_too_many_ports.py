@@ -1,4 +1,4 @@
-"""More ports than a gateway may open files: it goes on, says so, and can be told otherwise in every way."""
+"""More ports or visitors than a gateway may open files: it goes on, says so, and can be told otherwise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.support.real_software import Programs
-from tests.support.site import PATIENCE, Agent, Site, connect, site
+from tests.support.site import PATIENCE, STOCK_LOOP, Agent, Site, connect, site
 
 pytestmark = pytest.mark.real_software("sh")
 
@@ -156,3 +156,23 @@ def test_a_gateway_that_starts_with_too_many_ports_takes_fewer(
     status, text = ask(gateway, "PUT", "/tunnels", [])
     assert status == HTTPStatus.OK, text
     assert gateway.wait_for("state_in_force")
+
+
+@pytest.mark.parametrize("options", [[], [STOCK_LOOP]], ids=["uvloop", "stock loop"])
+def test_a_crowd_of_visitors_leaves_the_gateway_what_it_needs_to_be_changed(
+    place: Site, programs: Programs, listen: str, options: Sequence[str]
+) -> None:
+    def write(hostname: str) -> Path:
+        (tunnel,) = tunnels(listen)
+        return place.gateway_file([tunnel | {"hostname": hostname}], peek_timeout="10m")
+
+    gateway = place.start("gateway", write("a.example"), *options, inside=limited(programs))
+    with ExitStack() as crowd:
+        for _ in range(_TOO_MANY):
+            crowd.enter_context(connect(listen))
+        turned_away = gateway.wait_for("visitor_refused")
+        assert "raise the limit (LimitNOFILE, ulimit -n)" in turned_away["reason"]
+
+        write("b.example")
+        gateway.wait_for("state_in_force", generation=2)
+        assert ask(gateway, "GET", "/ping")[0] == HTTPStatus.OK
