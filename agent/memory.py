@@ -85,16 +85,19 @@ class Memory:
 
     async def _catch_up(self) -> None:
         """Carry out what a command has left that was killed meanwhile, and keep what could not be kept."""
+        told = ""
         while True:
             await self._looked_at.wait()
             self._looked_at = Event()
             try:
-                if await to_thread.run_sync(finish_orphan, self._state):
-                    _log.warning("replacing_finished", state=str(self._state), reason="a command died at it")
                 if await to_thread.run_sync(self.history.retry):
                     _log.info("history_kept", directory=str(self.history.directory))
+                if await to_thread.run_sync(finish_orphan, self._state):
+                    _log.warning("replacing_finished", state=str(self._state), reason="a command died at it")
             except (OSError, TidegateError) as error:
-                _log.error("replacing_not_finished", reason=str(error))
+                if str(error) != told:  # or it is only tried again
+                    _log.error("replacing_not_finished", reason=str(error))
+                told = str(error)
                 await sleep(_RETRY)
 
     @property

@@ -161,6 +161,25 @@ async def test_what_a_command_has_left_that_was_killed_is_carried_out_by_the_age
         assert kept(directory) == ["10-base.yaml", "20-more.yaml"]
 
 
+async def test_what_cannot_be_carried_out_is_told_once(
+    files: Files, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Path] = []
+
+    def refuse(state: Path) -> bool:
+        tried.append(state)
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("agent.memory._RETRY", 0.0)
+    monkeypatch.setattr("agent.memory.finish_orphan", refuse)
+    path = files.gateway(free_listen())
+    gateway = Gateway(path)
+    async with running(gateway):
+        while len(tried) < 3:
+            await gateway.reload_and_report()
+    assert len(journal.find("replacing_not_finished")) == 1
+
+
 def replace_half(directory: Path, changes: list[Change], monkeypatch: pytest.MonkeyPatch) -> None:
     """Die when the change counts and nothing of it is in place."""
 
