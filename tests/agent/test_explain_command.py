@@ -70,9 +70,7 @@ def test_status_0_is_for_a_visitor_who_gets_through(state: Path, tmp_path: Path)
         at_home = tidegate("explain", ":443", directory=home)
 
     assert (through.returncode, through.stderr) == (0, "")
-    assert (
-        through.stdout.splitlines()[0] == f":{port} with the TLS server name a.test: 0.0.0.0:{port}"
-    )
+    assert through.stdout.splitlines()[0] == f":{port} with the TLS server name a.test: 0.0.0.0:{port}"
     assert through.stdout.endswith("The visitor gets through: tunnel named, client homelab, service web.\n")
     assert at_home.stderr == (
         "tidegate: error: this agent is a client, and visitors come to a gateway; ask the gateway\n"
