@@ -207,16 +207,19 @@ def test_what_is_half_done_and_touched_by_somebody_stays_as_it_is(tmp_path: Path
     }
 
 
-def test_a_file_that_a_change_removed_comes_back_for_nobody_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "others"), [(0o600, 0o644), (0o644, 0o600)])
+def test_a_file_that_a_change_removed_comes_back_for_whom_it_was(
+    tmp_path: Path, mode: int, others: int
+) -> None:
     put_old(tmp_path)
     for name in OLD:
-        (tmp_path / name).chmod(0o600 if name == "30-mail.yaml" else 0o644)
+        (tmp_path / name).chmod(mode if name == "30-mail.yaml" else others)
     note_then_change(tmp_path)
     undo(tmp_path)
 
     assert read(tmp_path) == OLD
     modes = [(tmp_path / name).stat().st_mode & 0o777 for name in sorted(OLD)]
-    assert modes == [0o644, 0o644, 0o600]
+    assert modes == [others, others, mode]
 
 
 def test_a_single_file_is_put_back_too(tmp_path: Path) -> None:
