@@ -77,10 +77,13 @@ def headline(status: AgentStatus, *, is_old: bool = False) -> list[Cell]:
         return [*who, Cell(text="No answer", style=BAD)]
     # What falls off a narrow screen is what is as it always is.
     is_settled = status.source.generation == status.source.observed_generation
-    news = [*_tunnels_ready(status), _generation(status.source)]
+    some = _tunnels_ready(status)
+    news = [*some, _generation(status.source)]
+    # "Ready" beside "0 of 1 tunnel ready" would be read as a contradiction.
+    is_plain = status.ready and status.life is Life.RUNNING and bool(some)
     return [
         *who,
-        _readiness(status),
+        *(() if is_plain else (_readiness(status),)),
         *(news if is_settled else reversed(news)),
         Cell(text=f"up {span(status.now - status.started_at)}"),
         Cell(text=f"tidegate {printable(status.version)}"),
