@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from email.message import Message
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from schemas.errors import Place, StateError
@@ -18,6 +19,8 @@ from schemas.json_text import read_json
 from schemas.quoting import quote
 
 from .problems import BODY, ApiError, RequestProblem
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 #: Bytes; more than ten thousand tunnels. It bounds what a caller can make the agent hold and parse.
 LIMIT: Final = 2 * 1024 * 1024
@@ -62,6 +65,23 @@ async def read_text(request: Request, *, limit: int = LIMIT) -> str:
     except UnicodeDecodeError as error:
         message = f"the byte 0x{data[error.start]:02x} of the body is not UTF-8; send it in UTF-8"
         raise ApiError(HTTPStatus.BAD_REQUEST, message) from error
+
+
+def read_model(model: type[_Model], text: str, *, how: str) -> _Model:
+    """What the text of a body says, as that model has it. Of a large one, ask in a worker thread.
+
+    :param how: how such a body is made, for whoever sent something else.
+    :raises ApiError: 400, with every part that does not fit.
+    """
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        problems = [
+            RequestProblem(path=fault["loc"], message=fault["msg"])
+            for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        message = f"the body is not understood; {how}"
+        raise ApiError(HTTPStatus.BAD_REQUEST, message, problems) from error
 
 
 def media_type(request: Request) -> str:

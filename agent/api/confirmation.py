@@ -9,15 +9,14 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from agent.confirmation import NotArmedError, NotPendingError
 from schemas.confirmation import ConfirmationReport, ConfirmationRequest
 
-from .body import read_json_text
+from .body import read_json_text, read_model
 from .operation import JSON, Ask, Content, Operation, Rights, operation
-from .problems import ApiError, RequestProblem
+from .problems import ApiError
 
 _REPORT: Final = Content(description="How far the last change is.", of=ConfirmationReport)
 
@@ -48,7 +47,8 @@ async def look(ask: Ask) -> Response:
     },
 )
 async def arm(ask: Ask) -> Response:
-    request = _understood(await read_json_text(ask.request))
+    text = await read_json_text(ask.request)
+    request = read_model(ConfirmationRequest, text, how="tidegate apply --confirm-within sends it for you")
     try:
         return _answer(await ask.backend.memory.confirmation.arm(request))
     except NotArmedError as error:
@@ -87,18 +87,6 @@ async def undo(ask: Ask) -> Response:
 
 def _answer(report: ConfirmationReport) -> Response:
     return Response(report.model_dump_json(), media_type=JSON)
-
-
-def _understood(text: str) -> ConfirmationRequest:
-    try:
-        return ConfirmationRequest.model_validate_json(text)
-    except ValidationError as error:
-        problems = [
-            RequestProblem(path=fault["loc"], message=fault["msg"])
-            for fault in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-        message = "the body is not understood; tidegate apply --confirm-within sends it for you"
-        raise ApiError(HTTPStatus.BAD_REQUEST, message, problems) from error
 
 
 OPERATIONS: Final[tuple[Operation, ...]] = (look, arm, confirm, undo)

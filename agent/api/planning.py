@@ -6,10 +6,11 @@ Rule: a body becomes files here, and what the planner says of them an answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from agent.planning import ProposedFile
@@ -17,7 +18,7 @@ from schemas.errors import StateError
 from schemas.plan_report import PlanReport
 from schemas.text import MAX_BYTES
 
-from .body import media_type, read_text
+from .body import media_type, read_model, read_text
 from .operation import JSON, TEXT, Ask, Content, Operation, Rights, operation
 from .problems import ApiError, RequestProblem
 from .working import room, work
@@ -85,15 +86,8 @@ async def _files(ask: Ask) -> Sequence[ProposedFile]:
     text = await read_text(ask.request, limit=LIMIT)
     if kind in _RAW:
         return [ProposedFile(name=_RAW[kind], text=text)]
-    try:
-        sent = await work(PlanRequest.model_validate_json, text)
-    except ValidationError as error:
-        problems = [
-            RequestProblem(path=fault["loc"], message=fault["msg"])
-            for fault in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-        message = 'the body is not understood; send {"files": [{"name": "gateway.yaml", "text": "..."}]}'
-        raise ApiError(HTTPStatus.BAD_REQUEST, message, problems) from error
+    how = 'send {"files": [{"name": "gateway.yaml", "text": "..."}]}'
+    sent = await work(partial(read_model, PlanRequest, text, how=how))
     return [ProposedFile(name=file.name, text=file.text) for file in sent.files]
 
 
