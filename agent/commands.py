@@ -18,7 +18,7 @@ import typer
 
 from .agent_command import AgentCommand
 from .log_choices import LogFormat, LogLevel
-from .operations import operations
+from .operations import AgentSocket, operations
 from .plain_help import InOrder, PlainTyper
 
 if TYPE_CHECKING:
@@ -211,12 +211,7 @@ def status(
             show_default=False,
         ),
     ] = None,
-    socket: Annotated[
-        Path | None,
-        typer.Option(
-            "--socket", metavar="PATH", help="The agent's socket, if not STATE's.", show_default=False
-        ),
-    ] = None,
+    socket: AgentSocket = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
     as_json: Annotated[
         bool,

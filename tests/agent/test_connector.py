@@ -442,16 +442,22 @@ async def test_the_delay_grows_with_every_failed_attempt(
         assert asked == [0, 1, 2, 3, 4]
 
 
-async def test_a_session_that_lasted_makes_the_next_delay_the_shortest_again(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The attempts for which a delay was asked; there is none."""
+    attempts: list[int] = []
 
     def at_once(attempt: int, unit: float) -> float:
-        asked.append(attempt)
+        attempts.append(attempt)
         return 0.0
 
     monkeypatch.setattr(connector, "backoff", at_once)
+    return attempts
+
+
+async def test_a_session_that_lasted_makes_the_next_delay_the_shortest_again(
+    journal: Journal, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connector, "_GOOD_SESSION", 0.0)
     address = free_listen()
     async with home() as here:
@@ -484,17 +490,8 @@ async def test_attempts_are_counted_since_the_link_was_last_connected(journal: J
         assert here.link.attempts == 0
 
 
-async def test_a_short_session_does_not_make_the_delay_shorter(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_short_session_does_not_make_the_delay_shorter(journal: Journal, asked: list[int]) -> None:
     """Two processes with one certificate would otherwise replace each other without a pause."""
-    asked: list[int] = []
-
-    def at_once(attempt: int, unit: float) -> float:
-        asked.append(attempt)
-        return 0.0
-
-    monkeypatch.setattr(connector, "backoff", at_once)
     async with gateway_parts() as parts, home() as here:
         await here.put(link_to(parts.control))
         for count in (1, 2, 3):
@@ -683,15 +680,8 @@ async def test_a_link_that_is_not_kept_any_more_lets_its_visitors_finish(journal
 
 
 async def test_a_gateway_that_drains_is_shown_and_dialed_again_when_it_has_gone(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, asked: list[int]
 ) -> None:
-    asked: list[int] = []
-
-    def at_once(attempt: int, unit: float) -> float:
-        asked.append(attempt)
-        return 0.0
-
-    monkeypatch.setattr(connector, "backoff", at_once)
     async with gateway_parts() as parts, home() as here:
         await here.put(link_to(parts.control))
         await journal.wait_for("link_up")
