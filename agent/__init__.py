@@ -9,9 +9,9 @@ A tour of ten minutes:
 
 1. ``schemas/state.py``: what an operator can ask for.
 2. ``reconcile/plan.py``: how asking becomes steps.
-3. ``agent/listeners.py``: a step becomes an open port.
-4. ``agent/frontdoor.py``: a visitor walks in.
+3. ``agent/gateway/listeners.py``: a step becomes an open port.
+4. ``agent/gateway/frontdoor.py``: a visitor walks in.
 5. ``transport/wire/SPEC.md``, then ``mux.py``: how visitors share one link.
-6. ``agent/connector.py`` and ``agent/services.py``: the other end.
+6. ``agent/client/connector.py`` and ``agent/client/services.py``: the other end.
 7. ``tests/e2e/``: all of it at once.
 """

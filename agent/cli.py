@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .agent_command import read_plainly
+from .commands.start import read_plainly
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 - the last resort
-        from .complaint import complain  # nothing has gone wrong yet
+        from .commands.complaint import complain  # nothing has gone wrong yet
 
         status = complain(error)
     sys.exit(status)
@@ -32,7 +32,7 @@ def _run(arguments: Sequence[str]) -> int:
     agent = read_plainly(arguments)
     if agent is not None:
         return agent.run()
-    from .commands import run_command  # an agent would keep Typer for as long as it lives
+    from .commands.app import run_command  # an agent would keep Typer for as long as it lives
 
     return run_command(arguments)
 

@@ -31,10 +31,10 @@ from .api.identity import on_unix_socket
 from .api.loading import LoadApp
 from .api.server import serve_api
 from .events import EventKind, Events
-from .key_watch import KeyWatch
-from .lifetime import Lifetime
-from .looking import until
-from .running import Running
+from .keys.key_watch import KeyWatch
+from .process.lifetime import Lifetime
+from .process.looking import until
+from .process.running import Running
 
 _CLOSE_TIMEOUT: Final = 5.0  # seconds that closing everything may take
 # Seconds that a turn may take to notice that it is over. One that reads a disk that hangs may take any time.

@@ -22,7 +22,7 @@ from schemas.roles import Role
 from schemas.state import ClientState, GatewayState, State
 from schemas.text import Document, Syntax, read_document
 
-from .paths import (
+from .past.paths import (
     admin_socket_path,
     declared_path,
     default_history_path,

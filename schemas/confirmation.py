@@ -19,7 +19,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Stage(Enum):
-    """How far a change is that has to be confirmed. ``agent.confirmation`` alone moves it on."""
+    """How far a change is that has to be confirmed. ``agent.past.confirmation`` alone moves it on."""
 
     NONE = "None"  # there is no such change, or nobody remembers it
     PENDING = "Pending"  # until its deadline it can be confirmed

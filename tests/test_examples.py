@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from agent.check import run_check
+from agent.commands.check import run_check
 from schemas.roles import Role
 from schemas.text import read_document, syntax_for
 

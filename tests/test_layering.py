@@ -31,6 +31,17 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     },
 }  # fmt: skip
 
+# Folders of the program that know only some of the others. What is not listed may know everything.
+AGENT_MAY_KNOW: Final[dict[str, set[str]]] = {
+    "gateway": {"api", "keys", "logs", "past", "process"},
+    "client": {"api", "keys", "logs", "past", "process"},
+    "view": set(),
+    "past": {"api", "process"},
+    "logs": set(),
+    "keys": set(),
+    "process": set(),
+}
+
 IMPURE: Final = {
     # waiting
     "aiofastnet", "anyio", "asyncio", "concurrent", "multiprocessing", "queue", "sched", "select",
@@ -62,16 +73,16 @@ IMPURE_CALLS: Final = {
 # A source file that no test file is named after, and why that is right.
 TESTED_ELSEWHERE: Final[dict[str, str]] = {
     "agent/__main__.py": "calls main; every end-to-end test starts its agents with it",
-    "agent/keeping.py": "how both roles begin and end: tests/agent/test_gateway.py and test_client.py run it",
-    "agent/operations.py": "commands as they are typed; tests/agent/test_commands.py has all of them",
-    "schemas/log_level.py": "an Enum; tests/schemas/test_state.py and tests/agent/test_logs.py have it",
+    "agent/keeping.py": "how both roles begin and end: test_role.py of each role runs it",
+    "agent/commands/operations.py": "as they are typed; tests/agent/commands/test_app.py has all of them",
+    "schemas/log_level.py": "an Enum; tests/agent/logs/test_pipeline.py has every level",
     "schemas/plan_report.py": "models without behavior; tests/agent/test_planning.py sees them filled in",
-    "schemas/apply_report.py": "models without behavior; tests/agent/test_apply_command.py reads them",
-    "schemas/confirmation.py": "models without behavior; tests/agent/test_confirmation.py has them answered",
+    "schemas/apply_report.py": "models without behavior; tests/agent/commands/test_apply.py reads them",
+    "schemas/confirmation.py": "models without behavior; tests/agent/past/test_confirmation.py fills them",
     "schemas/history_report.py": "models without behavior; tests/agent/api/test_history.py fills them in",
-    "schemas/status.py": "models without behavior; tests/agent/test_gateway_status.py sees them filled in",
+    "schemas/status.py": "models without behavior; tests/agent/gateway/test_status.py sees them filled in",
     "transport/pump/relay_owner.py": "a Protocol; tests/transport/pump/test_relay.py holds what it says",
-    "agent/log_choices.py": "two Enums; tests/agent/test_logs.py shows what each member means",
+    "agent/logs/choices.py": "two Enums; tests/agent/logs/test_pipeline.py shows what each member means",
     "reconcile/actuator.py": "a Protocol; whatever implements it is tested under its own name",
 }
 
@@ -106,6 +117,18 @@ def test_an_import_is_relative_within_its_package_and_absolute_beyond_it(file: P
         return f"{module}.".startswith(f"{package}.")
 
     assert [found for found in imports(file) if found.relative != is_within(found.module)] == []
+
+
+@every_file
+def test_a_folder_of_the_agent_knows_only_what_it_may(file: Path) -> None:
+    match file.relative_to(ROOT).parts:
+        case ("agent", folder, _) if folder in AGENT_MAY_KNOW:
+            known = {parts[1] for found in imports(file) if len(parts := found.module.split(".")) > 2}
+            ours = {path.name for path in (ROOT / "agent").iterdir() if path.is_dir()}
+
+            assert (known & ours) - {folder} - AGENT_MAY_KNOW[folder] == set()
+        case _:
+            pass
 
 
 @every_file

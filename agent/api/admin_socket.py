@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from agent.inherited import Inherited
+from agent.process.inherited import Inherited
 from schemas.errors import TidegateError
 
 # The path of a unix socket ends with a zero byte: 108 bytes on Linux, 104 elsewhere (unix(7)).

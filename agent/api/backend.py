@@ -16,8 +16,8 @@ from schemas.status import AgentStatus
 
 if TYPE_CHECKING:  # for an agent that is not asked need not load them
     from agent.events import Events
-    from agent.explain import Facts
-    from agent.memory import Memory
+    from agent.gateway.explain import Facts
+    from agent.past.memory import Memory
     from agent.planning import ProposedFile
     from schemas.plan_report import PlanReport
 

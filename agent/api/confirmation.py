@@ -1,6 +1,6 @@
 """A change that is undone unless it is confirmed, over HTTP.
 
-Rule: what becomes of the change is ``agent.confirmation``'s to decide; a request that
+Rule: what becomes of the change is ``agent.past.confirmation``'s to decide; a request that
 comes too late, or while another change is pending, is a conflict.
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from agent.confirmation import NotArmedError, NotPendingError
+from agent.past.confirmation import NotArmedError, NotPendingError
 from schemas.confirmation import ConfirmationReport, ConfirmationRequest
 
 from .body import read_json_text, read_model

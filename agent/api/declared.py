@@ -39,7 +39,7 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from agent.descriptors import Use, room_for
+from agent.process.descriptors import Use, room_for
 from reconcile.declared import DeclaredFile
 from reconcile.desired import Key, ListenerSpec, listener_key, route_of
 from reconcile.loop import Reconciler, ReconcilerStoppedError, Turn

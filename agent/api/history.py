@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from agent.past import generation_report, history_report
+from agent.past.report import generation_report, history_report
 from reconcile.history import NotKeptError
 from schemas.history_report import GenerationReport, HistoryReport
 

@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 
 import anyio.lowlevel
 
-from agent.bind import bind
-from agent.descriptors import too_many
+from agent.process.bind import bind
+from agent.process.descriptors import too_many
 from reconcile.actuator import ActionError
 from reconcile.desired import ControlSpec, ListenerSpec, ManagementSpec
 from reconcile.observed import ObservedState, Phase

@@ -19,7 +19,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
-from agent.accepting import accept
+from agent.process.accepting import accept
 from transport.tls_errors import explain_tls_error
 
 from .identity import Caller, Identify, PeerCertificate

@@ -1,6 +1,6 @@
 """``GET /v1/explain``: what becomes of a visitor.
 
-Rule: ``agent.explain`` says what; here a query becomes its question.
+Rule: ``agent.gateway.explain`` says what; here a query becomes its question.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from agent.explain import explain
-from agent.question import Question, parse_question
+from agent.gateway.explain import explain
+from agent.gateway.question import Question, parse_question
 from schemas.explanation import Explanation
 from schemas.quoting import quote
 from schemas.suggest import suggest

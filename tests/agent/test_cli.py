@@ -125,7 +125,7 @@ def test_a_bug_is_one_line_and_no_traceback(
     def defect(*_: object, **__: object) -> int:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("agent.check.run_check", defect)
+    monkeypatch.setattr("agent.commands.check.run_check", defect)
 
     status, out, err = typed("check", "x.yaml", capsys=capsys)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agent.events import EventKind
-from agent.gateway import Gateway
-from agent.listeners import PublicListener
+from agent.gateway.listeners import PublicListener
+from agent.gateway.role import Gateway
 from reconcile.desired import listener_key
 from schemas.names import ListenAddress
 from schemas.status import ConditionType

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.client import Client
-from agent.gateway import Gateway
+from agent.client.role import Client
+from agent.gateway.role import Gateway
 from tests.support.journal import Journal
 from tests.support.peers import free_listen, service, visit
 from tests.support.roles import CLIENT, Files, running

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.client import Client
-from agent.gateway import Gateway
+from agent.client.role import Client
+from agent.gateway.role import Gateway
 from agent.planning import ProposedFile
 from schemas.errors import StateError
 from schemas.names import ListenAddress

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agent.check import run_check
+from agent.commands.check import run_check
 from schemas.references import FileRef
 from schemas.state import ClientState, GatewayState, TlsClient, TlsGateway
 from tests.support.changing import Changing, changing

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from agent.descriptors import raise_descriptor_limit
+from agent.process.descriptors import raise_descriptor_limit
 from tests.support.agents import environment, wait_for
 from tests.support.services import accept, listening, target
 from tests.support.site import Agent, Site, connect, site
@@ -26,7 +26,7 @@ UNUSED: Final = {
     "pygments": "it comes with Rich",
     "httpx2": "the commands ask an agent with it; an agent is asked",
     "cryptography": "pki makes keys with it, and check looks into certificates",
-    "agent.certificates": "the same",
+    "agent.keys.certificates": "the same",
     "starlette": "it answers whoever asks the agent something, and nobody has",
     "uvicorn": "the same",
     "h11": "it comes with uvicorn",
@@ -41,17 +41,17 @@ UNUSED: Final = {
     "difflib": "it guesses what a misspelled name should be",
     "idna": "it spells names that are not ASCII",
     "typer": "it reads what a person types, and this was typed plainly",
-    "agent.commands": "the same",
-    "agent.check": "a command of its own",
-    "agent.demo": "a command of its own",
-    "agent.pki": "a command of its own",
-    "agent.status_command": "a command of its own",
+    "agent.commands.app": "the same",
+    "agent.commands.check": "a command of its own",
+    "agent.commands.demo": "a command of its own",
+    "agent.keys.pki": "a command of its own",
+    "agent.commands.status": "a command of its own",
     "schemas.json_schema": "a command of its own",
     "schemas.patterns": "the same",
-    "agent.live": "it draws the live table",
-    "agent.status_view": "it draws the live table",
+    "agent.view.live": "it draws the live table",
+    "agent.view.status": "it draws the live table",
 }
-OTHER_ROLE: Final = {"gateway": "agent.client", "client": "agent.gateway"}
+OTHER_ROLE: Final = {"gateway": "agent.client.role", "client": "agent.gateway.role"}
 
 # For each visitor that is connected and silent: what the gateway may grow by, and the client, in bytes.
 BUDGET: Final = 6_000

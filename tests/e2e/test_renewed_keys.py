@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from agent.certificates import Credentials, sign_client, sign_gateway
+from agent.keys.certificates import Credentials, sign_client, sign_gateway
 from tests.support import pki
 from tests.support.bystanders import MEGABYTES, bystanders
 from tests.support.downloads import Download, download_server

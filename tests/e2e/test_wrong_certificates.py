@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.certificates import Credentials, sign_client, sign_gateway
+from agent.keys.certificates import Credentials, sign_client, sign_gateway
 from tests.support import pki
 from tests.support.bystanders import MEGABYTES, Bystanders, bystanders
 from tests.support.downloads import download_server

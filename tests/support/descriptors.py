@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from agent.descriptors import Use, _end
+from agent.process.descriptors import Use, _end
 from schemas.names import ListenAddress
 
 _DESCRIPTORS: Final = Path("/dev/fd")

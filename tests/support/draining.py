@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskStatus
 
-from agent.client import Client
-from agent.gateway import Gateway
+from agent.client.role import Client
+from agent.gateway.role import Gateway
 from schemas.names import ListenAddress
 
 from .journal import Journal

@@ -15,13 +15,13 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from agent.actuator import ResourceActuator
-from agent.admission import Admissions
-from agent.certificates import Credentials
-from agent.control_port import ControlPorts
-from agent.keyring import Keyring
-from agent.listeners import PublicListeners
-from agent.sessions import Sessions
-from agent.spawn import IsolatedTasks, Spawn
+from agent.gateway.admission import Admissions
+from agent.gateway.control_port import ControlPorts
+from agent.gateway.keyring import Keyring
+from agent.gateway.listeners import PublicListeners
+from agent.gateway.sessions import Sessions
+from agent.keys.certificates import Credentials
+from agent.process.spawn import IsolatedTasks, Spawn
 from agent.traffic import TrafficBook, visitor_side
 from reconcile.desired import (
     AdmissionSpec,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from agent.inherited import Inherited
+from agent.process.inherited import Inherited
 
 # Becomes the program: its descriptors from 3 on are those that are named, and LISTEN_PID is its own. They are
 # copied out of the way first, since one may have the number that another is to have.

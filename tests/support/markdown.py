@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agent.demo_world import free_ports
+from agent.commands.demo_world import free_ports
 
 from .agents import environment
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.demo_world import free_ports
+from agent.commands.demo_world import free_ports
 from tests.support.agents import running, typed
 from tests.support.states import write_keys
 

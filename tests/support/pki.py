@@ -1,6 +1,6 @@
 """Certificates for tests, made in memory by the code that makes real ones.
 
-Rule: a test that needs a key takes it from here or from ``agent.pki``; none is kept in the repository.
+Rule: a test that needs a key takes it from here or from ``agent.keys.pki``; none is kept in the repository.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cache
 from typing import Final
 
-from agent.certificates import Credentials, create_authority, sign_client, sign_gateway
+from agent.keys.certificates import Credentials, create_authority, sign_client, sign_gateway
 
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 

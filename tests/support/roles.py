@@ -9,9 +9,9 @@ from typing import Final
 
 import anyio
 
-from agent.client import Client
-from agent.gateway import Gateway
-from agent.pki import init_authority, issue_client, issue_gateway
+from agent.client.role import Client
+from agent.gateway.role import Gateway
+from agent.keys.pki import init_authority, issue_client, issue_gateway
 from schemas.names import ListenAddress
 
 from .peers import free_listen

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import yaml
 
-from agent.pki import init_authority, issue_client, issue_gateway
+from agent.keys.pki import init_authority, issue_client, issue_gateway
 
 PATIENCE: Final = 40.0  # seconds until a test that waits for something gives up: a guard, not a measure
 COMMAND: Final = (sys.executable, "-m", "agent")  # what ``tidegate`` on the command line is

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from agent.pki import init_authority, issue_client, issue_gateway
+from agent.keys.pki import init_authority, issue_client, issue_gateway
 
 GATEWAY: Final = """\
 tidegate: 1

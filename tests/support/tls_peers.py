@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import anyio
 
-from agent.certificates import Credentials
+from agent.keys.certificates import Credentials
 from schemas.names import ListenAddress
 from transport.tls import ALPN, client_context
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import PrivateFormat as Form
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.certificates import Credentials, create_authority, sign_client
+from agent.keys.certificates import Credentials, create_authority, sign_client
 from schemas.names import check_client_id
 from tests.support import pki
 from tests.support.handshake import shake_hands

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from agent.certificates import Credentials, create_authority, sign_client
+from agent.keys.certificates import Credentials, create_authority, sign_client
 from tests.support import pki
 from tests.support.handshake import end, shake_hands
 from transport.pump.sockets import accept_link, dial_link

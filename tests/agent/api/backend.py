@@ -17,8 +17,8 @@ import anyio
 
 from agent.api.declared import DeclaredTunnels
 from agent.events import Events
-from agent.explain import Facts
-from agent.memory import Memory, understood
+from agent.gateway.explain import Facts
+from agent.past.memory import Memory, understood
 from agent.planning import ProposedFile, plan_files
 from agent.reloading import reload_and_report
 from agent.turn_events import TurnEvents

@@ -22,7 +22,7 @@ from agent.api.app import create_app
 from agent.api.identity import ByCertificate, on_unix_socket
 from agent.api.loading import LoadApp
 from agent.api.server import serve_api
-from agent.certificates import Credentials
+from agent.keys.certificates import Credentials
 from tests.support import pki
 from transport.tls import client_context, server_context
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from agent.api.app import create_app
 from agent.api.backend import Backend
-from agent.client import Client
-from agent.gateway import Gateway
+from agent.client.role import Client
+from agent.gateway.role import Gateway
 
 
 def test_the_api_speaks_for_either_role(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from agent.undoing import note_path
+from agent.past.undoing import note_path
 from reconcile.placing import place
 from tests.support import pki
 

@@ -28,7 +28,7 @@ from agent.api.app import create_app
 from agent.api.declared import Stage
 from agent.api.identity import ByCertificate, on_unix_socket
 from agent.api.server import serve_api
-from agent.certificates import Credentials
+from agent.keys.certificates import Credentials
 from tests.support import pki
 
 from .backend import BLOG, GATEWAY, FakeGateway, entry, port, running

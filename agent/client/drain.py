@@ -1,0 +1,49 @@
+"""What a client does when its agent is told to stop.
+
+Rule: in which order things are given up is decided here. How long that may take, and
+when it is over, is decided in ``keeping``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agent.actuator import ResourceActuator
+from reconcile.desired import Kind
+
+from .connector import GatewayLinks
+from .services import Services
+
+
+class ClientDrain:
+    """A client keeps its services while its gateways bring visitors to an end, and dials no gateway any more.
+
+    :param limit: gives the seconds that it may take.
+    """
+
+    def __init__(
+        self,
+        actuator: ResourceActuator,
+        links: GatewayLinks,
+        services: Services,
+        limit: Callable[[], float],
+    ) -> None:
+        self._actuator = actuator
+        self._links = links
+        self._services = services
+        self._limit = limit
+
+    @property
+    def limit(self) -> float:
+        return self._limit()
+
+    @property
+    def open(self) -> int:
+        # A session that is over may have last bytes for a service that takes its time.
+        return max(self._links.leaving, self._services.open)
+
+    async def begin(self) -> None:
+        await self._actuator.close_all(Kind.LINK)
+
+    async def finish(self) -> None:
+        await self._links.end("the client is stopping")

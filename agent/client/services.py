@@ -1,0 +1,250 @@
+"""The client's services: what it offers, and the connection that it makes to one for a visitor.
+
+Rule: this file dials targets. The gateway names a service, never an address: what
+a client reaches is decided beside the services.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Final, assert_never
+
+import structlog
+
+from agent.lingering import Lingering
+from agent.process.descriptors import TOO_MANY, Use, may_have
+from agent.traffic import TrafficBook, service_side
+from reconcile.desired import ServicesSpec
+from schemas.messages import FailureCode
+from schemas.names import HostPort, ProxyProtocol, ServiceName, Target, TcpTarget, UnixTarget
+from schemas.status import ServiceStatus
+from transport.offer import Offer
+from transport.pump.dial import Dial
+from transport.pump.link import Link
+from transport.pump.relay import Relay, RelayEnd
+from transport.pump.sockets import dial_tcp, dial_unix
+from transport.session import Session
+from transport.wire.open_header import OpenHeader
+from transport.wire.proxy_protocol import build_v1, build_v2
+
+DIAL_TIMEOUT: Final = 10.0
+
+_NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
+
+_log: Any = structlog.get_logger("services")
+
+
+class Services:
+    """Everything this client offers. ``on_change`` is called when that has changed."""
+
+    is_alive = True  # nothing can happen to it
+
+    def __init__(self) -> None:
+        self.on_change: Callable[[], None] = _nobody
+        self.traffic = TrafficBook(service_side)
+        self.log: Any = _log.bind()  # once: a logger that is not bound is made anew for each line
+        self._targets: dict[ServiceName, Target] = {}
+        self._last_error: dict[ServiceName, str] = {}
+
+    @property
+    def names(self) -> tuple[ServiceName, ...]:
+        return tuple(self._targets)
+
+    async def update(self, spec: ServicesSpec) -> None:
+        self._targets = dict(spec.targets)
+        self.on_change()
+
+    async def close(self) -> None:
+        await self.update(ServicesSpec(targets=()))
+
+    def status(self) -> tuple[ServiceStatus, ...]:
+        return tuple(
+            ServiceStatus(
+                name=name,
+                target=str(target),
+                last_error=self._last_error.get(name),
+                traffic=self.traffic[name].snapshot(),
+            )
+            for name, target in self._targets.items()
+        )
+
+    @property
+    def open(self) -> int:
+        """How many connections to services there are."""
+        return self.traffic.open
+
+    def visits(self) -> Mapping[ServiceName, int]:
+        """How many visitors each service has now."""
+        return {name: self.traffic[name].snapshot().open for name in self._targets}
+
+    def connect(self, offer: Offer, session: Session, lingering: Lingering) -> None:
+        """Dial the service that an offered stream asks for, and join the two once it answers."""
+        header = offer.header
+        assert header is not None  # an offer is passed on when its header is there
+        name = ServiceName(header.service)
+        target = self._targets.get(name)
+        if target is None:
+            message = f"the client offers no service {name!r}; add it under services in the client's file"
+            offer.refuse(FailureCode.UNKNOWN_SERVICE, message)
+            self.log.warning("stream_failed", tunnel=header.tunnel, service=name, reason=message)
+            return
+        ServiceConnection(self, header, target, lingering).dial(offer, session.link)
+
+    def answered(self, name: ServiceName, relay: Relay) -> None:
+        """A service has taken a connection."""
+        self._last_error.pop(name, None)
+        self.traffic[name].opened(relay)
+
+    def failed(self, name: ServiceName, message: str) -> None:
+        """A service has not."""
+        self._last_error[name] = message
+
+
+class ServiceConnection:
+    """The connection to one service, for one visitor; the owner of its relay."""
+
+    __slots__ = ("_dial", "_header", "_lingering", "_name", "_services", "_started", "_target")
+
+    def __init__(self, services: Services, header: OpenHeader, target: Target, lingering: Lingering) -> None:
+        self._services = services
+        self._header = header
+        self._name = ServiceName(header.service)
+        self._target = target
+        self._lingering = lingering
+        self._started = time.monotonic()
+        self._dial: Dial | None = None  # while it is under way
+
+    def dial(self, offer: Offer, link: Link) -> None:
+        """Dial for as long as the visitor waits. Nothing of that is kept while the two talk."""
+        if offer.stream.is_closed:
+            self._abandoned()
+            return
+        self._dial = Dial(_dialing(self._target, self), DIAL_TIMEOUT, partial(self._dialed, offer, link))
+        offer.on_reset = self._given_up
+
+    def _given_up(self) -> None:
+        dial, self._dial = self._dial, None
+        if dial is not None:
+            dial.give_up()
+        self._abandoned()
+
+    def _abandoned(self) -> None:
+        self._say(
+            self._services.log.info,
+            "stream_abandoned",
+            reason="its stream was reset before the service answered",
+        )
+
+    def _dialed(self, offer: Offer, link: Link, outcome: Relay | BaseException) -> None:
+        offer.on_reset = self._dial = None
+        match outcome:
+            case Relay() if not may_have(Use.VISITOR, outcome.descriptor):
+                outcome.abort()
+                self._failed(offer, TOO_MANY)
+            case Relay():
+                try:
+                    prologue = _prologue(self._header)
+                except Exception as error:  # noqa: BLE001 - a defect costs one visitor, not the session of all
+                    self._defect(offer, error)
+                    outcome.abort()
+                    return
+                self._services.answered(self._name, outcome)
+                offer.join(outcome, link, prologue)
+            case OSError():
+                self._failed(offer, _explain(outcome))
+            case _:
+                self._defect(offer, outcome)
+
+    def _failed(self, offer: Offer, why: str) -> None:
+        message = f"{self._target}: {why}"
+        self._services.failed(self._name, message)
+        offer.refuse(FailureCode.SERVICE_DOWN, f"service {self._name} does not answer")
+        self._say(self._services.log.warning, "stream_failed", reason=message)
+
+    def half_closed(self, relay: Relay) -> None:
+        self._lingering.add(relay)
+
+    def ended(self, relay: Relay, end: RelayEnd) -> None:
+        if relay.stream is None:
+            return  # it was never joined: why is said where that is decided
+        self._lingering.discard(relay)
+        self._services.traffic[self._name].closed(relay)
+        self._services.log.info(
+            "stream_closed",
+            tunnel=self._header.tunnel,
+            service=self._name,
+            target=str(self._target),
+            visitor=str(HostPort(self._header.source.host, self._header.source.port)),
+            end=end.value,
+            bytes_in=relay.bytes_written,
+            bytes_out=relay.bytes_read,
+            seconds=round(time.monotonic() - self._started, 3),
+        )
+
+    def connected(self, relay: Relay) -> None:
+        if self._dial is not None:  # else it was given up in this turn, and whoever did that resets it
+            self._dial.connected(relay)
+
+    def peeked(self, relay: Relay) -> None:
+        """A service is never peeked at."""
+
+    def timed_out(self, relay: Relay) -> None:
+        """No deadline is set."""
+
+    def acknowledged(self, relay: Relay) -> None:
+        """The gateway opened the stream, not we."""
+
+    def refused(self, relay: Relay) -> None:
+        """The gateway opened the stream, not we."""
+
+    def _defect(self, offer: Offer, error: BaseException) -> None:
+        offer.refuse(FailureCode.OTHER, "the client failed inside; look into its log")
+        reason = f"a defect in Tidegate: {type(error).__name__}; please report it"
+        self._say(self._services.log.error, "stream_failed", reason=reason, exc_info=error)
+
+    def _say(self, log: Callable[..., object], event: str, **details: object) -> None:
+        log(event, tunnel=self._header.tunnel, service=self._name, **details)
+
+
+def _nobody() -> None:
+    """Nobody listens yet."""
+
+
+def _dialing(target: Target, connection: ServiceConnection) -> Coroutine[Any, Any, Relay]:
+    match target:
+        case TcpTarget(host=host, port=port):
+            return dial_tcp(host, port, connection)
+        case UnixTarget(path=path):
+            return dial_unix(path, connection)
+    assert_never(target)
+
+
+def _prologue(header: OpenHeader) -> bytes:
+    match header.proxy_protocol:
+        case ProxyProtocol.OFF:
+            return b""
+        case ProxyProtocol.V1:
+            return build_v1(header.source, header.destination)
+        case ProxyProtocol.V2:
+            return build_v2(header.source, header.destination)
+    assert_never(header.proxy_protocol)
+
+
+def _explain(error: OSError) -> str:
+    if isinstance(error, TimeoutError) and not error.errno:
+        return f"no answer within {DIAL_TIMEOUT:g} s; check that the service is up and reachable"
+    # Of a name with several addresses a loop tells all errors in one sentence, and no number but in there.
+    numbers = _NUMBER.findall(str(error))
+    match error.errno or (int(numbers[0]) if numbers else None):
+        case errno.ECONNREFUSED:
+            return "connection refused; start the service, or correct its address in the client's file"
+        case errno.ENOENT:
+            return "there is no such socket; start the service, or correct its path in the client's file"
+        case errno.EACCES:
+            return "permission denied; let this user open the socket"
+        case _:
+            return error.strerror or str(error)

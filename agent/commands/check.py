@@ -1,0 +1,210 @@
+"""What ``tidegate check`` finds out: whether an agent would accept a state, and could use it.
+
+Rule: nothing is opened but files, and nothing is changed. The keys and certificates
+that a state names are read as the agent would read them, each problem at the place
+where the state names them. A certificate that every other agent would turn away is a
+problem too: the one who is turned away learns little of the reason.
+
+Everything here blocks on the disk.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TypeAlias
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from agent.keys.certificates import expiry_warning, utc_now
+from agent.keys.credentials import gateway_context, link_context
+from agent.keys.references import describe, exposure, resolve
+from agent.offline import STDIN, OfflineState, read_offline, read_stdin
+from agent.view.cells import counted, printable
+from schemas.errors import Place, Problem, TidegateError
+from schemas.quoting import quote
+from schemas.references import Reference
+from schemas.roles import Role
+from schemas.state import ClientState, GatewayState, State, TlsClient, TlsGateway
+from schemas.text import Document, Syntax
+
+_Tls: TypeAlias = TlsGateway | TlsClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What is wrong with the keys and certificates of a state, and what soon may be."""
+
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+def run_check(path: Path, *, files: bool, syntax: str) -> int:
+    """The command. ``path`` may be ``-`` for standard input.
+
+    :returns: the exit status.
+    :raises TidegateError: if there is nothing to read.
+    """
+    if str(path) == "-":
+        name, checked = STDIN, read_stdin(sys.stdin.buffer.read(), Syntax[syntax])
+    else:
+        name, checked = printable(str(path)), read_offline(path)
+    found = check_files(checked, now=utc_now()) if files else Findings()
+    for problem in (*checked.problems, *found.problems, *found.warnings):
+        print(printable(str(problem)), file=sys.stderr)
+    if checked.state is None or found.problems:
+        return 1
+    print(f"{name}: {summary(checked.state)}")
+    return 0
+
+
+def check_files(checked: OfflineState, *, now: datetime) -> Findings:
+    """Read every key and certificate that the state names."""
+    role: Role
+    tls: _Tls
+    match checked.state:
+        case None:
+            return Findings()
+        case GatewayState() as gateway:
+            role, tls = Role.GATEWAY, gateway.gateway.tls
+        case ClientState() as client:
+            role, tls = Role.CLIENT, client.client.tls
+    section = next(document for document in checked.documents if role.value in document.value)
+    problems = tuple(_problems(section, role, tls)) or tuple(_misfits(section, checked.state))
+    return Findings(problems=problems, warnings=() if problems else tuple(_warnings(section, role, tls, now)))
+
+
+def summary(state: State) -> str:
+    """What a valid state declares, in one line."""
+    match state:
+        case GatewayState():
+            listeners = {address for tunnel in state.tunnels for address in tunnel.listen}
+            clients = "any client" if state.clients is None else counted(len(state.clients), "client")
+            return (
+                f"valid: {counted(len(state.tunnels), 'tunnel')} on "
+                f"{counted(len(listeners), 'listener')}, {clients}"
+            )
+        case ClientState():
+            services = counted(len(state.services), "service")
+            return f"valid: {services}, {counted(len(state.client.gateways), 'gateway')}"
+
+
+def _problems(section: Document, role: Role, tls: _Tls) -> Iterator[Problem]:
+    readable = True
+    for key, reference in _references(tls).items():
+        try:
+            resolve(reference)
+        except TidegateError as error:
+            readable = False
+            yield Problem(_place(section, role, key), str(error))
+    if not readable:
+        return
+    try:
+        match tls:
+            case TlsGateway():
+                gateway_context(tls)
+            case TlsClient():
+                link_context(tls)
+    except TidegateError as error:
+        yield Problem(section.locate((role.value, "tls"), key=True), str(error))
+
+
+def _misfits(section: Document, state: State) -> Iterator[Problem]:
+    """Why others would turn away a certificate that can be read: it is for another purpose, or another's."""
+    match state:
+        case GatewayState(gateway=gateway):
+            role, cert, leaf = Role.GATEWAY, gateway.tls.cert, _leaf(gateway.tls)
+            problem = None if leaf is None else _unfit_for_gateway(leaf)
+        case ClientState(client=client):
+            role, cert, leaf = Role.CLIENT, client.tls.cert, _leaf(client.tls)
+            problem = None if leaf is None else _unfit_for_client(leaf, client.id)
+    if problem is not None:
+        yield Problem(_place(section, role, "cert"), f"{describe(cert)} {problem}")
+
+
+def _unfit_for_gateway(leaf: _Leaf) -> str | None:
+    if leaf.is_for(ExtendedKeyUsageOID.SERVER_AUTH):
+        return None
+    return (
+        "is not for a gateway, and no client will accept it: "
+        "name the gateway's certificate and key, or make them with tidegate pki gateway"
+    )
+
+
+def _unfit_for_client(leaf: _Leaf, client_id: str) -> str | None:
+    """A gateway knows the client by its common name: the id, after which a domain may follow."""
+    make = f"tidegate pki client DIR {client_id}"
+    if not leaf.is_for(ExtendedKeyUsageOID.CLIENT_AUTH):
+        return (
+            "is not for a client, and no gateway will accept it: "
+            f"name the client's certificate and key, or make them with {make}"
+        )
+    match leaf.common_names:
+        case [name] if name.partition("@")[0] == client_id:
+            return None
+        case [name]:
+            return (
+                f"is that of {quote(name)} and client.id is {client_id}: "
+                f"make the two the same, or make a certificate with {make}"
+            )
+        case names:
+            return f"has {len(names) or 'no'} common names and needs one: make a certificate with {make}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Leaf:
+    """What the certificate that an agent shows says of itself. No purposes are all of them."""
+
+    common_names: tuple[str, ...]
+    purposes: frozenset[x509.ObjectIdentifier]
+
+    def is_for(self, purpose: x509.ObjectIdentifier) -> bool:
+        """RFC 5280, section 4.2.1.12."""
+        return not self.purposes or bool(
+            self.purposes & {purpose, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+        )
+
+
+def _leaf(tls: _Tls) -> _Leaf | None:
+    """The first certificate of the file. None: OpenSSL has taken it, and this library cannot read it."""
+    try:
+        certificate = x509.load_pem_x509_certificate(resolve(tls.cert))
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        usages = [
+            extension.value
+            for extension in certificate.extensions
+            if isinstance(extension.value, x509.ExtendedKeyUsage)
+        ]
+    except (ValueError, x509.DuplicateExtension):
+        return None
+    return _Leaf(
+        common_names=tuple(str(name.value) for name in names),
+        purposes=frozenset(purpose for usage in usages for purpose in usage),
+    )
+
+
+def _warnings(section: Document, role: Role, tls: _Tls, now: datetime) -> Iterator[Problem]:
+    for key, reference in _references(tls).items():
+        if key == "key":
+            warning = exposure(reference)
+        else:
+            warning = expiry_warning(resolve(reference), name=describe(reference), now=now)
+        if warning is not None:
+            yield Problem(_place(section, role, key), f"warning: {warning}")
+
+
+def _references(tls: _Tls) -> dict[str, Reference]:
+    """The references by the key that names them in the file."""
+    match tls:
+        case TlsGateway():
+            return {"cert": tls.cert, "key": tls.key, "client_ca": tls.client_ca}
+        case TlsClient():
+            return {"cert": tls.cert, "key": tls.key, "ca": tls.ca}
+
+
+def _place(section: Document, role: Role, key: str) -> Place:
+    return section.locate((role.value, "tls", key))

@@ -1,0 +1,133 @@
+"""What comes of files that were put in place: waiting for it, and saying it.
+
+Rule: the agent is told to look, so that what it says is about these files. Then it is
+waited for until all is in force, something has failed and nothing is on its way any
+more, or time is up, whichever comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import anyio
+
+from agent.api.client import fetch_status, reload
+from agent.offline import Whereabouts
+from reconcile.observed import IN_FLIGHT, Phase
+from schemas.apply_report import Outcome
+from schemas.errors import TidegateError
+from schemas.reload_report import FailedResource, ReloadReport
+from schemas.state import ClientState, GatewayState, State
+from schemas.status import AgentStatus, ClientAgentStatus, ConditionType, GatewayStatus
+
+_PAUSE: Final = 0.2  # seconds between two looks
+_FLYING: Final = frozenset(phase.value for phase in IN_FLIGHT)
+
+Verb: TypeAlias = Literal["+", "~", "-"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """How things stand when the wait is over."""
+
+    report: ReloadReport
+    status: AgentStatus
+
+
+async def settle(agent: Whereabouts, *, patience: float) -> Settled:
+    """Let the agent look at its files, and wait.
+
+    :param patience: seconds.
+    :raises AgentUnreachableError: if it cannot be asked.
+    :raises TidegateError: if it has not even looked in that time.
+    """
+    settled: Settled | None = None
+    with anyio.move_on_after(patience):
+        report = await reload(agent.socket, start=agent.start)
+        while True:
+            status = await fetch_status(agent.socket, start=agent.start)
+            settled = Settled(report=_updated(report, status), status=status)
+            if settled.report.in_force or not settled.report.accepted or _has_failed(status):
+                return settled
+            await anyio.sleep(_PAUSE)
+    if settled is None:
+        raise TidegateError(
+            f"the agent has not applied it within {patience:g} s: look at it with tidegate status"
+        )
+    return settled
+
+
+def outcomes(before: State | None, after: State, status: AgentStatus) -> Iterator[Outcome]:
+    """What is another than before, by its name, and how it is now."""
+    match after, status:
+        case GatewayState(), GatewayStatus():
+            old = before.tunnels if isinstance(before, GatewayState) else ()
+            compared = _compared({one.name: one for one in old}, {one.name: one for one in after.tunnels})
+            yield from _tunnels(compared, status)
+        case ClientState(), ClientAgentStatus():
+            services = before.services if isinstance(before, ClientState) else ()
+            yield from _services(_compared(dict(services), dict(after.services)), status)
+        case _:
+            return
+
+
+def _updated(report: ReloadReport, status: AgentStatus) -> ReloadReport:
+    """The report as it is by now."""
+    source = status.source
+    failed = tuple(
+        FailedResource(resource=f"{one.kind} {one.name}".strip(), message=one.message)
+        for one in status.resources
+        if one.phase == Phase.FAILED.value
+    )
+    update = {
+        "generation": source.generation,
+        "observed_generation": source.observed_generation,
+        "in_force": source.generation == source.observed_generation and not failed,
+        "failed": failed,
+    }
+    return report.model_copy(update=update if report.accepted else {})
+
+
+def _has_failed(status: AgentStatus) -> bool:
+    phases = {resource.phase for resource in status.resources}
+    return Phase.FAILED.value in phases and not phases & _FLYING
+
+
+def _compared(before: Mapping[str, Hashable], after: Mapping[str, Hashable]) -> Iterator[tuple[Verb, str]]:
+    for name in sorted({*before, *after}):
+        if name not in before:
+            yield "+", name
+        elif name not in after:
+            yield "-", name
+        elif before[name] != after[name]:
+            yield "~", name
+
+
+def _tunnels(compared: Iterator[tuple[Verb, str]], status: GatewayStatus) -> Iterator[Outcome]:
+    tunnels = {tunnel.name: tunnel for tunnel in status.tunnels}
+    for verb, name in compared:
+        if name not in tunnels:
+            message = "gone" if verb == "-" else "not accepted"
+            yield Outcome(verb=verb, name=name, in_force=verb == "-", message=message)
+            continue
+        programmed = tunnels[name].condition(ConditionType.PROGRAMMED)
+        ready = tunnels[name].condition(ConditionType.READY)
+        if verb == "-":
+            message = "still there"
+        elif not programmed.status:
+            message = f"not in force: {programmed.message}"
+        elif not ready.status:
+            message = f"in force, and not ready: {ready.message}"
+        else:
+            message = "ready"
+        yield Outcome(verb=verb, name=name, in_force=verb != "-" and programmed.status, message=message)
+
+
+def _services(compared: Iterator[tuple[Verb, str]], status: ClientAgentStatus) -> Iterator[Outcome]:
+    offered = {service.name for service in status.services}
+    for verb, name in compared:
+        is_there = name in offered
+        message = "offered" if is_there else "not offered"
+        yield Outcome(verb=verb, name=name, in_force=is_there != (verb == "-"), message=message)

@@ -1,0 +1,56 @@
+"""``tidegate reload``: let a running agent look at its state file now, and say what came of it.
+
+Rule: the exit status is 0 exactly if what the file says is in force as a whole.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from agent.api.client import reload
+from agent.process.loops import run
+from schemas.errors import TidegateError
+from schemas.reload_report import ReloadReport
+
+from .finding import found_agent
+
+
+def run_reload(state: Path | None, *, socket: Path | None, as_json: bool) -> int:
+    """The command.
+
+    :returns: the exit status.
+    :raises TidegateError: if there is no agent to be found, if it does not answer, or if what the file says
+        is not in force; what keeps it out of force has been printed then.
+    """
+    agent = found_agent(state, socket)
+    report = run(partial(reload, agent.socket, start=agent.start))
+    if as_json:
+        print(report.model_dump_json(indent=2))
+        return 0 if report.accepted and report.in_force else 1
+    for problem in report.problems:
+        print(problem.text, file=sys.stderr)
+    for failed in report.failed:
+        print(f"{failed.resource}: {failed.message}", file=sys.stderr)
+    if not report.accepted:
+        raise TidegateError(_refused(report))
+    if not report.in_force:
+        raise TidegateError(_not_in_force(report))
+    print(f"generation {report.generation} is in force")
+    return 0
+
+
+def _refused(report: ReloadReport) -> str:
+    problems = "1 problem" if len(report.problems) == 1 else f"{len(report.problems)} problems"
+    return (
+        f"the state has {problems} and is not used, generation {report.generation} still counts: "
+        "mend it, then try again"
+    )
+
+
+def _not_in_force(report: ReloadReport) -> str:
+    accepted = f"generation {report.generation} is accepted and not in force as a whole"
+    if report.failed:
+        return f"{accepted}: mend what failed, then try again; it is also tried again by itself"
+    return f"{accepted} yet: look at it with tidegate status"

@@ -1,0 +1,252 @@
+"""Who is connected, and who may be.
+
+Rule: every session of a gateway is taken on here and forgotten here. What a newer
+one of the same client means for the older ones is decided in ``client_sessions``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from itertools import chain
+from types import MappingProxyType
+from typing import Any, Final
+
+import structlog
+
+from agent.events import EventKind, Publish, publish_nowhere
+from agent.process.looking import until
+from agent.traffic import TrafficBook, visitor_side
+from agent.version import SOFTWARE
+from reconcile.desired import AdmissionSpec, Timing
+from schemas.errors import TidegateError
+from schemas.messages import MAX_SESSION_NUMBER, MAX_SESSIONS, Drain, Hello, RefusalCode, Replaced
+from schemas.names import ClientId, ServiceName
+from transport.pump.link import Link
+from transport.session import Session, SessionLostError
+from transport.tls import IdentityError, client_id_from, peer_identity
+
+from .client_sessions import ClientSessions
+from .connected_client import ConnectedClient as ConnectedClient  # the front door needs both
+
+# Where a gateway lists no clients, every machine that is given a certificate under a name of its own, and is
+# gone after an hour, would otherwise be kept and shown for ever. Those that went first are forgotten first.
+_MOST_REMEMBERED: Final = 1_000
+
+_log = structlog.get_logger("sessions")
+
+
+class Sessions:
+    """The sessions of all clients of a gateway.
+
+    :param name: how the gateway introduces itself, from the next session on if it changes.
+    :param clock: the time now, in UTC.
+    :param changed: called when a client has come, gone, or changed its services.
+    :param publish: told of every session that comes and goes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Callable[[], datetime],
+        changed: Callable[[], None],
+        publish: Publish = publish_nowhere,
+    ) -> None:
+        self.traffic = TrafficBook(visitor_side)
+        self.admission = AdmissionSpec(clients=frozenset(), domain=None, admins=frozenset())
+        self.name = name
+        self._clock = clock
+        self._changed = changed
+        self._publish = publish
+        self._started = clock()
+        self._is_draining = False
+        self._connected: dict[ClientId, ClientSessions] = {}
+        self._last_seen: dict[
+            ClientId, datetime
+        ] = {}  # clients that came and went, the last one to go at the end
+
+    # Who may connect
+
+    def set_admission(self, admission: AdmissionSpec) -> None:
+        """Change who may connect. A client that no longer may loses its sessions at once."""
+        self.admission = admission
+        for client in chain.from_iterable(list(self._connected.values())):
+            try:
+                _admit(client.session.link, admission)
+            except _NotAdmittedError as error:
+                client.session.refuse(error.code, str(error))
+
+    def losing(self, admission: AdmissionSpec) -> frozenset[ClientId]:
+        """The clients whose sessions :meth:`set_admission` would end."""
+        losing: set[ClientId] = set()
+        for client in chain.from_iterable(self._connected.values()):
+            try:
+                _admit(client.session.link, admission)
+            except _NotAdmittedError:
+                losing.add(client.id)
+        return frozenset(losing)
+
+    def drain(self) -> None:
+        """Take nobody on any more, and say so to everybody. Those who are here stay."""
+        self._is_draining = True
+        for client in chain.from_iterable(self._connected.values()):
+            client.session.tell(Drain())
+
+    async def end(self, reason: str) -> None:
+        """End every session, and wait until each client has heard all that was said to it."""
+        clients = list(chain.from_iterable(self._connected.values()))
+        for client in clients:
+            client.session.close(reason)
+        await until(lambda: all(client.session.link.is_closed for client in clients))
+
+    def _identify(self, link: Link, hello: Hello) -> ClientId:
+        if self._is_draining:
+            raise _NotAdmittedError(
+                RefusalCode.GOING_AWAY, "the gateway is stopping; it is dialed again by itself"
+            )
+        client_id = _admit(link, self.admission)
+        if hello.id != client_id:
+            raise _NotAdmittedError(
+                RefusalCode.WRONG_IDENTITY,
+                f"the client calls itself {hello.id!r}, but its certificate is for {client_id!r}: "
+                f"set client.id to {client_id} or use the certificate of {hello.id}",
+            )
+        if hello.session > MAX_SESSION_NUMBER:
+            raise _NotAdmittedError(
+                RefusalCode.TOO_MANY_SESSIONS,
+                f"this is session {hello.session} of the client {client_id!r}, and the gateway takes "
+                f"{MAX_SESSION_NUMBER} of a client: set client.sessions to {MAX_SESSIONS} or less",
+            )
+        return client_id
+
+    def set_timing(self, timing: Timing) -> None:
+        """Keep every session by these times."""
+        for client in chain.from_iterable(self._connected.values()):
+            client.set_timing(timing)
+
+    # Who is connected
+
+    def serving(self, clients: Iterable[ClientId], service: ServiceName) -> ConnectedClient | None:
+        """A session of the first of these, in order of preference, that is connected and offers the service.
+
+        A stream can be opened on it as long as nothing else has happened.
+        """
+        for client_id in clients:
+            sessions = self._connected.get(client_id)
+            client = sessions.choose(service) if sessions is not None else None
+            if client is not None:
+                return client
+        return None
+
+    def last_seen(self, client_id: ClientId) -> datetime:
+        """Since when it has been away; since the start of the gateway if it never came."""
+        return self._last_seen.get(client_id, self._started)
+
+    def connected(self) -> Mapping[ClientId, ClientSessions]:
+        """Everyone who has a session, with all of them."""
+        return MappingProxyType(self._connected)
+
+    def known(self) -> frozenset[ClientId]:
+        """Every client that is declared, connected, or has been not too many clients ago."""
+        return (
+            frozenset(self._connected) | frozenset(self._last_seen) | (self.admission.clients or frozenset())
+        )
+
+    def states(self) -> Mapping[ClientId, tuple[str, str]]:
+        """The current and the last state of every known client, in threshold's words."""
+        states: dict[ClientId, tuple[str, str]] = {}
+        for client_id in sorted(self.known()):
+            came_before = client_id in self._last_seen
+            if client_id in self._connected:
+                states[client_id] = (
+                    "ClientConnected",
+                    "ClientDisconnected" if came_before else "ClientUnknown",
+                )
+            elif came_before:
+                states[client_id] = ("ClientDisconnected", "ClientConnected")
+            else:
+                states[client_id] = ("ClientUnknown", "ClientUnknown")
+        return states
+
+    async def serve(self, link: Link, timing: Timing) -> None:
+        """Greet whoever is on the link and keep its session until it ends."""
+        client = ConnectedClient(link, timing, self._clock(), self._changed)
+        try:
+            session, hello = await Session.accept(link, client)
+        except SessionLostError as error:
+            _log.warning("client_refused", address=client.address, reason=str(error))
+            return
+        try:
+            client_id = self._identify(link, hello)
+        except _NotAdmittedError as error:
+            session.refuse(error.code, str(error))
+            _log.warning("client_refused", address=client.address, reason=str(error))
+            return
+        client.greeted(session, client_id, hello)
+        self._take_on(client)
+        log = _log.bind(client=client_id, session=client.number, address=client.address)
+        log.info("client_connected", software=client.software, services=sorted(client.services))
+        which: dict[str, Any] = {
+            "client": client_id,
+            "session": client.number,
+            "address": client.address,
+        }
+        self._publish(EventKind.CLIENT_CONNECTED, **which, software=client.software)
+        reason = "the gateway is stopping"
+        try:
+            reason = await client.run()
+        finally:
+            session.close(reason)
+            self._forget(client)
+            log.info("client_disconnected", reason=reason)
+            self._publish(EventKind.CLIENT_DISCONNECTED, **which, reason=reason)
+        await client.lingering.run_out()
+
+    def _take_on(self, client: ConnectedClient) -> None:
+        """Make this one of the client's sessions. Those that it replaces end, also if their peer is gone."""
+        sessions = self._connected.setdefault(client.id, ClientSessions())
+        replaced = sessions.take_on(client)
+        client.session.welcome(gateway=self.name, software=SOFTWARE)
+        for old in replaced:
+            old.session.tell(Replaced())
+            old.session.close("replaced by a newer session of the same client")
+        self._changed()
+
+    def _forget(self, client: ConnectedClient) -> None:
+        sessions = self._connected.get(client.id)
+        if sessions is None or not sessions.discard(client):
+            return  # it was replaced
+        if not sessions:
+            del self._connected[client.id]
+            self._remember(client.id)
+        self._changed()
+
+    def _remember(self, client_id: ClientId) -> None:
+        self._last_seen.pop(client_id, None)
+        self._last_seen[client_id] = self._clock()
+        declared = self.admission.clients or frozenset()
+        while len(self._last_seen) > len(declared) + _MOST_REMEMBERED:
+            del self._last_seen[next(known for known in self._last_seen if known not in declared)]
+
+
+class _NotAdmittedError(TidegateError):
+    def __init__(self, code: RefusalCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _admit(link: Link, admission: AdmissionSpec) -> ClientId:
+    """Which client the peer's certificate makes it.
+
+    :raises _NotAdmittedError: if it may not connect.
+    """
+    try:
+        client_id = client_id_from(peer_identity(link.peer_certificate), admission.domain)
+    except IdentityError as error:
+        raise _NotAdmittedError(RefusalCode.WRONG_IDENTITY, str(error)) from error
+    if admission.clients is not None and client_id not in admission.clients:
+        raise _NotAdmittedError(
+            RefusalCode.NOT_DECLARED,
+            f"the gateway does not list the client {client_id!r}: add it under clients in its file",
+        )
+    return client_id

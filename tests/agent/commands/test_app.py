@@ -1,0 +1,180 @@
+"""The commands, as they are typed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agent.commands.app import app
+from agent.version import VERSION
+from schemas.roles import Role
+from tests.support.agents import ROOT, tidegate, typed
+from tests.support.json_schemas import schema_file
+from tests.support.states import write_gateway, write_keys
+
+COMMANDS = [
+    ["gateway"],
+    ["client"],
+    ["check"],
+    ["status"],
+    ["schema"],
+    ["demo"],
+    ["plan"],
+    ["apply"],
+    ["confirm"],
+    ["history"],
+    ["rollback"],
+    ["reload"],
+    ["wait"],
+    ["explain"],
+    ["pki"],
+    ["pki", "init"],
+    ["pki", "gateway"],
+    ["pki", "client"],
+]
+
+# What a process that only prints help has no use for. Typer itself loads pydantic's core.
+HEAVY = {
+    "anyio",
+    "cryptography",
+    "httpx2",
+    "rich",
+    "schemas.state",
+    "starlette",
+    "structlog",
+    "uvicorn",
+    "yaml",
+}
+
+
+@pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)
+def test_the_help_of_every_command_has_an_example(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"], prog_name="tidegate")
+
+    assert result.exit_code == 0
+    assert "Example" in result.stdout
+    assert f"    tidegate {' '.join(command)}" in result.stdout
+
+
+@pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)
+def test_every_option_and_argument_is_explained(command: list[str]) -> None:
+    lines = CliRunner().invoke(app, [*command, "--help"], prog_name="tidegate").stdout.splitlines()
+
+    for at, line in enumerate(lines):
+        if line.startswith("  -"):
+            explained = line.split("  ")[2:] or [lines[at + 1].strip()]
+            assert any(part.strip() for part in explained), line
+
+
+@pytest.mark.parametrize("role", ["gateway", "client"])
+def test_the_help_of_an_agent_says_what_sighup_does_with_and_without_the_live_table(role: str) -> None:
+    result = CliRunner().invoke(app, [role, "--help"], prog_name="tidegate")
+    words = " ".join(result.stdout.split())
+
+    assert "SIGHUP makes it read STATE now" in words
+    assert "with the live table" in words
+
+
+def test_help_loads_nothing_that_it_does_not_need() -> None:
+    program = f"import sys, agent.commands; print(*sorted({HEAVY!r} & set(sys.modules)))"
+
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert result.stdout.split() == []
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert typed("--version", capsys=capsys) == (0, f"tidegate {VERSION}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["pki"]], ids=" ".join)
+def test_without_a_command_the_help_is_shown_as_an_error(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = typed(*arguments, capsys=capsys)
+
+    assert (status, out) == (2, "")
+    assert err.startswith("Usage: tidegate")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["chekc"], "no such command 'chekc'. Did you mean 'check'? (see tidegate --help)"),
+        (["check"], "missing argument 'STATE' (see tidegate check --help)"),
+        (["gateway", "--liv", "x"], "no such option: --liv"),
+        (["gateway", "a", "b"], "got unexpected extra argument(s) (b) (see tidegate gateway --help)"),
+        (["gateway", "a", "--log-format", "xml"], "invalid value for '--log-format'"),
+        (["pki", "client", "pki"], "missing argument 'ID' (see tidegate pki client --help)"),
+        (["pki", "init", "pki", "--days", "0"], "invalid value for '--days'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_slip_of_the_keyboard_is_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = typed(*arguments, capsys=capsys)
+
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"tidegate: error: {message}")
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_schema_that_is_printed_is_the_file_that_is_shipped(role: Role, tmp_path: Path) -> None:
+    printed = tidegate("schema", role.value, directory=tmp_path)
+
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert printed.stdout == schema_file(role).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["schema", "server"]], ids=" ".join)
+def test_whoever_asks_for_the_schema_of_no_role_is_told_the_two(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = typed(*arguments, capsys=capsys)
+
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert re.search(r"'?gateway'?, '?client'? \(see tidegate schema --help\)$", err)
+
+
+def test_a_state_can_be_checked_before_it_is_a_file(tmp_path: Path) -> None:
+    text = write_gateway(tmp_path).read_text()
+
+    good = tidegate("check", "--no-files", "-", directory=tmp_path, stdin=text)
+    bad = tidegate("check", "-", directory=tmp_path, stdin=text.replace("listen", "lisen"))
+
+    assert (good.returncode, good.stdout) == (0, "<stdin>: valid: 1 tunnel on 1 listener, 1 client\n")
+    assert (bad.returncode, bad.stdout) == (1, "")
+    assert bad.stderr.startswith("<stdin>:10:5: ")
+
+
+def test_keys_are_made_in_three_commands(tmp_path: Path) -> None:
+    outputs = [
+        tidegate("pki", *arguments.split(), directory=tmp_path).stdout.splitlines()[0]
+        for arguments in ("init pki", "gateway pki 127.0.0.1", "client pki homelab --days 30")
+    ]
+
+    assert [line.partition(",")[0] for line in outputs] == [
+        "wrote pki/ca.crt and pki/ca.key",
+        "wrote pki/gateway.crt and pki/gateway.key",
+        "wrote pki/homelab.crt and pki/homelab.key",
+    ]
+    assert tidegate("check", write_gateway(tmp_path).name, directory=tmp_path).returncode == 0
+
+
+def test_keys_that_are_there_are_not_replaced_unless_asked(tmp_path: Path) -> None:
+    write_keys(tmp_path)
+
+    refused = tidegate("pki", "client", "pki", "homelab", directory=tmp_path)
+    forced = tidegate("pki", "client", "pki", "homelab", "--force", directory=tmp_path)
+
+    assert refused.returncode == 1
+    assert "--force" in refused.stderr
+    assert forced.returncode == 0

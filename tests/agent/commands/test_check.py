@@ -1,0 +1,178 @@
+"""What ``tidegate check`` finds out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from agent.commands.check import check_files, run_check, summary
+from agent.keys.certificates import LEAF_LIFETIME
+from agent.keys.pki import init_authority, issue_client
+from agent.offline import read_offline
+from tests.support.states import write_client, write_gateway, write_keys
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with keys, and the state files of both roles."""
+    directory = tmp_path_factory.mktemp("check")
+    write_keys(directory)
+    write_gateway(directory)
+    write_client(directory)
+    return directory
+
+
+def test_a_valid_state_is_told_in_one_line(keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_check(keys / "gateway.yaml", files=True, syntax="YAML") == 0
+    assert run_check(keys / "client.yaml", files=True, syntax="YAML") == 0
+
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        f"{keys / 'gateway.yaml'}: valid: 1 tunnel on 1 listener, 1 client",
+        f"{keys / 'client.yaml'}: valid: 1 service, 1 gateway",
+    ]
+    assert err == ""
+
+
+def test_every_problem_is_a_line_that_an_editor_can_jump_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_gateway(tmp_path)
+    path.write_text(path.read_text().replace("listen:", "lisen:").replace("name: web", "nam: web"))
+
+    assert run_check(path, files=True, syntax="YAML") == 1
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(":")[:2] for line in err.splitlines()][:2] == [[str(path), "9"], [str(path), "10"]]
+    assert 'did you mean "listen"?' in err
+
+
+def test_every_key_that_cannot_be_read_is_told_where_it_is_named(tmp_path: Path) -> None:
+    path = write_gateway(tmp_path)
+
+    problems = [str(problem) for problem in check_files(read_offline(path), now=NOW).problems]
+
+    assert [problem.split(": ")[0] for problem in problems] == [
+        f"{path}:5:15",
+        f"{path}:5:37",
+        f"{path}:5:65",
+    ]
+    assert all("there is no such file" in problem for problem in problems)
+
+
+def test_keys_are_left_alone_if_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_check(write_gateway(tmp_path), files=False, syntax="YAML") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_key_that_is_not_that_of_its_certificate_is_a_problem(keys: Path, tmp_path: Path) -> None:
+    path = write_gateway(tmp_path)
+    (tmp_path / "pki").symlink_to(keys / "pki")
+    path.write_text(path.read_text().replace("gateway.key", "homelab.key"))
+
+    (problem,) = check_files(read_offline(path), now=NOW).problems
+
+    assert "is not the key of" in problem.message
+    assert problem.place is not None
+    assert problem.place.line == 5
+
+
+@pytest.fixture(scope="module")
+def more_keys(keys: Path) -> Path:
+    """The same directory, with the certificates of another client and of one at a domain."""
+    issue_client(keys / "pki", client_id="office")
+    init_authority(keys / "at-domain")
+    issue_client(keys / "at-domain", client_id="homelab", domain="example.com")
+    return keys
+
+
+def problems_with(path: Path, keys: Path, old: str, new: str) -> list[str]:
+    """What is wrong with a state file that names other keys, without the name of the file."""
+    path.write_text(path.read_text().replace("pki/", f"{keys}/pki/").replace(old, new))
+    found = check_files(read_offline(path), now=NOW)
+    return [str(problem).removeprefix(f"{path}:").replace(f"{keys}/", "") for problem in found.problems]
+
+
+def test_a_client_with_the_certificate_of_another_is_told_both_names(more_keys: Path, tmp_path: Path) -> None:
+    (problem,) = problems_with(write_client(tmp_path), more_keys, "pki/homelab.", "pki/office.")
+
+    assert problem.startswith("5:15: ")
+    assert problem.endswith(
+        'pki/office.crt is that of "office" and client.id is homelab: '
+        "make the two the same, or make a certificate with tidegate pki client DIR homelab"
+    )
+
+
+def test_a_certificate_for_another_purpose_is_a_problem_of_either_role(
+    more_keys: Path, tmp_path: Path
+) -> None:
+    (of_client,) = problems_with(write_client(tmp_path), more_keys, "pki/homelab.", "pki/gateway.")
+    (of_gateway,) = problems_with(write_gateway(tmp_path), more_keys, "pki/gateway.", "pki/homelab.")
+
+    assert "pki/gateway.crt is not for a client" in of_client
+    assert of_client.endswith("tidegate pki client DIR homelab")
+    assert "pki/homelab.crt is not for a gateway" in of_gateway
+    assert of_gateway.endswith("tidegate pki gateway")
+
+
+def test_a_domain_after_the_id_is_the_gateways_affair(more_keys: Path, tmp_path: Path) -> None:
+    assert problems_with(write_client(tmp_path), more_keys, "pki/homelab.", "at-domain/homelab.") == []
+
+
+def test_a_certificate_that_names_no_purpose_may_be_used_for_any(more_keys: Path, tmp_path: Path) -> None:
+    (tmp_path / "pki").mkdir()
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "homelab")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + LEAF_LIFETIME)
+        .sign(key, hashes.SHA256())
+    )
+    (tmp_path / "pki" / "any.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "pki" / "any.key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    for path, cert in ((write_client(tmp_path), "homelab"), (write_gateway(tmp_path), "gateway")):
+        mine = f"{more_keys}/pki/{cert}."
+        assert problems_with(path, more_keys, mine, f"{tmp_path}/pki/any.") == []
+
+
+def test_a_certificate_that_ends_soon_and_a_key_open_to_others_are_warnings(
+    keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_client(tmp_path)
+    (tmp_path / "pki").mkdir()
+    for name in ("homelab.crt", "homelab.key", "ca.crt"):
+        (tmp_path / "pki" / name).write_bytes((keys / "pki" / name).read_bytes())
+    (tmp_path / "pki" / "homelab.key").chmod(0o644)
+
+    found = check_files(read_offline(path), now=NOW + LEAF_LIFETIME - timedelta(days=1))
+
+    assert found.problems == ()
+    assert [problem.message.split(" ")[0] for problem in found.warnings] == ["warning:", "warning:"]
+    assert run_check(path, files=True, syntax="YAML") == 0
+    assert "chmod 600" in capsys.readouterr().err
+
+
+def test_a_gateway_for_whoever_has_a_certificate_says_so(tmp_path: Path) -> None:
+    path = write_gateway(tmp_path)
+    path.write_text(path.read_text().replace("clients:\n  - id: homelab\n", ""))
+    state = read_offline(path).state
+
+    assert state is not None
+    assert summary(state) == "valid: 1 tunnel on 1 listener, any client"
