@@ -11,5 +11,5 @@ fuzzed. What a header or a name is good for is not its business either.
 
 ``SPEC.md`` beside this file is the session in words. The order to read it in:
 ``frames``, ``stream_state``, ``window``, ``stream_sink``, ``mux``; then ``control``
-and ``open_header``; then ``keepalive``. The rest reads what visitors send first.
+``open_header`` and ``egress_header``; then ``keepalive``. The rest reads what visitors send first.
 """

@@ -1,8 +1,7 @@
 """The open header: the first bytes of a visitor's stream, which say where it goes.
 
-Rule: a two-byte length (network order) and that many bytes of JSON, as SPEC.md
-describes. Written once and read once for every visitor, so it is checked by hand
-and not by a model.
+Rule: which keys it has and what they may hold is said here, as SPEC.md describes. It is written
+once and read once for every visitor, so it is checked by hand and not by a model.
 """
 
 from __future__ import annotations
@@ -17,13 +16,12 @@ from typing import Final
 from schemas.names import ProxyProtocol
 
 from .errors import RemoteProtocolError
+from .json_header import MAX_HEADER as MAX_HEADER  # its limit is that of every header
+from .json_header import JsonHeader
 from .proxy_protocol import Endpoint
 
-_LENGTH_SIZE: Final = 2
+_FORM: Final = JsonHeader("the open header")
 _MAX_PORT: Final = 65_535
-# A header is about 200 bytes; this is what its two bytes could announce, cut to what any
-# name can need, so that a broken peer cannot make us wait for 64 KiB.
-MAX_HEADER: Final = 4_096
 _MAX_NAME: Final = 128
 
 # The text that `encode_open_header` writes: what all visitors of a route have in common, up to a comma, and
@@ -53,12 +51,11 @@ class OpenHeader:
 def encode_open_header(header: OpenHeader) -> bytes:
     """The header with its length in front. Its values are those of a checked state file and of sockets."""
     source, destination = header.source, header.destination
-    text = (
+    return _FORM.encode(
         f"{_start(header.tunnel, header.service, header.proxy_protocol)}"
         f'"source":["{source.host}",{source.port}],'
         f'"destination":["{destination.host}",{destination.port}]}}'
-    ).encode()
-    return len(text).to_bytes(_LENGTH_SIZE, "big") + text
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -73,19 +70,11 @@ def peek_open_header(buffer: bytes | bytearray) -> tuple[OpenHeader, int] | None
 
     :raises RemoteProtocolError: if it is no header.
     """
-    if len(buffer) < _LENGTH_SIZE:
+    found = _FORM.peek(buffer)
+    if found is None:
         return None
-    size = int.from_bytes(buffer[:_LENGTH_SIZE], "big")
-    if size > MAX_HEADER:
-        raise _malformed(f"{size} bytes are more than the {MAX_HEADER} allowed")
-    end = _LENGTH_SIZE + size
-    if len(buffer) < end:
-        return None
-    try:
-        text = buffer[_LENGTH_SIZE:end].decode()
-    except ValueError:
-        raise _malformed("it is not JSON") from None
-    return _ours(text) or _header(_object(text)), end
+    text, end = found
+    return _ours(text) or _header(_FORM.read(text)), end
 
 
 def _ours(text: str) -> OpenHeader | None:
@@ -124,17 +113,7 @@ def _known_start(start: str) -> tuple[str, str, ProxyProtocol]:
 
     :raises RemoteProtocolError: if it is not the start of a header.
     """
-    return _route(_object(start.removesuffix(",") + "}"))
-
-
-def _object(text: str) -> dict[str, object]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise _malformed("it is not JSON") from None
-    if not isinstance(value, dict):
-        raise _malformed("it is not a JSON object")
-    return value
+    return _route(_FORM.read(start.removesuffix(",") + "}"))
 
 
 def _header(value: dict[str, object]) -> OpenHeader:
@@ -153,7 +132,7 @@ def _route(value: dict[str, object]) -> tuple[str, str, ProxyProtocol]:
     try:
         proxy_protocol = ProxyProtocol(value.get("proxy_protocol", "off"))
     except ValueError:
-        raise _malformed("proxy_protocol is none of off, v1, v2; upgrade this side") from None
+        raise _FORM.malformed("proxy_protocol is none of off, v1, v2; upgrade this side") from None
     return _text(value, "tunnel"), _text(value, "service"), proxy_protocol
 
 
@@ -161,7 +140,7 @@ def _text(value: dict[str, object], key: str) -> str:
     """A name. It ends in logs and messages of this side, so it is short and prints as it is."""
     text = value.get(key)
     if not isinstance(text, str) or not 0 < len(text) <= _MAX_NAME or not text.isprintable():
-        raise _malformed(f"{key} is not a name")
+        raise _FORM.malformed(f"{key} is not a name")
     return text
 
 
@@ -171,7 +150,7 @@ def _endpoint(value: dict[str, object], key: str) -> Endpoint:
         case [str() as host, int() as port] if not isinstance(port, bool) and 0 <= port <= _MAX_PORT:
             if _is_address(host):
                 return Endpoint(host=host, port=port)
-    raise _malformed(f"{key} is not [address, port]")
+    raise _FORM.malformed(f"{key} is not [address, port]")
 
 
 @lru_cache(maxsize=1024)
@@ -181,7 +160,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return host.isprintable()  # the zone of a link-local address could be any text
-
-
-def _malformed(message: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"the open header is malformed: {message}")

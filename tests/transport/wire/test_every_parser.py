@@ -30,6 +30,7 @@ from tests.support.hellos import ALPN, POST_QUANTUM, build_hello, in_records, me
 from tests.support.mutations import cuts, mutated
 from transport.wire.client_hello import Short, peek_client_hello, scan_client_hello
 from transport.wire.control import ControlDecoder, encode_message
+from transport.wire.egress_header import EgressHeader, encode_egress_header, peek_egress_header
 from transport.wire.errors import RemoteProtocolError
 from transport.wire.http_head import looks_like_http, peek_http_head
 from transport.wire.open_header import OpenHeader, encode_open_header, peek_open_header
@@ -84,6 +85,14 @@ PEEKS: Final = {
         peek_open_header,
         [encode_open_header(header) for header in OPENED],
         [b"", b"\x00\x10", b'\x00\x1f{"tunnel":"a","service":"b",'],
+    ),
+    "egress header": Peek(
+        peek_egress_header,
+        [
+            encode_egress_header(EgressHeader(host=host, port=port))
+            for host, port in [("192.0.2.7", 1), ("2001:db8::7", 65_535), ("mx.example.com", 25)]
+        ],
+        [b"", b"\x00\x10", b'\x00\x1a{"egress":['],
     ),
     "ClientHello": Peek(
         peek_client_hello,

@@ -97,7 +97,7 @@ def test_types_and_flags_have_their_numbers() -> None:
         f"| a line of the control stream | {MAX_LINE // 1024} KiB |",
         f"| number of a session | {MAX_SESSION_NUMBER} |",
         f"whose number another one has | {MAX_SESSIONS} |",
-        f"| an open header | {MAX_HEADER // 1024} KiB |",
+        f"| an open header, an egress header | {MAX_HEADER // 1024} KiB |",
         f"nobody has answered | {MuxLimits().max_offered:,} |",
         f"| streams of a session | {MuxLimits().max_streams:,} |",
         f"queued since the last write | {MuxLimits().max_answers:,} |",
