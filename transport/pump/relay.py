@@ -8,8 +8,6 @@ never decides where a socket leads; its owner does, by calling it.
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from enum import Enum, auto
 from typing import Any, Final, cast
 
@@ -19,13 +17,11 @@ from transport.wire.mux import MuxStream
 from .link import FLUSH_AT, Link
 from .relay_owner import RelayEnd as RelayEnd  # who owns relays needs it
 from .relay_owner import RelayOwner as RelayOwner
-from .socket_options import address, is_broken, keep_alive, reset_when_closed
+from .relay_socket import LARGE, RelaySocket
+from .socket_options import is_broken, keep_alive
 
 # Larger reads make small streams wait behind bulk ones and bring nothing.
 _CHUNK: Final = 64 * 1024
-# From here on copying costs more than finding the socket behind a transport. On Windows no socket is a file
-# descriptor, and its number may be that of a file.
-_LARGE: Final = 16 * 1024 if os.name == "posix" else sys.maxsize
 # What is still read when the link is full, before reading pauses. With a whole chunk each, a
 # thousand busy visitors would put 64 MB onto a link that just said it has no room.
 _LAST_CHUNK: Final = 1024
@@ -55,7 +51,7 @@ _NO_STREAM_YET: Final = frozenset({_Phase.WAITING, _Phase.PEEKING})
 _REFUSABLE: Final = frozenset({_Phase.WAITING, _Phase.PEEKING, _Phase.OPENING})
 
 
-class Relay(asyncio.BufferedProtocol):
+class Relay(RelaySocket):
     """One socket, and the stream it is joined to once there is one.
 
     ``bytes_read`` and ``bytes_written`` count what went between socket and stream.
@@ -63,13 +59,11 @@ class Relay(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_deadline", "_end", "_eof_waiting", "_link", "_owed", "_owner", "_phase", "_reading",
-        "_socket_ended", "_stream_ended", "_transport", "_writing_paused",
+        "_end", "_link", "_owed", "_owner", "_phase", "_stream_ended",
         "bytes_read", "bytes_written", "early", "note", "stream",
     )  # fmt: skip
 
     _link: Link
-    _transport: asyncio.Transport
 
     def __init__(self, owner: RelayOwner) -> None:
         self.stream: MuxStream | None = None
@@ -82,37 +76,13 @@ class Relay(asyncio.BufferedProtocol):
         self._end = RelayEnd.DONE
         self._reading = False
         self._writing_paused = False
-        self._eof_waiting = False  # the socket's end of file waits for the buffer
+        self._eof_waiting = False
         self._owed = 0  # written, but not taken by the kernel
         self._socket_ended = False
         self._stream_ended = False
-        self._deadline: asyncio.TimerHandle | None = None
+        self._deadline = None
 
     # What the owner may ask
-
-    @property
-    def source(self) -> tuple[str, int]:
-        """The address at the far end of the socket.
-
-        To be asked in ``connected``: of a socket that the far end has reset, the system no longer tells.
-        """
-        return address(self._transport.get_extra_info("peername"))
-
-    @property
-    def destination(self) -> tuple[str, int]:
-        """The address at our end, to be asked when ``source`` is."""
-        return address(self._transport.get_extra_info("sockname"))
-
-    @property
-    def descriptor(self) -> int:
-        """The number of the socket, which is another's as soon as it is closed."""
-        number: int = self._transport.get_extra_info("socket").fileno()
-        return number
-
-    @property
-    def socket_ended(self) -> bool:
-        """Whether the socket will give no more bytes."""
-        return self._socket_ended
 
     @property
     def is_opening(self) -> bool:
@@ -124,22 +94,7 @@ class Relay(asyncio.BufferedProtocol):
         """A number that changes whenever a byte moves."""
         return self.bytes_read + self.bytes_written - self.holding
 
-    @property
-    def holding(self) -> int:
-        """How many bytes wait for the socket to take them."""
-        return self._transport.get_write_buffer_size()
-
     # What the owner may do
-
-    def set_deadline(self, seconds: float) -> None:
-        """Have ``timed_out`` called then, unless this is called again or cleared."""
-        self.clear_deadline()
-        self._deadline = asyncio.get_running_loop().call_later(seconds, self._deadline_passed)
-
-    def clear_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
     def peek(self) -> None:
         """Begin to read into ``early``."""
@@ -250,8 +205,10 @@ class Relay(asyncio.BufferedProtocol):
             return  # the socket broke; its connection_lost comes this turn and resets the stream
         size = len(chunk)
         self.bytes_written += size
-        if size >= _LARGE and not self._writing_paused:
+        if size >= LARGE and not self._writing_paused:
             sent = self._write_uncopied(chunk)
+            if sent and self.stream is not None:
+                self.stream.take(sent)
             if sent == size:
                 return
             chunk = chunk[sent:]
@@ -387,29 +344,6 @@ class Relay(asyncio.BufferedProtocol):
         self.stream.send_fin()
         self._one_direction_ended()
 
-    def _write_uncopied(self, chunk: memoryview) -> int:
-        """Write what the socket takes now, past its transport, of which nothing waits; how much that was.
-
-        A transport keeps what it is given, so what is in a buffer of ours would have to be copied for it.
-        """
-        try:
-            sent = os.write(self.descriptor, chunk)
-        except OSError:  # full, or broken: the transport sees which when it is given the same
-            return 0
-        if self.stream is not None:
-            self.stream.take(sent)
-        return sent
-
-    def _end_writing(self) -> None:
-        """Send the socket its end of file, behind what is still buffered."""
-        self._eof_waiting = self._writing_paused
-        if self._eof_waiting or self._transport.is_closing():
-            return
-        try:
-            self._transport.write_eof()
-        except OSError:  # reset by the far end, which the loop has not seen yet
-            asyncio.get_running_loop().call_soon(self._transport.abort)
-
     def _resume_reading(self) -> None:
         """Read, if there is anything to read for, behind what was read before there was a stream."""
         stream = self.stream
@@ -445,11 +379,6 @@ class Relay(asyncio.BufferedProtocol):
         self._link.flush_if_large()
         self._resume_reading()
 
-    def _pause_reading(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._transport.pause_reading()
-
     def _deadline_passed(self) -> None:
         self._deadline = None
         if self._end is RelayEnd.ABORTED:
@@ -480,10 +409,3 @@ class Relay(asyncio.BufferedProtocol):
         if self.stream is not None:
             self.stream.reset()  # harmless on a closed one
             self._link.forget(self._resume_reading)
-
-    def _reset_socket(self) -> None:
-        """Close with RST: a plain close would tell the far end that all went well."""
-        connection = self._transport.get_extra_info("socket")
-        if connection is not None:
-            reset_when_closed(connection)
-        self._transport.abort()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import random
 import socket
 from collections.abc import Callable
@@ -13,18 +12,17 @@ import anyio
 import pytest
 
 from schemas.messages import FailureCode
-from tests.support.mux_pair import End, Frame, data_frame, frames_in, window_frame
+from tests.support.mux_pair import Frame, data_frame, frames_in, window_frame
+from tests.transport.pump.played import Fake, FakeLink, FakeSocket, connect, stream_of
 from tests.transport.world import PATIENCE, Plain, RecordingOwner, World, both, loop_turns, turn_until, world
 from transport.offer import Offer
 from transport.pump import relay as relay_module
 from transport.pump.held import Held
-from transport.pump.link import Link
 from transport.pump.relay import Relay, RelayEnd
 from transport.pump.sockets import dial_tcp
 from transport.session import Session
 from transport.wire.errors import LocalProtocolError
 from transport.wire.frames import ACK, FIN, RST, SYN, FrameType
-from transport.wire.mux import MuxStream, Role
 from transport.wire.window import INITIAL_WINDOW
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quiet")]
@@ -816,117 +814,6 @@ async def test_a_deadline_is_told_once_and_not_when_it_was_cleared(site: World) 
 # One relay on a socket that the test plays
 
 
-class FakeSocket:
-    """Takes what is written until it is told to be full."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-        self.calls: list[str] = []
-        self.buffered = 0
-        self.protocol: Relay
-        self.is_full = False
-        self.eof_error: OSError | None = None
-        self.family = socket.AF_INET6
-
-    def set_write_buffer_limits(self, *, high: int) -> None:
-        assert high == 0
-
-    def get_extra_info(self, name: str) -> object:
-        return {"peername": "/run/x.sock", "sockname": ("::1", 443, 0, 0), "socket": self}.get(name)
-
-    def setsockopt(self, *option: object) -> None:
-        pass
-
-    def fileno(self) -> int:
-        return -1  # nothing can be written past this transport
-
-    def get_write_buffer_size(self) -> int:
-        return self.buffered
-
-    def is_closing(self) -> bool:
-        return "close" in self.calls or "abort" in self.calls
-
-    def write(self, data: bytes) -> None:
-        assert not self.is_closing()
-        assert "write_eof" not in self.calls
-        self.written.append(data)
-        if self.is_full:
-            self.buffered += len(data)
-            self.protocol.pause_writing()
-
-    def drain(self) -> None:
-        self.is_full, self.buffered = False, 0
-        self.protocol.resume_writing()
-
-    def write_eof(self) -> None:
-        self.calls.append("write_eof")
-        if self.eof_error is not None:
-            raise self.eof_error
-
-    def close(self) -> None:
-        self.calls.append("close")
-
-    def abort(self) -> None:
-        self.calls.append("abort")
-
-    def pause_reading(self) -> None:
-        self.calls.append("pause")
-
-    def resume_reading(self) -> None:
-        self.calls.append("resume")
-
-
-class FakeLink:
-    """A mux whose output nobody takes, and a link that is full when the test says so."""
-
-    def __init__(self) -> None:
-        self.end = End(Role.SERVER)
-        self.mux = self.end.mux
-        self.held = Held(10**9)
-        self.is_paused = False
-        self.waiting: list[Callable[[], None]] = []
-
-    def flush_if_large(self) -> None:
-        pass
-
-    def call_when_writable(self, callback: Callable[[], None]) -> None:
-        self.waiting.append(callback)
-
-    def forget(self, callback: Callable[[], None]) -> None:
-        self.waiting = [other for other in self.waiting if other != callback]
-
-    def as_link(self) -> Link:
-        return self  # type: ignore[return-value]  # what a relay needs of a link
-
-
-@pytest.fixture
-async def fake() -> tuple[Relay, FakeSocket, FakeLink]:
-    """A relay that is joined, its socket and its link."""
-    relay, connection, link = Relay(RecordingOwner()), FakeSocket(), FakeLink()
-    connection.protocol = relay
-    relay.connection_made(connection)  # type: ignore[arg-type]  # what it needs of a transport
-    relay.open(link.as_link(), b"header")
-    assert relay.stream is not None
-    link.end.written()
-    link.end.receive(window_frame(relay.stream.id, flags=ACK))
-    connection.calls.clear()
-    return relay, connection, link
-
-
-Fake = tuple[Relay, FakeSocket, FakeLink]
-
-
-def stream_of(relay: Relay) -> MuxStream:
-    assert relay.stream is not None
-    return relay.stream
-
-
-async def test_addresses_are_those_of_the_socket_where_it_has_any(fake: Fake) -> None:
-    relay, _, _ = fake
-
-    assert (relay.source, relay.destination) == (("?", 0), ("::1", 443))
-
-
 async def test_no_more_is_read_than_there_is_credit_for(fake: Fake) -> None:
     relay, connection, link = fake
     stream = stream_of(relay)
@@ -967,9 +854,8 @@ async def test_who_has_gone_waits_for_no_room(fake: Fake) -> None:
 @pytest.fixture
 async def peeked() -> Fake:
     """A relay that has read something, and its end, and is not joined."""
-    relay, connection, link = Relay(RecordingOwner()), FakeSocket(), FakeLink()
-    connection.protocol = relay
-    relay.connection_made(connection)  # type: ignore[arg-type]  # what it needs of a transport
+    relay = Relay(RecordingOwner())
+    connection, link = connect(relay)
     relay.peek()
     relay.get_buffer(-1)[:5] = b"hello"
     relay.buffer_updated(5)
@@ -1072,30 +958,6 @@ async def test_progress_shows_bytes_taken_and_not_bytes_buffered(fake: Fake) -> 
     relay.buffer_updated(10)
 
     assert relay.progress == began + 1_010
-
-
-async def test_an_end_waits_for_the_buffer_and_is_said_once(fake: Fake) -> None:
-    relay, connection, link = fake
-    connection.is_full = True
-    link.end.receive(window_frame(stream_of(relay).id, 0))
-    relay.data(memoryview(b"last words"))
-    relay.fin()
-    assert connection.calls == []
-    connection.drain()
-    assert connection.calls == []  # the standard loop is not done with its own books yet
-    await loop_turns(2)
-
-    assert connection.calls == ["write_eof"]
-
-
-async def test_an_end_that_cannot_be_said_drops_the_socket_behind_the_turn(fake: Fake) -> None:
-    relay, connection, _ = fake
-    connection.eof_error = OSError(errno.ENOTCONN, "Transport endpoint is not connected")
-    relay.fin()
-    assert connection.calls == ["write_eof"]
-    await loop_turns(2)
-
-    assert connection.calls == ["write_eof", "abort"]
 
 
 async def test_a_socket_that_ends_last_is_closed_and_not_shut_down(fake: Fake) -> None:
