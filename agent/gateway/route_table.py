@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from reconcile.desired import RouteSpec
+from schemas.globs import compile_glob
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class RouteTable:
             elif hostname.startswith("*.") and "*" not in hostname[1:]:
                 suffixes[hostname[1:]] = route
             else:
-                globs.append(_Glob(_rank(hostname), _compiled(hostname), route))
+                globs.append(_Glob(_rank(hostname), compile_glob(hostname), route))
         values = {
             "routes": tuple(self.routes),
             "default": next((route for route in routes if not route.hostnames), None),
@@ -111,14 +112,3 @@ def _normalized(name: str) -> str:
 
 def _rank(hostname: str) -> tuple[int, str]:
     return -len(hostname), hostname
-
-
-def _compiled(hostname: str) -> re.Pattern[str]:
-    """A pattern that a hostile name cannot slow down.
-
-    Between two stars the first place that fits is as good as any other, so it is never given up again
-    (an atomic group). Plain `.*` would try all combinations: with six stars, 253 characters are enough
-    to stop a gateway.
-    """
-    first, *middle, last = (re.escape(part) for part in hostname.split("*"))
-    return re.compile(first + "".join(f"(?>.*?{part})" for part in middle) + ".*" + last, re.DOTALL)
