@@ -163,10 +163,19 @@ async def accept_link(
     return link
 
 
-async def dial_link(host: str, port: int, context: ssl.SSLContext, *, handshake_timeout: float) -> Link:
+async def dial_link(
+    host: str,
+    port: int,
+    context: ssl.SSLContext,
+    *,
+    handshake_timeout: float,
+    connection: socket.socket | None = None,
+) -> Link:
     """Connect to a gateway and do the TLS handshake.
 
+    :param host: what the gateway's certificate must be for.
     :param handshake_timeout: in seconds; how long connecting may take is the caller's to limit.
+    :param connection: a socket that leads there already, which this takes over.
     :raises OSError: if it fails; ``ssl.SSLError`` is one.
     """
     loop = asyncio.get_running_loop()
@@ -175,13 +184,18 @@ async def dial_link(host: str, port: int, context: ssl.SSLContext, *, handshake_
         _HandshakeFilter.install(loop)
         connect = partial(_AIOFASTNET.create_connection, loop)
     link = Link(Role.CLIENT)
-    await connect(
-        lambda: link,
-        host,
-        port,
-        ssl=context,
-        server_hostname=host,
-        ssl_handshake_timeout=handshake_timeout,
-        ssl_shutdown_timeout=_GOODBYE,
-    )
+    where: dict[str, Any] = {"host": host, "port": port} if connection is None else {"sock": connection}
+    try:
+        await connect(
+            lambda: link,
+            **where,
+            ssl=context,
+            server_hostname=host,
+            ssl_handshake_timeout=handshake_timeout,
+            ssl_shutdown_timeout=_GOODBYE,
+        )
+    except Exception:  # when cancelled, the pump closes it: its loop may still be watching it
+        if connection is not None:
+            connection.close()
+        raise
     return link

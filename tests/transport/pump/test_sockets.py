@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +334,61 @@ class TestLinks:
 
         with anyio.move_on_after(0.02):
             await dial_link(*listening.address, client_tls(), handshake_timeout=PATIENCE)
+        await _until_gone(await listening.accept())
+
+    async def test_a_link_is_made_on_a_socket_that_leads_there_already(self, listening: Listening) -> None:
+        """As behind a proxy: the certificate is still looked at for the name of the gateway."""
+        connection = socket.create_connection(listening.address)
+        connection.setblocking(False)
+
+        async def accept() -> Link:
+            return await accept_link(
+                await listening.accept_socket(), server_tls(), handshake_timeout=PATIENCE
+            )
+
+        async def dial() -> Link:
+            return await dial_link(
+                "127.0.0.1", 1, client_tls(), handshake_timeout=PATIENCE, connection=connection
+            )
+
+        gateway, client = await both(accept, dial)
+
+        assert gateway.peer_address == client._transport.get_extra_info("sockname")
+        gateway.abort()
+        client.abort()
+        await loop_turns()
+
+    async def test_a_socket_that_leads_to_somebody_else_is_closed(self, listening: Listening) -> None:
+        connection = socket.create_connection(listening.address)
+        connection.setblocking(False)
+
+        async def accept() -> None:
+            with pytest.raises(OS_ERROR):
+                await accept_link(await listening.accept_socket(), server_tls(), handshake_timeout=PATIENCE)
+
+        async def dial() -> None:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await dial_link(
+                    "gw9.example", 1, client_tls(), handshake_timeout=PATIENCE, connection=connection
+                )
+
+        await both(accept, dial)
+        assert connection.fileno() == -1
+
+    @pytest.mark.parametrize("turns", range(6))
+    async def test_a_cancelled_handshake_closes_the_socket_it_was_given(
+        self, listening: Listening, turns: int
+    ) -> None:
+        connection = socket.create_connection(listening.address)
+        connection.setblocking(False)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(
+                partial(dial_link, handshake_timeout=PATIENCE, connection=connection),
+                *("127.0.0.1", 1, client_tls()),
+            )
+            await loop_turns(turns)
+            tasks.cancel_scope.cancel()
+
         await _until_gone(await listening.accept())
 
 
