@@ -82,12 +82,17 @@ class Hello(_Message):
 
 
 class Welcome(_Message):
-    """The gateway takes the client on."""
+    """The gateway takes the client on.
+
+    ``instance`` is one process of the gateway: a client that finds the same behind two addresses has
+    reached one gateway twice. Empty of a gateway that does not say.
+    """
 
     type: Literal["welcome"] = "welcome"
     protocol: _Version
     gateway: _Text
     software: _Text
+    instance: _Instance = ""
 
 
 class RefusalCode(Enum):

@@ -154,9 +154,12 @@ class Session:
             raise SessionLostError(message)
         return session, hello
 
-    def welcome(self, *, gateway: str, software: str) -> None:
-        """Take the client on."""
-        self.tell(Welcome(protocol=PROTOCOL, gateway=gateway, software=software))
+    def welcome(self, *, gateway: str, software: str, instance: str = "") -> None:
+        """Take the client on.
+
+        :param instance: tells the gateway's process from any other.
+        """
+        self.tell(Welcome(protocol=PROTOCOL, gateway=gateway, software=software, instance=instance))
         if self._state is _State.GREETING:
             self._state = _State.OPEN
 

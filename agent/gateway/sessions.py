@@ -6,6 +6,7 @@ one of the same client means for the older ones is decided in ``client_sessions`
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from itertools import chain
@@ -59,6 +60,9 @@ class Sessions:
         self._changed = changed
         self._publish = publish
         self._started = clock()
+        self._instance = secrets.token_hex(
+            8
+        )  # by which a client knows that two addresses lead to this process
         self._is_draining = False
         self._connected: dict[ClientId, ClientSessions] = {}
         self._last_seen: dict[
@@ -206,7 +210,7 @@ class Sessions:
         """Make this one of the client's sessions. Those that it replaces end, also if their peer is gone."""
         sessions = self._connected.setdefault(client.id, ClientSessions())
         replaced = sessions.take_on(client)
-        client.session.welcome(gateway=self.name, software=SOFTWARE)
+        client.session.welcome(gateway=self.name, software=SOFTWARE, instance=self._instance)
         for old in replaced:
             old.session.tell(Replaced())
             old.session.close("replaced by a newer session of the same client")

@@ -35,7 +35,7 @@ from reconcile.desired import (
     key_of,
 )
 from reconcile.plan import Action, Verb
-from schemas.messages import PROTOCOL, Hello
+from schemas.messages import PROTOCOL, Hello, Welcome
 from schemas.names import ClientId, ListenAddress, ProxyProtocol, ServiceName, TunnelName
 from schemas.references import InlinePem
 from schemas.state import TlsGateway
@@ -170,6 +170,7 @@ class HandDriven:
     """The client's end of a session. It does nothing by itself: what it is offered waits for the test."""
 
     session: Session
+    welcome: Welcome
 
     def __init__(self, take: Callable[[Session, Offer], None] | None = None) -> None:
         self.messages: list[LaterMessage] = []
@@ -250,7 +251,7 @@ async def hand_driven(
         instance=instance,
         session=session,
     )
-    handler.session, _ = await Session.greet(link, hello, handler)
+    handler.session, handler.welcome = await Session.greet(link, hello, handler)
     try:
         yield handler
     finally:

@@ -145,7 +145,7 @@ async def test_both_sides_learn_who_the_other_is(listening: Listening) -> None:
     async def accept() -> tuple[Session, Hello]:
         session, hello = await Session.accept(gateway_link, RecordingHandler())
         was_open.append(session.is_open)
-        session.welcome(gateway="gw1", software="tidegate 1")
+        session.welcome(gateway="gw1", software="tidegate 1", instance="a1")
         was_open.append(session.is_open)
         return session, hello
 
@@ -155,7 +155,7 @@ async def test_both_sides_learn_who_the_other_is(listening: Listening) -> None:
 
     assert was_open == [False, True]
     assert hello == HELLO
-    assert welcome == Welcome(protocol=PROTOCOL, gateway="gw1", software="tidegate 1")
+    assert welcome == Welcome(protocol=PROTOCOL, gateway="gw1", software="tidegate 1", instance="a1")
     assert client.is_open
     gateway.close("")
     client.close("")

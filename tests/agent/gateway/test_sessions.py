@@ -54,6 +54,18 @@ async def test_a_client_that_may_not_connect_is_told_what_to_do_and_so_is_the_lo
         assert not parts.sessions.connected()
 
 
+async def test_a_client_that_is_taken_on_learns_which_process_of_the_gateway_it_has_reached() -> None:
+    async with (
+        gateway_parts() as one,
+        gateway_parts() as two,
+        hand_driven(one.control) as here,
+        hand_driven(one.control, "office") as there,
+        hand_driven(two.control) as elsewhere,
+    ):
+        assert here.welcome.instance == there.welcome.instance != ""
+        assert here.welcome.instance != elsewhere.welcome.instance
+
+
 async def test_a_client_may_have_as_many_sessions_as_its_file_may_ask_for(journal: Journal) -> None:
     async with (
         gateway_parts() as parts,
