@@ -82,6 +82,7 @@ TESTED_ELSEWHERE: Final[dict[str, str]] = {
     "schemas/history_report.py": "models without behavior; tests/agent/api/test_history.py fills them in",
     "schemas/status.py": "models without behavior; tests/agent/gateway/test_status.py sees them filled in",
     "transport/pump/relay_owner.py": "a Protocol; tests/transport/pump/test_relay.py holds what it says",
+    "transport/pump/relay_phase.py": "an Enum; tests/transport/pump/test_relay.py leads a relay through it",
     "agent/logs/choices.py": "two Enums; tests/agent/logs/test_pipeline.py shows what each member means",
     "reconcile/actuator.py": "a Protocol; whatever implements it is tested under its own name",
 }

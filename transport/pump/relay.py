@@ -8,15 +8,16 @@ never decides where a socket leads; its owner does, by calling it.
 from __future__ import annotations
 
 import asyncio
-from enum import Enum, auto
 from typing import Any, Final, cast
 
 from transport.wire.errors import LocalProtocolError
 from transport.wire.mux import MuxStream
 
+from .kept_stream import KeptStream
 from .link import FLUSH_AT, Link
 from .relay_owner import RelayEnd as RelayEnd  # who owns relays needs it
 from .relay_owner import RelayOwner as RelayOwner
+from .relay_phase import NO_STREAM_YET, NOT_READ, REFUSABLE, WATCHED, Phase
 from .relay_socket import LARGE, RelaySocket
 from .socket_options import is_broken, keep_alive
 
@@ -32,30 +33,12 @@ _READ: Final = memoryview(bytearray(_CHUNK))
 _REFUSAL_LINGER: Final = 2.0
 
 
-class _Phase(Enum):
-    __hash__ = object.__hash__  # looked up for every chunk, and Enum's own hash is a call of Python code
-
-    NEW = auto()  # not connected; nobody has been told of it
-    WAITING = auto()  # connected; nothing is read
-    PEEKING = auto()  # what is read is kept in ``early``
-    OPENING = auto()  # joined to a stream that we opened and the far side has not accepted
-    JOINED = auto()
-    REFUSED = auto()  # the answer is written; what is read is dropped
-    CLOSING = auto()  # only what is buffered is still to be written
-    CLOSED = auto()
-
-
-_NOT_READ: Final = frozenset({_Phase.WAITING, _Phase.CLOSING, _Phase.CLOSED})
-_WATCHED: Final = frozenset({_Phase.OPENING, _Phase.JOINED})
-_NO_STREAM_YET: Final = frozenset({_Phase.WAITING, _Phase.PEEKING})
-_REFUSABLE: Final = frozenset({_Phase.WAITING, _Phase.PEEKING, _Phase.OPENING})
-
-
 class Relay(RelaySocket):
     """One socket, and the stream it is joined to once there is one.
 
     ``bytes_read`` and ``bytes_written`` count what went between socket and stream.
-    ``early`` is what was read before there was a stream, until it is sent. ``note`` belongs to the owner.
+    ``early`` is what was read before there was a stream, or for one that was refused, until it is sent.
+    ``note`` belongs to the owner.
     """
 
     __slots__ = (
@@ -66,13 +49,13 @@ class Relay(RelaySocket):
     _link: Link
 
     def __init__(self, owner: RelayOwner) -> None:
-        self.stream: MuxStream | None = None
+        self.stream: MuxStream | KeptStream | None = None
         self.early = bytearray()
         self.bytes_read = 0
         self.bytes_written = 0
         self.note: Any = None
         self._owner = owner
-        self._phase = _Phase.NEW
+        self._phase = Phase.NEW
         self._end = RelayEnd.DONE
         self._reading = False
         self._writing_paused = False
@@ -87,7 +70,7 @@ class Relay(RelaySocket):
     @property
     def is_opening(self) -> bool:
         """Whether the far side has still to accept the stream."""
-        return self._phase is _Phase.OPENING
+        return self._phase is Phase.OPENING
 
     @property
     def progress(self) -> int:
@@ -98,29 +81,37 @@ class Relay(RelaySocket):
 
     def peek(self) -> None:
         """Begin to read into ``early``."""
-        self._phase = _Phase.PEEKING
+        self._phase = Phase.PEEKING
         self._resume_reading()
         if self.early or self._socket_ended:
             asyncio.get_running_loop().call_soon(self._peeked)
 
-    def open(self, link: Link, header: bytes) -> None:
+    def open(self, link: Link, header: bytes, *, keeps: bool = False) -> None:
         """Open a stream with that header and join it. What was peeked follows, now if the link has room.
 
+        :param keeps: whether what is read is ``early`` again if the stream is refused, for another one.
         :raises LocalProtocolError: if the session can open no stream, or the socket has died.
             Nothing has changed then.
         """
-        if self._phase not in _NO_STREAM_YET:
+        if self._phase not in NO_STREAM_YET:
             raise LocalProtocolError("the visitor is joined already, or has gone")
         first = self.early if not link.is_paused else bytearray()
-        self.stream = link.mux.open_stream(self, header + first)
+        stream = link.mux.open_stream(self, header + first)
+        self.stream = KeptStream(stream, bytearray(first)) if keeps else stream
         self._link = link
-        self._phase = _Phase.OPENING
+        self._phase = Phase.OPENING
         self.bytes_read = len(first)
         if first:
             self.early = bytearray()
         if self._socket_ended:
             self._pass_on_end()
         self._begin_reading()
+
+    def withdraw(self) -> None:
+        """Take back a stream that the far side has not accepted. Another one can be opened then."""
+        if self._phase is Phase.OPENING:
+            self._drop_stream()
+            self._begin_again()
 
     def join(self, link: Link, stream: MuxStream, *, prologue: bytes, early: bytearray, ended: bool) -> None:
         """Accept a stream that the peer opened, and join it.
@@ -129,12 +120,12 @@ class Relay(RelaySocket):
         :param early: what came on the stream already.
         :param ended: whether the stream's end came already.
         """
-        if self._phase is _Phase.CLOSED:
+        if self._phase is Phase.CLOSED:
             stream.reset()
             return
         stream.accept()
         stream.sink = self
-        self.stream, self._link, self._phase = stream, link, _Phase.JOINED
+        self.stream, self._link, self._phase = stream, link, Phase.JOINED
         if prologue:
             self._transport.write(prologue)
         if early:
@@ -153,9 +144,9 @@ class Relay(RelaySocket):
         Only for a socket that the far side has not accepted. A relay that is joined is aborted:
         an answer of ours behind the service's words would be taken for one of them.
         """
-        if self._phase is _Phase.JOINED:
+        if self._phase is Phase.JOINED:
             self.abort()
-        if self._phase not in _REFUSABLE or self._transport.is_closing():
+        if self._phase not in REFUSABLE or self._transport.is_closing():
             return
         self._end = RelayEnd.ABORTED
         self._drop_stream()
@@ -167,7 +158,7 @@ class Relay(RelaySocket):
             self._close()
             return
         self._end_writing()
-        self._phase = _Phase.REFUSED
+        self._phase = Phase.REFUSED
         self._resume_reading()
 
     def abort(self) -> None:
@@ -184,7 +175,7 @@ class Relay(RelaySocket):
         From now on the system watches whether the machine at the far end is still there. And one that broke
         while nothing was read from it is noticed: no loop watches it then.
         """
-        if self._phase not in _WATCHED or self._transport.is_closing():
+        if self._phase not in WATCHED or self._transport.is_closing():
             return
         connection = self._transport.get_extra_info("socket")
         if not self._reading and is_broken(connection):
@@ -194,7 +185,7 @@ class Relay(RelaySocket):
 
     def forget(self) -> None:
         """Say that the socket is closed, in place of a loop that closed it without a word."""
-        if self._phase is not _Phase.NEW:
+        if self._phase is not Phase.NEW:
             self.connection_lost(None)
 
     # StreamSink: what the mux calls
@@ -227,18 +218,19 @@ class Relay(RelaySocket):
         self._one_direction_ended()
 
     def reset(self) -> None:
-        if self._phase is _Phase.OPENING:
-            self._pause_reading()
+        if self._phase is Phase.OPENING:
             self._link.forget(self._resume_reading)
-            self.stream = None
-            self._phase = _Phase.WAITING
+            self._begin_again()
             self._owner.refused(self)
         else:
             self._end = RelayEnd.STREAM_RESET
             self._reset_socket()
 
     def acknowledged(self) -> None:
-        self._phase = _Phase.JOINED
+        self._phase = Phase.JOINED
+        if isinstance(self.stream, KeptStream):
+            self.stream = self.stream.stream
+            self._resume_reading()  # as much was kept as may be
         self._owner.acknowledged(self)
 
     def credit(self) -> None:
@@ -248,14 +240,14 @@ class Relay(RelaySocket):
     # asyncio.BufferedProtocol: what the socket calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._phase = _Phase.WAITING
+        self._phase = Phase.WAITING
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
         self._reading = True  # as every loop will after this callback, if nobody says otherwise
         self._owner.connected(self)
         # uvloop begins to read even if somebody does: what then comes before the owner has
         # decided is kept, see buffer_updated.
-        if self._phase is _Phase.WAITING and not self._transport.is_closing():
+        if self._phase is Phase.WAITING and not self._transport.is_closing():
             self._pause_reading()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -287,7 +279,7 @@ class Relay(RelaySocket):
     def eof_received(self) -> bool:
         self._socket_ended = True
         self._reading = False
-        if self._phase is _Phase.REFUSED:
+        if self._phase is Phase.REFUSED:
             self._close()
         elif self.stream is not None:
             self._pass_on_end()
@@ -310,11 +302,11 @@ class Relay(RelaySocket):
             asyncio.get_running_loop().call_soon(self._end_writing)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._phase is _Phase.CLOSED:
+        if self._phase is Phase.CLOSED:
             return
-        if self._end is RelayEnd.DONE and (self._phase is not _Phase.CLOSING or exc is not None):
+        if self._end is RelayEnd.DONE and (self._phase is not Phase.CLOSING or exc is not None):
             self._end = RelayEnd.SOCKET_LOST
-        self._phase = _Phase.CLOSED
+        self._phase = Phase.CLOSED
         if self._owed:
             self._link.held.discard(self)
         self._drop_stream()
@@ -325,15 +317,15 @@ class Relay(RelaySocket):
 
     def _keep(self, chunk: memoryview) -> None:
         """What is read while there is no stream."""
-        if self._phase is _Phase.REFUSED:
+        if self._phase is Phase.REFUSED:
             return
         self.early += chunk
-        if self._phase is _Phase.WAITING:
+        if self._phase is Phase.WAITING:
             self._pause_reading()
         self._peeked()
 
     def _peeked(self) -> None:
-        if self._phase is _Phase.PEEKING:
+        if self._phase is Phase.PEEKING:
             self._owner.peeked(self)
 
     def _pass_on_end(self) -> None:
@@ -348,7 +340,7 @@ class Relay(RelaySocket):
         """Read, if there is anything to read for, behind what was read before there was a stream."""
         stream = self.stream
         comes_first = self.early if stream is not None and stream.may_send else b""
-        if self._phase in _NOT_READ or ((self._reading or self._socket_ended) and not comes_first):
+        if self._phase in NOT_READ or ((self._reading or self._socket_ended) and not comes_first):
             return
         if stream is not None:
             if not stream.send_credit:
@@ -368,7 +360,15 @@ class Relay(RelaySocket):
             self._pause_reading()
         self._resume_reading()
 
-    def _send_early(self, stream: MuxStream) -> None:
+    def _begin_again(self) -> None:
+        """Be without a stream, as before the last one."""
+        self._pause_reading()
+        if isinstance(self.stream, KeptStream):
+            self.early[:0] = self.stream.kept
+        self.stream = None
+        self._phase = Phase.WAITING
+
+    def _send_early(self, stream: MuxStream | KeptStream) -> None:
         """Send what was read before there was a stream and did not go with its first frame."""
         first = self.early[: stream.send_credit]
         del self.early[: len(first)]
@@ -395,11 +395,11 @@ class Relay(RelaySocket):
     def _close(self) -> None:
         """Close once what is buffered has been written."""
         self._pause_reading()
-        self._phase = _Phase.CLOSING
+        self._phase = Phase.CLOSING
         self._transport.close()
 
     def _abort(self, end: RelayEnd) -> None:
-        if self._phase is _Phase.CLOSED:
+        if self._phase is Phase.CLOSED:
             return  # and its file descriptor may be another's by now
         self._end = end
         self._drop_stream()

@@ -38,10 +38,10 @@ class RelayOwner(Protocol):
         """The far side accepted the stream."""
 
     def refused(self, relay: Relay) -> None:
-        """The stream was reset before it was accepted. The socket lives; the owner refuses it."""
+        """The stream was reset before it was accepted. The socket lives: refuse it, or open another."""
 
     def half_closed(self, relay: Relay) -> None:
-        """One direction has ended. Called at most once."""
+        """One direction has ended. Called at most once for a stream."""
 
     def ended(self, relay: Relay, end: RelayEnd) -> None:
         """The socket is closed. Called once for each ``connected``."""

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from tests.support.mux_pair import End
 from transport.pump.held import Held
+from transport.pump.kept_stream import KeptStream
 from transport.pump.link import Link
 from transport.pump.relay import Relay
 from transport.wire.mux import MuxStream, Role
@@ -108,5 +109,6 @@ def connect(relay: Relay) -> tuple[FakeSocket, FakeLink]:
 
 
 def stream_of(relay: Relay) -> MuxStream:
+    """Itself, also while what is sent on it is kept."""
     assert relay.stream is not None
-    return relay.stream
+    return relay.stream.stream if isinstance(relay.stream, KeptStream) else relay.stream
