@@ -1,0 +1,174 @@
+"""The proxy's side of a SOCKS5 handshake.
+
+Rule: every step is a row of ``TRANSITIONS``; a pair that is not a row is a mistake of ours, since what the
+program may do wrong has a row of its own. Who may log in, and what becomes of a request, is
+the caller's to say.
+
+How to use it: give :meth:`Socks5Server.next_event` everything that has come and was not taken yet, again and
+again until it is None; write what it says; answer a :class:`Login` with :meth:`judge` and a
+:class:`Connect` with :meth:`reply`. What is left in the buffer behind a Connect is the program's, for the
+far end: it may be sent before the reply.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final, TypeAlias
+
+from .errors import LocalProtocolError
+from .socks5 import (
+    Connect,
+    Login,
+    Method,
+    Reply,
+    Socks5Error,
+    Write,
+    encode_choice,
+    encode_reply,
+    encode_verdict,
+    peek_greeting,
+    peek_login,
+    peek_request,
+)
+
+ServerEvent: TypeAlias = Write | Login | Connect
+
+
+class ServerState(Enum):
+    """Where a handshake is."""
+
+    GREETING = auto()  # waiting for the methods that the program offers
+    LOGIN = auto()  # waiting for user and password
+    JUDGING = auto()  # the caller is to say whether they are right
+    REQUEST = auto()  # waiting for the request
+    DIALING = auto()  # the caller is to say what became of it
+    CONNECTED = auto()  # what is said now is no SOCKS any more
+    REFUSED = auto()  # nothing more is said
+
+
+class ServerInput(Enum):
+    """What can happen to it: something that came, or something that is answered."""
+
+    OFFERED_OPEN = auto()  # nobody needs to log in
+    OFFERED_PASSWORD = auto()
+    LOGGED_IN = auto()
+    ASKED = auto()
+    BROKE_RULES = auto()  # or offered nothing that is enough, or asked for what there is not
+    LET_IN = auto()
+    TURNED_AWAY = auto()
+    SUCCEEDED = auto()
+    FAILED = auto()
+
+
+_S = ServerState
+_I = ServerInput
+
+TRANSITIONS: Final[dict[tuple[ServerState, ServerInput], ServerState]] = {
+    (_S.GREETING, _I.OFFERED_OPEN): _S.REQUEST,
+    (_S.GREETING, _I.OFFERED_PASSWORD): _S.LOGIN,
+    (_S.GREETING, _I.BROKE_RULES): _S.REFUSED,
+    (_S.LOGIN, _I.LOGGED_IN): _S.JUDGING,
+    (_S.LOGIN, _I.BROKE_RULES): _S.REFUSED,
+    (_S.JUDGING, _I.LET_IN): _S.REQUEST,
+    (_S.JUDGING, _I.TURNED_AWAY): _S.REFUSED,
+    (_S.REQUEST, _I.ASKED): _S.DIALING,
+    (_S.REQUEST, _I.BROKE_RULES): _S.REFUSED,
+    (_S.DIALING, _I.SUCCEEDED): _S.CONNECTED,
+    (_S.DIALING, _I.FAILED): _S.REFUSED,
+}
+
+
+class Socks5Server:
+    """One handshake, with one program.
+
+    :param needs_login: whether it has to say a user and a password.
+    """
+
+    __slots__ = ("_needs_login", "_state")
+
+    def __init__(self, *, needs_login: bool) -> None:
+        self._needs_login = needs_login
+        self._state = ServerState.GREETING
+
+    @property
+    def state(self) -> ServerState:
+        return self._state
+
+    def next_event(self, buffer: bytearray) -> ServerEvent | None:
+        """What the start of the buffer says, and take it; None for "need more", or if an answer is due.
+
+        :raises Socks5Error: if the handshake is over. Write its answer, and close.
+        """
+        try:
+            match self._state:
+                case ServerState.GREETING:
+                    return self._greeted(buffer)
+                case ServerState.LOGIN:
+                    return self._logged_in(buffer)
+                case ServerState.REQUEST:
+                    return self._asked(buffer)
+                case _:
+                    return None
+        except Socks5Error:
+            self._follow(ServerInput.BROKE_RULES)
+            raise
+
+    def judge(self, *, is_right: bool) -> bytes:
+        """What to write about a login; if it is not right, close then (RFC 1929 section 2).
+
+        :raises LocalProtocolError: if there was none.
+        """
+        self._follow(ServerInput.LET_IN if is_right else ServerInput.TURNED_AWAY)
+        return encode_verdict(accepted=is_right)
+
+    def reply(self, reply: Reply) -> bytes:
+        """What to write about a request; if it is no success, close then (RFC 1928 section 6).
+
+        :raises LocalProtocolError: if there was none.
+        """
+        self._follow(ServerInput.SUCCEEDED if reply is Reply.SUCCEEDED else ServerInput.FAILED)
+        return encode_reply(reply)
+
+    def _greeted(self, buffer: bytearray) -> Write | None:
+        found = peek_greeting(buffer)
+        if found is None:
+            return None
+        offered, size = found
+        method = Method.PASSWORD if self._needs_login else Method.OPEN
+        if method not in offered:
+            raise Socks5Error(_not_enough(method, offered), encode_choice(Method.NONE_ACCEPTABLE))
+        del buffer[:size]
+        self._follow(ServerInput.OFFERED_PASSWORD if self._needs_login else ServerInput.OFFERED_OPEN)
+        return Write(encode_choice(method))
+
+    def _logged_in(self, buffer: bytearray) -> Login | None:
+        found = peek_login(buffer)
+        if found is None:
+            return None
+        login, size = found
+        del buffer[:size]
+        self._follow(ServerInput.LOGGED_IN)
+        return login
+
+    def _asked(self, buffer: bytearray) -> Connect | None:
+        found = peek_request(buffer)
+        if found is None:
+            return None
+        connect, size = found
+        del buffer[:size]
+        self._follow(ServerInput.ASKED)
+        return connect
+
+    def _follow(self, happened: ServerInput) -> None:
+        following = TRANSITIONS.get((self._state, happened))
+        if following is None:
+            raise LocalProtocolError(f"{happened.name} does not come in state {self._state.name}")
+        self._state = following
+
+
+def _not_enough(method: Method, offered: bytes) -> str:
+    if method is Method.PASSWORD:
+        return "the program offers no user and password; give it those of socks5 in the client's file"
+    if Method.PASSWORD in offered:
+        return "the program insists on a user and a password; set them under socks5 in the client's file too"
+    return f"the program offers none of the supported methods, but {offered.hex(' ') or 'nothing'}"
