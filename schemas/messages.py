@@ -127,12 +127,18 @@ class Services(_Message):
 
 
 class FailureCode(Enum):
-    """Why a client could not open a visitor's stream."""
+    """Why whoever was offered a stream does not take it: a client a visitor's, or a gateway an egress stream."""
 
     UNKNOWN_SERVICE = "unknown_service"  # the client offers no such service
     SERVICE_DOWN = "service_down"  # it does, but nothing answers at the service's address
-    MALFORMED = "malformed"  # the open header made no sense
-    OTHER = "other"  # a newer client's reason; the message says it
+    NOT_ALLOWED = "not_allowed"  # no rule of the gateway lets the client reach that
+    UNRESOLVABLE = "unresolvable"  # the gateway finds no address of that name
+    HOST_UNREACHABLE = "host_unreachable"  # the gateway was told that there is no such machine
+    NETWORK_UNREACHABLE = "network_unreachable"  # the gateway has no way there
+    CONNECTION_REFUSED = "connection_refused"  # the machine is there, and nothing listens
+    TIMED_OUT = "timed_out"  # nobody answers the gateway
+    MALFORMED = "malformed"  # the header made no sense
+    OTHER = "other"  # a newer version's reason; the message says it
 
     @classmethod
     def _missing_(cls, value: object) -> FailureCode | None:
@@ -140,7 +146,7 @@ class FailureCode(Enum):
 
 
 class StreamFailed(_Message):
-    """The client resets a stream that the gateway opened; sent before the reset."""
+    """The sender resets a stream that the receiver opened; sent before the reset."""
 
     type: Literal["stream_failed"] = "stream_failed"
     stream: _StreamId
