@@ -175,12 +175,13 @@ class Session:
 
     # Streams
 
-    def open(self, relay: Relay, header: OpenHeader) -> None:
+    def open(self, relay: Relay, header: OpenHeader, *, keeps: bool = False) -> None:
         """Open a stream for a visitor and join it.
 
+        :param keeps: whether the visitor can be led elsewhere with all that it has said.
         :raises LocalProtocolError: if the session can open no more streams.
         """
-        relay.open(self.link, encode_open_header(header))
+        relay.open(self.link, encode_open_header(header), keeps=keeps)
         if self.link.mux.is_used_up:
             self._notify()
 
@@ -252,6 +253,12 @@ class Session:
         """Keep the session alive by other times than :meth:`run` was given."""
         if self._keepalive is not None:
             self._keepalive.change(interval=ping_interval, timeout=ping_timeout, now=time.monotonic())
+            self._notify()
+
+    def suspect(self) -> None:
+        """Ask for a sign of life now, and end the session soon if there is none: somebody waits in vain."""
+        if self._keepalive is not None:
+            self._keepalive.suspect(time.monotonic(), self.link.bytes_received)
             self._notify()
 
     def close(self, reason: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transport.wire.keepalive import Keepalive, Verdict
+from transport.wire.keepalive import SUSPICION, Keepalive, Verdict
 
 
 def keepalive(interval: float = 15, timeout: float = 10) -> Keepalive:
@@ -138,3 +138,45 @@ def test_shorter_times_hold_at_once_and_longer_ones_from_the_next_question_on() 
     assert timetable.handle_timeout(119, 0) is Verdict.WAIT
     assert timetable.handle_timeout(120, 0) is Verdict.PING
     assert timetable.handle_timeout(148, 0) is Verdict.DEAD
+
+
+def test_a_peer_who_is_suspected_is_asked_at_once_and_has_less_time() -> None:
+    timetable = keepalive()
+    timetable.suspect(101, received=50)
+
+    assert (timetable.next_deadline(), timetable.timeout) == (101, SUSPICION)
+    assert timetable.handle_timeout(101.5, 50) is Verdict.PING
+    timetable.suspect(102, received=50)  # by another, which changes nothing
+    assert timetable.next_deadline() == 101.5 + SUSPICION
+    assert timetable.handle_timeout(101.4 + SUSPICION, 50) is Verdict.WAIT
+    assert timetable.handle_timeout(101.5 + SUSPICION, 50) is Verdict.DEAD
+
+
+def test_any_byte_lifts_the_suspicion() -> None:
+    timetable = keepalive()
+    timetable.suspect(101, received=50)
+    timetable.handle_timeout(101, 50)
+
+    assert timetable.handle_timeout(101 + SUSPICION, 51) is Verdict.WAIT
+    assert (timetable.next_deadline(), timetable.timeout) == (116, 10)
+    timetable.suspect(110, received=51)
+    assert timetable.handle_timeout(110, 51) is Verdict.PING
+    assert timetable.handle_timeout(110 + SUSPICION, 51) is Verdict.DEAD
+
+
+def test_a_peer_is_not_dead_before_it_could_hear_the_question() -> None:
+    """A process that was stopped for a minute finds that everything is overdue."""
+    timetable = keepalive()
+    timetable.suspect(101, received=50)
+
+    assert timetable.handle_timeout(161, 50) is Verdict.PING
+    assert timetable.handle_timeout(161 + SUSPICION, 50) is Verdict.DEAD
+
+
+def test_suspicion_gives_nobody_more_time_than_there_is_anyway() -> None:
+    timetable = Keepalive(interval=15, timeout=1, now=100)
+    timetable.handle_timeout(100, 0)
+    timetable.suspect(100.5, received=0)
+
+    assert timetable.handle_timeout(100.5, 0) is Verdict.PING
+    assert (timetable.timeout, timetable.handle_timeout(101, 0)) == (1, Verdict.DEAD)
