@@ -22,7 +22,7 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
         "idna", "pydantic", "pydantic_core", "tomli_w",
         "tree_sitter", "tree_sitter_json", "tree_sitter_toml", "yaml",
     },
-    "transport": {"schemas", "aiofastnet", "anyio", "structlog", "uvloop"},
+    "transport": {"schemas", "aiofastnet", "anyio", "structlog", "uvloop", "websockets"},
     "reconcile": {"schemas", "anyio", "structlog", "watchfiles"},
     "agent": {
         "schemas", "transport", "reconcile",
