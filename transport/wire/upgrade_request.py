@@ -9,7 +9,7 @@ took for a second request is never taken for a WebSocket's, or the other way rou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http import HTTPStatus
+from enum import IntEnum
 from typing import Final
 
 from websockets.http11 import Request
@@ -23,8 +23,19 @@ from .websocket import MAX_MESSAGE, WebSocketEnd
 PATH: Final = "/tunnel"
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
+
+
+class _Status(IntEnum):
+    SWITCHING_PROTOCOLS = 101
+    BAD_REQUEST = 400
+    NOT_FOUND = 404
+    METHOD_NOT_ALLOWED = 405
+    UPGRADE_REQUIRED = 426
+    HTTP_VERSION_NOT_SUPPORTED = 505
+
+
 # HTTP/1.0, which knows no upgrade, is what an nginx speaks that was not told otherwise.
-_NOT_ASKED_FOR: Final = (HTTPStatus.UPGRADE_REQUIRED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+_NOT_ASKED_FOR: Final = (_Status.UPGRADE_REQUIRED, _Status.HTTP_VERSION_NOT_SUPPORTED)
 _SAY: Final = "This is the control port of a Tidegate gateway. "
 _HOW: Final = (
     "A client reaches it by a WebSocket at a path that ends in /tunnel: "
@@ -57,15 +68,13 @@ class UpgradeRequest:
         """A WebSocket, or why there is none."""
         path = self._request.path.partition("?")[0]
         if not path.startswith("/") or not path.endswith(PATH):
-            return self._refuse(HTTPStatus.NOT_FOUND, f"{_SAY}There is nothing at this path. {_HOW}")
+            return self._refuse(_Status.NOT_FOUND, f"{_SAY}There is nothing at this path. {_HOW}")
         if self._request.method != "GET":
-            return self._refuse(
-                HTTPStatus.METHOD_NOT_ALLOWED, f"{_SAY}It takes GET only. {_HOW}", Allow="GET"
-            )
+            return self._refuse(_Status.METHOD_NOT_ALLOWED, f"{_SAY}It takes GET only. {_HOW}", Allow="GET")
         response = self._protocol.accept(self._request)
         if response.status_code in _NOT_ASKED_FOR:
             return self._refuse(
-                HTTPStatus.UPGRADE_REQUIRED,
+                _Status.UPGRADE_REQUIRED,
                 f"{_SAY}This request does not ask for a WebSocket. A reverse proxy in between must pass the "
                 f"headers Upgrade and Connection on, by HTTP/1.1. {_HOW}",
                 Upgrade="websocket",
@@ -73,15 +82,15 @@ class UpgradeRequest:
             )
         self._protocol.send_response(response)
         text = b"".join(self._protocol.data_to_send())
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        if response.status_code != _Status.SWITCHING_PROTOCOLS:
             return Answer(text=text, why=f"the request is no WebSocket's: {self._protocol.handshake_exc}")
         return Answer(text=text, end=WebSocketEnd(self._protocol))
 
     def refuse(self, why: str) -> Answer:
         """For a reason that is no fault of the request's form."""
-        return self._refuse(HTTPStatus.BAD_REQUEST, f"{_SAY}{why}\n")
+        return self._refuse(_Status.BAD_REQUEST, f"{_SAY}{why}\n")
 
-    def _refuse(self, status: HTTPStatus, text: str, **headers: str) -> Answer:
+    def _refuse(self, status: _Status, text: str, **headers: str) -> Answer:
         return _refusal(self._protocol, status, text, self._request, **headers)
 
 
@@ -111,11 +120,11 @@ def peek_upgrade_request(buffer: Buffer) -> UpgradeRequest | None:
 
 def bad_request(why: str) -> bytes:
     """The answer to bytes that are no request."""
-    return _refusal(ServerProtocol(), HTTPStatus.BAD_REQUEST, f"{_SAY}The request is refused: {why}\n").text
+    return _refusal(ServerProtocol(), _Status.BAD_REQUEST, f"{_SAY}The request is refused: {why}\n").text
 
 
 def _refusal(
-    protocol: ServerProtocol, status: HTTPStatus, text: str, request: Request | None = None, **headers: str
+    protocol: ServerProtocol, status: _Status, text: str, request: Request | None = None, **headers: str
 ) -> Answer:
     response = protocol.reject(status, text)
     for name, value in headers.items():
@@ -123,4 +132,6 @@ def _refusal(
             del response.headers[name]
         response.headers[name] = value
     asked = "" if request is None else f" to {request.method} {request.path[:80]}"
-    return Answer(text=response.serialize(), why=f"answered {status.value} {status.phrase}{asked}")
+    return Answer(
+        text=response.serialize(), why=f"answered {response.status_code} {response.reason_phrase}{asked}"
+    )
