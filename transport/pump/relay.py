@@ -138,6 +138,13 @@ class Relay(RelaySocket):
         if ended:
             self.fin()
 
+    def say(self, words: bytes) -> None:
+        """Write something of our own to the socket: before there is a stream, or when its owner is told that
+        the far side accepts it. Whatever comes on the stream is written behind it.
+        """
+        if not self._transport.is_closing():  # else the loop is about to tell of its end
+            self._transport.write(words)
+
     def refuse(self, answer: bytes) -> None:
         """Close the socket after these bytes; drop what it still sends.
 
