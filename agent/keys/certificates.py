@@ -158,7 +158,7 @@ def _sign(
     now: datetime,
 ) -> Credentials:
     subject = _subject(common_name)
-    issuer, signer = _load_authority(authority, now)
+    issuer, signer = load_authority(authority, now)
     key = ec.generate_private_key(ec.SECP256R1())
     # A certificate that outlives its issuer only looks as if it were still good.
     end = min(now + lifetime, issuer.not_valid_after_utc)
@@ -167,14 +167,14 @@ def _sign(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        .add_extension(_authority_key_identifier(issuer), critical=False)
+        .add_extension(authority_key_identifier(issuer), critical=False)
     )
     if names is not None:
         builder = builder.add_extension(names, critical=False)
     return _credentials(builder.sign(signer, hashes.SHA256()), key)
 
 
-def _load_authority(authority: Credentials, now: datetime) -> tuple[x509.Certificate, _SigningKey]:
+def load_authority(authority: Credentials, now: datetime) -> tuple[x509.Certificate, _SigningKey]:
     try:
         certificate = x509.load_pem_x509_certificate(authority.certificate)
     except ValueError as error:
@@ -206,7 +206,7 @@ def _may_sign(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     """As the issuer's own certificate spells it: another program may have computed it in another way."""
     try:
         identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value

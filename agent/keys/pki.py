@@ -9,10 +9,11 @@ Everything here blocks on the disk.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,10 @@ from .certificates import (
     sign_gateway,
 )
 from .certificates import PkiError as PkiError  # what everything here raises
+from .revoking import ListError, revoke, serial_of
+
+REVOCATION_LIST: Final = "crl.pem"
+"""The name of the file of an authority's revocation list, in its directory."""
 
 _AUTHORITY: Final = "ca"
 
@@ -97,6 +102,68 @@ def issue_client(
     authority = _read_authority(directory)
     signed = sign_client(authority, client_id=client_id, domain=domain, lifetime=lifetime, now=now)
     return _write(directory, stem, signed, force=force)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
+    """A revocation list, and whether it says anything that it did not say before."""
+
+    path: Path
+    serial: int
+    is_new: bool
+
+
+def revoke_client(directory: Path, *, name: str, now: datetime | None = None) -> Revoked:
+    """Put the certificate ``<name>.crt`` on the authority's list, ``crl.pem``.
+
+    :raises PkiError: if there is no authority or no such certificate in the directory, it is another
+        authority's, or the list cannot be read or written.
+    """
+    authority = _read_authority(directory)
+    path = directory / f"{_stem(name)}.crt"
+    try:
+        certificate = path.read_bytes()
+    except OSError as error:
+        raise PkiError(
+            f"{path} cannot be read: {error.strerror}; if the certificate is gone or was replaced, name its "
+            "number with --serial: tidegate status --json of the gateway tells it"
+        ) from error
+    try:
+        serial = serial_of(authority, certificate)
+    except PkiError as error:
+        raise PkiError(f"{path}: {error}") from error
+    return revoke_serial(directory, serial=serial, now=now)
+
+
+def revoke_serial(directory: Path, *, serial: int, now: datetime | None = None) -> Revoked:
+    """Put the certificate with that number on the authority's list. It need not be there any more.
+
+    :raises PkiError: if there is no authority in the directory, or the list cannot be read or written.
+    """
+    authority = _read_authority(directory)
+    path = directory / REVOCATION_LIST
+    with _alone_in(directory):
+        try:
+            before = path.read_bytes() if path.exists() else None
+            after = revoke(authority, [serial], before=before, now=now)
+            if after is not None:
+                _replace(path, after, mode=0o644)
+        except ListError as error:
+            raise PkiError(f"{path}: {error}") from error
+        except OSError as error:
+            raise PkiError(f"{error.filename or path} cannot be written: {error.strerror}") from error
+    return Revoked(path=path, serial=serial, is_new=after is not None)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Of two who revoke at a time, one would otherwise take from the list whom the other has put on it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _stem(name: str) -> str:

@@ -38,14 +38,15 @@ class UnreadableReferenceError(TidegateError):
     """What a reference points at cannot be read; the message says what and why."""
 
 
-def resolve(reference: Reference) -> bytes:
+def resolve(reference: Reference, *, limit: int = MAX_SIZE) -> bytes:
     """The bytes a reference stands for. Whether they are a certificate or a key is for others to say.
 
+    :param limit: more bytes are refused.
     :raises UnreadableReferenceError: if there are none, too many, or they cannot be read.
     """
     match reference:
         case FileRef(path):
-            data = _read(path)
+            data = _read(path, limit)
         case EnvRef(name):
             data = os.environb.get(os.fsencode(name), b"")
         case InlinePem(pem):
@@ -58,9 +59,9 @@ def resolve(reference: Reference) -> bytes:
             f"{describe(reference)} is {'not set: set it' if missing else 'empty: put PEM there'}, "
             "or change the reference in the state file"
         )
-    if len(data) > MAX_SIZE:
+    if len(data) > limit:
         raise UnreadableReferenceError(
-            f"{describe(reference)} holds more than {MAX_SIZE // 1024} KiB: is it really PEM?"
+            f"{describe(reference)} holds more than {limit // 1024} KiB: is it really PEM?"
         )
     return data
 
@@ -96,13 +97,13 @@ def exposure(reference: Reference) -> str | None:
     return f"the private key {path} is open to others (mode {mode:04o}): run chmod 600 {path}"
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, limit: int) -> bytes:
     """A regular file, one byte more than the limit at most."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UnreadableReferenceError(f"{path} is not a regular file: put the PEM into one")
-            return file.read(MAX_SIZE + 1)
+            return file.read(limit + 1)
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error}: check the path")
         raise UnreadableReferenceError(f"{path} cannot be read; {advice}") from error

@@ -5,16 +5,31 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
-from agent.keys.pki import Issued, PkiError, init_authority, issue_client, issue_gateway
+from agent.keys.pki import (
+    Issued,
+    PkiError,
+    init_authority,
+    issue_client,
+    issue_gateway,
+    revoke_client,
+    revoke_serial,
+)
 from tests.support.real_software import Programs
 
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def listed(pki: Path) -> list[int]:
+    """The numbers on the authority's list."""
+    return [one.serial_number for one in x509.load_pem_x509_crl((pki / "crl.pem").read_bytes())]
 
 
 @pytest.fixture
@@ -179,3 +194,62 @@ def test_openssl_reads_the_keys(pki: Path, programs: Programs) -> None:
 
     command = [programs["openssl"], "pkey", "-in", str(client.key), "-noout", "-check"]
     assert b"is valid" in subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def test_a_revoked_client_is_on_the_authoritys_list_and_stays_there(pki: Path) -> None:
+    issue_client(pki, client_id="homelab")
+    issue_client(pki, client_id="office")
+
+    first = revoke_client(pki, name="homelab")
+    second = revoke_client(pki, name="office")
+
+    assert first.path == second.path == pki / "crl.pem"
+    assert listed(pki) == [first.serial, second.serial]
+    assert mode(first.path) == 0o644
+    assert (first.is_new, second.is_new) == (True, True)
+    assert not revoke_client(pki, name="office").is_new
+
+
+def test_a_certificate_that_is_gone_is_revoked_by_its_number(pki: Path) -> None:
+    issue_client(pki, client_id="homelab")
+    issue_client(pki, client_id="homelab", force=True)
+
+    revoked = revoke_serial(pki, serial=0x4F2A)
+
+    assert (revoked.serial, listed(pki)) == (0x4F2A, [0x4F2A])
+
+
+def test_what_cannot_be_revoked_is_told_with_what_to_do(pki: Path, tmp_path: Path) -> None:
+    with pytest.raises(PkiError, match="tidegate pki init"):
+        revoke_serial(tmp_path, serial=7)
+    with pytest.raises(PkiError, match="name its number with --serial"):
+        revoke_client(pki, name="nobody")
+    with pytest.raises(PkiError, match="is the name of the authority's own files"):
+        revoke_client(pki, name="ca")
+    issue_client(pki, client_id="homelab")
+    (pki / "crl.pem").write_text("hello\n")
+    with pytest.raises(PkiError, match=r"crl\.pem: it is no revocation list"):
+        revoke_client(pki, name="homelab")
+    assert (pki / "crl.pem").read_text() == "hello\n"
+
+
+def test_many_who_revoke_at_a_time_lose_nobody(pki: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda serial: revoke_serial(pki, serial=serial), range(1, 21)))
+
+    assert sorted(listed(pki)) == list(range(1, 21))
+
+
+@pytest.mark.real_software("openssl")
+def test_openssl_turns_away_whom_the_list_revokes(pki: Path, programs: Programs) -> None:
+    stolen, kept = (issue_client(pki, client_id=client) for client in ("stolen", "kept"))
+    revoked = revoke_client(pki, name="stolen")
+
+    def verify(certificate: Path) -> str:
+        authority = ("-CAfile", str(pki / "ca.crt"), "-CRLfile", str(revoked.path))
+        command = [programs["openssl"], "verify", "-x509_strict", "-crl_check", *authority, str(certificate)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    assert "certificate revoked" in verify(stolen.certificate)
+    assert verify(kept.certificate) == f"{kept.certificate}: OK\n"
