@@ -127,7 +127,7 @@ class Services(_Message):
 
 
 class FailureCode(Enum):
-    """Why whoever was offered a stream does not take it: a client a visitor's, or a gateway an egress stream."""
+    """Why whoever was offered a stream does not take it: a client, or for egress a gateway."""
 
     UNKNOWN_SERVICE = "unknown_service"  # the client offers no such service
     SERVICE_DOWN = "service_down"  # it does, but nothing answers at the service's address

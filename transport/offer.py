@@ -9,16 +9,22 @@ them hold by the limit on held bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from schemas.messages import FailureCode
 
 from .pump.held import Held
 from .pump.link import Link
 from .pump.relay import Relay
+from .wire.egress_header import EgressHeader
 from .wire.errors import RemoteProtocolError
 from .wire.mux import MuxStream
-from .wire.open_header import OpenHeader, peek_open_header
+from .wire.open_header import OpenHeader
+
+Header: TypeAlias = OpenHeader | EgressHeader
+# Finds the header at the start of what has arrived, and its size; None if there is more to come.
+# :raises RemoteProtocolError: if it is none.
+Peek: TypeAlias = Callable[[bytearray], tuple[Header, int] | None]
 
 
 class OfferOwner(Protocol):
@@ -35,14 +41,16 @@ class Offer:
     """The sink of an offered stream.
 
     :param held: where what waits in it is counted.
+    :param peek: finds the header that it begins with, of the one kind that this side is offered.
     """
 
-    def __init__(self, stream: MuxStream, held: Held, owner: OfferOwner) -> None:
+    def __init__(self, stream: MuxStream, held: Held, owner: OfferOwner, peek: Peek) -> None:
         self.stream = stream
-        self.header: OpenHeader | None = None
+        self.header: Header | None = None
         self.on_reset: Callable[[], None] | None = None
         self._held = held
         self._owner = owner
+        self._look_for_header = peek
         self._early = bytearray()
         self._ended = False
         self._failed = False
@@ -68,7 +76,7 @@ class Offer:
         return len(self._early)
 
     def give_up(self) -> None:
-        self.refuse(FailureCode.OTHER, "the client holds as much as it may for services that do not answer")
+        self.refuse(FailureCode.OTHER, "as much waits on this side as may, for those who do not answer")
         self.reset()
 
     # StreamSink
@@ -86,7 +94,7 @@ class Offer:
     def fin(self) -> None:
         self._ended = True
         if self.header is None and not self._failed:
-            self.refuse(FailureCode.MALFORMED, "the stream ended within its open header")
+            self.refuse(FailureCode.MALFORMED, "the stream ended within its header")
 
     def reset(self) -> None:
         self._drop()
@@ -108,7 +116,7 @@ class Offer:
     def _peek(self) -> bool:
         """Look for the header, once it is there; whether it is."""
         try:
-            found = peek_open_header(self._early)
+            found = self._look_for_header(self._early)
         except RemoteProtocolError as error:
             self.refuse(FailureCode.MALFORMED, str(error))
             return False

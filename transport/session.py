@@ -30,16 +30,17 @@ from schemas.messages import (
     Welcome,
 )
 
-from .offer import Offer
+from .offer import Offer, Peek
 from .pump.link import Link
 from .pump.relay import Relay
 from .tls_errors import explain_tls_error
 from .wire.control import ControlDecoder, encode_message
+from .wire.egress_header import peek_egress_header
 from .wire.errors import RemoteProtocolError
 from .wire.frames import GoAwayCode
 from .wire.keepalive import Keepalive, Verdict
 from .wire.mux import MuxStream, Role, StreamSink
-from .wire.open_header import OpenHeader, encode_open_header
+from .wire.open_header import OpenHeader, encode_open_header, peek_open_header
 from .wire.window import INITIAL_WINDOW
 
 GREETING_TIMEOUT: Final = (
@@ -84,7 +85,7 @@ class SessionHandler(Protocol):
         """The peer said something after the greeting."""
 
     def stream_offered(self, session: Session, offer: Offer) -> None:
-        """The peer opened a stream and its header is there. Called only on a client."""
+        """The peer opened a stream and its header is there: a client for egress, a gateway for a visitor."""
 
 
 class _State(Enum):
@@ -102,6 +103,7 @@ class Session:
         self.end_reason = ""
         self.is_drained = False  # whether the peer has heard that we drain, and so opens no more streams
         self._role = role
+        self._peek: Peek = peek_open_header if role is Role.CLIENT else peek_egress_header
         self._handler = handler
         self._state = _State.GREETING
         self._decoder = ControlDecoder()
@@ -269,11 +271,11 @@ class Session:
     # LinkOwner
 
     def stream_offered(self, stream: MuxStream) -> StreamSink | None:
-        if self._role is Role.CLIENT:
+        if self._role is Role.CLIENT or self._control is not None:
             if self._state is not _State.OPEN:
                 return None
-            return Offer(stream, self.link.held, self)
-        if stream.id != CONTROL_STREAM or self._control is not None:
+            return Offer(stream, self.link.held, self, self._peek)
+        if stream.id != CONTROL_STREAM:
             return None
         stream.accept()
         self._control = stream

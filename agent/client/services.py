@@ -10,20 +10,19 @@ import errno
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
 from typing import Any, Final, assert_never
 
 import structlog
 
+from agent.dialed import DialedConnection
 from agent.lingering import Lingering
-from agent.process.descriptors import TOO_MANY, Use, may_have
+from agent.process.descriptors import TOO_MANY
 from agent.traffic import TrafficBook, service_side
 from reconcile.desired import ServicesSpec
 from schemas.messages import FailureCode
 from schemas.names import HostPort, ProxyProtocol, ServiceName, Target, TcpTarget, UnixTarget
 from schemas.status import ServiceStatus
 from transport.offer import Offer
-from transport.pump.dial import Dial
 from transport.pump.link import Link
 from transport.pump.relay import Relay, RelayEnd
 from transport.pump.sockets import dial_tcp, dial_unix
@@ -84,7 +83,7 @@ class Services:
     def connect(self, offer: Offer, session: Session, lingering: Lingering) -> None:
         """Dial the service that an offered stream asks for, and join the two once it answers."""
         header = offer.header
-        assert header is not None  # an offer is passed on when its header is there
+        assert isinstance(header, OpenHeader)  # as a client's session looks for no other
         name = ServiceName(header.service)
         target = self._targets.get(name)
         if target is None:
@@ -92,7 +91,7 @@ class Services:
             offer.refuse(FailureCode.UNKNOWN_SERVICE, message)
             self.log.warning("stream_failed", tunnel=header.tunnel, service=name, reason=message)
             return
-        ServiceConnection(self, header, target, lingering).dial(offer, session.link)
+        ServiceConnection(self, header, target, lingering).dial(offer, session.link, DIAL_TIMEOUT)
 
     def answered(self, name: ServiceName, relay: Relay) -> None:
         """A service has taken a connection."""
@@ -104,33 +103,49 @@ class Services:
         self._last_error[name] = message
 
 
-class ServiceConnection:
+class ServiceConnection(DialedConnection):
     """The connection to one service, for one visitor; the owner of its relay."""
 
-    __slots__ = ("_dial", "_header", "_lingering", "_name", "_services", "_started", "_target")
+    __slots__ = ("_header", "_name", "_services", "_target")
 
     def __init__(self, services: Services, header: OpenHeader, target: Target, lingering: Lingering) -> None:
+        super().__init__(lingering)
         self._services = services
         self._header = header
         self._name = ServiceName(header.service)
         self._target = target
-        self._lingering = lingering
-        self._started = time.monotonic()
-        self._dial: Dial | None = None  # while it is under way
 
-    def dial(self, offer: Offer, link: Link) -> None:
-        """Dial for as long as the visitor waits. Nothing of that is kept while the two talk."""
-        if offer.stream.is_closed:
-            self._abandoned()
-            return
-        self._dial = Dial(_dialing(self._target, self), DIAL_TIMEOUT, partial(self._dialed, offer, link))
-        offer.on_reset = self._given_up
+    def _dialing(self) -> Coroutine[Any, Any, Relay]:
+        match self._target:
+            case TcpTarget(host=host, port=port):
+                return dial_tcp(host, port, self)
+            case UnixTarget(path=path):
+                return dial_unix(path, self)
+        assert_never(self._target)
 
-    def _given_up(self) -> None:
-        dial, self._dial = self._dial, None
-        if dial is not None:
-            dial.give_up()
-        self._abandoned()
+    def _prologue(self) -> bytes:
+        return _prologue(self._header)
+
+    def _join(self, offer: Offer, link: Link, relay: Relay, prologue: bytes) -> None:
+        self._services.answered(self._name, relay)
+        offer.join(relay, link, prologue)
+
+    def _failed(self, offer: Offer, error: OSError) -> None:
+        self._fail(offer, _explain(error))
+
+    def _has_no_room(self, offer: Offer) -> None:
+        self._fail(offer, TOO_MANY)
+
+    def _fail(self, offer: Offer, why: str) -> None:
+        message = f"{self._target}: {why}"
+        self._services.failed(self._name, message)
+        offer.refuse(FailureCode.SERVICE_DOWN, f"service {self._name} does not answer")
+        self._say(self._services.log.warning, "stream_failed", reason=message)
+
+    def _is_defect(self, offer: Offer, error: BaseException) -> None:
+        offer.refuse(FailureCode.OTHER, "the client failed inside; look into its log")
+        reason = f"a defect in Tidegate: {type(error).__name__}; please report it"
+        self._say(self._services.log.error, "stream_failed", reason=reason, exc_info=error)
 
     def _abandoned(self) -> None:
         self._say(
@@ -139,39 +154,7 @@ class ServiceConnection:
             reason="its stream was reset before the service answered",
         )
 
-    def _dialed(self, offer: Offer, link: Link, outcome: Relay | BaseException) -> None:
-        offer.on_reset = self._dial = None
-        match outcome:
-            case Relay() if not may_have(Use.VISITOR, outcome.descriptor):
-                outcome.abort()
-                self._failed(offer, TOO_MANY)
-            case Relay():
-                try:
-                    prologue = _prologue(self._header)
-                except Exception as error:  # noqa: BLE001 - a defect costs one visitor, not the session of all
-                    self._defect(offer, error)
-                    outcome.abort()
-                    return
-                self._services.answered(self._name, outcome)
-                offer.join(outcome, link, prologue)
-            case OSError():
-                self._failed(offer, _explain(outcome))
-            case _:
-                self._defect(offer, outcome)
-
-    def _failed(self, offer: Offer, why: str) -> None:
-        message = f"{self._target}: {why}"
-        self._services.failed(self._name, message)
-        offer.refuse(FailureCode.SERVICE_DOWN, f"service {self._name} does not answer")
-        self._say(self._services.log.warning, "stream_failed", reason=message)
-
-    def half_closed(self, relay: Relay) -> None:
-        self._lingering.add(relay)
-
-    def ended(self, relay: Relay, end: RelayEnd) -> None:
-        if relay.stream is None:
-            return  # it was never joined: why is said where that is decided
-        self._lingering.discard(relay)
+    def _closed(self, relay: Relay, end: RelayEnd) -> None:
         self._services.traffic[self._name].closed(relay)
         self._services.log.info(
             "stream_closed",
@@ -185,42 +168,12 @@ class ServiceConnection:
             seconds=round(time.monotonic() - self._started, 3),
         )
 
-    def connected(self, relay: Relay) -> None:
-        if self._dial is not None:  # else it was given up in this turn, and whoever did that resets it
-            self._dial.connected(relay)
-
-    def peeked(self, relay: Relay) -> None:
-        """A service is never peeked at."""
-
-    def timed_out(self, relay: Relay) -> None:
-        """No deadline is set."""
-
-    def acknowledged(self, relay: Relay) -> None:
-        """The gateway opened the stream, not we."""
-
-    def refused(self, relay: Relay) -> None:
-        """The gateway opened the stream, not we."""
-
-    def _defect(self, offer: Offer, error: BaseException) -> None:
-        offer.refuse(FailureCode.OTHER, "the client failed inside; look into its log")
-        reason = f"a defect in Tidegate: {type(error).__name__}; please report it"
-        self._say(self._services.log.error, "stream_failed", reason=reason, exc_info=error)
-
     def _say(self, log: Callable[..., object], event: str, **details: object) -> None:
         log(event, tunnel=self._header.tunnel, service=self._name, **details)
 
 
 def _nobody() -> None:
     """Nobody listens yet."""
-
-
-def _dialing(target: Target, connection: ServiceConnection) -> Coroutine[Any, Any, Relay]:
-    match target:
-        case TcpTarget(host=host, port=port):
-            return dial_tcp(host, port, connection)
-        case UnixTarget(path=path):
-            return dial_unix(path, connection)
-    assert_never(target)
 
 
 def _prologue(header: OpenHeader) -> bytes:

@@ -14,7 +14,7 @@ import anyio
 
 from agent.lingering import Lingering
 from reconcile.desired import Timing
-from schemas.messages import Drain, Hello, Replaced, Services, StreamFailed
+from schemas.messages import Drain, FailureCode, Hello, Replaced, Services, StreamFailed
 from schemas.names import ClientId, HostPort, ServiceName
 from transport.pump.link import Link
 from transport.pump.relay import Relay
@@ -29,7 +29,9 @@ class ConnectedClient:
 
     session: Session
 
-    def __init__(self, link: Link, timing: Timing, since: datetime, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, link: Link, timing: Timing, since: datetime, changed: Callable[[ConnectedClient], None]
+    ) -> None:
         self.id = ClientId("")
         self.instance = ""  # which of the client's processes it is; "" if it does not say
         self.number = 1  # of the session, among those of the instance
@@ -82,7 +84,7 @@ class ConnectedClient:
         match message:
             case Services(services=services):
                 self.services = _names(services)
-                self._changed()
+                self._changed(self)
             case StreamFailed(stream=stream_id, message=text):
                 stream = self.session.link.mux.streams.get(stream_id)
                 if stream is not None and isinstance(stream.sink, Relay) and stream.sink.is_opening:
@@ -90,12 +92,12 @@ class ConnectedClient:
             case Drain():
                 if not self.draining:
                     self.draining = True
-                    self._changed()
+                    self._changed(self)
             case Replaced():
                 pass  # only a gateway says this
 
     def stream_offered(self, session: Session, offer: Offer) -> None:
-        """A gateway is offered no streams; the session refuses them before this."""
+        offer.refuse(FailureCode.NOT_ALLOWED, "the gateway dials nobody for this client")
 
 
 def _names(services: Iterable[str]) -> frozenset[ServiceName]:

@@ -16,6 +16,7 @@ from transport.pump.sockets import dial_tcp
 from transport.session import Session
 from transport.wire.frames import FIN, RST, SYN, FrameType
 from transport.wire.mux import MuxStream, Role, StreamSink
+from transport.wire.open_header import OpenHeader, peek_open_header
 from transport.wire.window import INITIAL_WINDOW
 
 from .world import RecordingOwner, World, turn_until
@@ -35,7 +36,7 @@ class OfferingEnd(End):
         self.on_failed: Callable[[], None] = lambda: None
 
     def stream_offered(self, stream: MuxStream) -> StreamSink | None:
-        return Offer(stream, self.held, self)
+        return Offer(stream, self.held, self, peek_open_header)
 
     def offer_ready(self, offer: Offer) -> None:
         self.ready.append(offer)
@@ -58,7 +59,7 @@ def test_an_offer_is_told_of_once_its_header_is_whole(end: OfferingEnd, pieces: 
     end.receive(data_frame(2, b" there", FIN), pieces=pieces)
     (offer,) = end.ready
 
-    assert offer.header is not None
+    assert isinstance(offer.header, OpenHeader)
     assert (offer.header.tunnel, offer.header.source.host) == ("t", "192.0.2.1")
     assert end.failed == []
     assert bytes(offer._early) == b"hello there"
@@ -94,7 +95,7 @@ def test_a_stream_that_ends_within_its_header_is_an_error(end: OfferingEnd) -> N
     end.receive(data_frame(2, HEADER[:-1], SYN | FIN))
     ((_, code, message),) = end.failed
 
-    assert (code, message) == (FailureCode.MALFORMED, "the stream ended within its open header")
+    assert (code, message) == (FailureCode.MALFORMED, "the stream ended within its header")
 
 
 @pytest.mark.parametrize("ending", ["reset", "refuse"])
@@ -120,7 +121,7 @@ def test_an_offer_that_has_to_make_room_is_refused_and_its_dial_given_up(end: Of
 
     assert told == ["given up"]
     assert (offer, code) == (end.ready[0], FailureCode.OTHER)
-    assert message == "the client holds as much as it may for services that do not answer"
+    assert message == "as much waits on this side as may, for those who do not answer"
     assert end.held.size == 0
 
 

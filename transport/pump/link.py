@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, cast
 from transport.wire.budget import Budget
 from transport.wire.errors import RemoteProtocolError
 from transport.wire.frames import GoAwayCode
-from transport.wire.mux import Mux, MuxOwner, MuxStream, Role, StreamSink
+from transport.wire.mux import Mux, MuxLimits, MuxOwner, MuxStream, Role, StreamSink
 from transport.wire.window import WindowGrowth
 
 from .held import PROCESS_LIMIT, SESSION_LIMIT, Held
@@ -30,6 +30,9 @@ _GOODBYE: Final = 5.0  # seconds that a peer has to take what was still to be sa
 # What the windows of one session, and of all, may have beyond those they begin with, in bytes.
 SESSION_GROWTH: Final = 64 * 1024 * 1024
 PROCESS_GROWTH: Final = 128 * 1024 * 1024
+# Streams of one session that its client has opened and the gateway has not answered. Each is a name to look
+# up and somebody to dial, and there are many clients.
+CLIENTS_OFFERED: Final = 512
 _GROWTH: Final = Budget(PROCESS_GROWTH)
 _HELD: Final = Held(PROCESS_LIMIT)
 
@@ -46,7 +49,8 @@ class Link(asyncio.BufferedProtocol):
 
     def __init__(self, role: Role) -> None:
         growth = WindowGrowth(Budget(SESSION_GROWTH, above=_GROWTH), time.monotonic)
-        self.mux = Mux(role, self, self._wake, growth=growth)
+        limits = MuxLimits(max_offered=CLIENTS_OFFERED) if role is Role.SERVER else None
+        self.mux = Mux(role, self, self._wake, limits=limits, growth=growth)
         self.held = Held(SESSION_LIMIT, above=_HELD)
         self.bytes_received = 0
         self.is_paused = False

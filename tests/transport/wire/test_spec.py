@@ -22,7 +22,7 @@ from schemas.messages import (
 from schemas.names import ProxyProtocol
 from transport import session
 from transport.pump.held import PROCESS_LIMIT, SESSION_LIMIT
-from transport.pump.link import PROCESS_GROWTH, SESSION_GROWTH
+from transport.pump.link import CLIENTS_OFFERED, PROCESS_GROWTH, SESSION_GROWTH
 from transport.tls import ALPN
 from transport.wire.control import MAX_LINE
 from transport.wire.frames import ACK, FIN, RST, SYN, VERSION, FrameType, GoAwayCode
@@ -98,7 +98,8 @@ def test_types_and_flags_have_their_numbers() -> None:
         f"| number of a session | {MAX_SESSION_NUMBER} |",
         f"whose number another one has | {MAX_SESSIONS} |",
         f"| an open header, an egress header | {MAX_HEADER // 1024} KiB |",
-        f"nobody has answered | {MuxLimits().max_offered:,} |",
+        f"the gateway opened and nobody has answered | {MuxLimits().max_offered:,} |",
+        f"the client opened and nobody has answered | {CLIENTS_OFFERED} |",
         f"| streams of a session | {MuxLimits().max_streams:,} |",
         f"queued since the last write | {MuxLimits().max_answers:,} |",
         f"does not read | {MuxLimits().max_unsent // 1024**2} MiB |",
