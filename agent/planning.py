@@ -181,6 +181,7 @@ def _route(change: RouteChange) -> PlannedRoute:
             client=route.clients,
             service=route.service,
             proxy_protocol=route.proxy_protocol.value,
+            balance=route.balance.value,
         )
         if route is not None
         else None

@@ -7,17 +7,17 @@ number it had, so that a gateway which has not noticed the end of the old one do
 
 from __future__ import annotations
 
+from schemas.gateway_address import GatewayAddress
 from schemas.messages import MAX_SESSION_NUMBER
-from schemas.names import HostPort
 
 
 class SessionNumbers:
     """Which numbers are in use."""
 
     def __init__(self) -> None:
-        self._used: dict[HostPort, set[int]] = {}
+        self._used: dict[GatewayAddress, set[int]] = {}
 
-    def take(self, gateway: HostPort, wished: int) -> int | None:
+    def take(self, gateway: GatewayAddress, wished: int) -> int | None:
         """That number if it is free, else the lowest that is; None if a gateway takes no more."""
         used = self._used.setdefault(gateway, set())
         free = (number for number in (wished, *range(1, MAX_SESSION_NUMBER + 1)) if number not in used)
@@ -26,7 +26,7 @@ class SessionNumbers:
             used.add(number)
         return number
 
-    def give_back(self, gateway: HostPort, number: int) -> None:
+    def give_back(self, gateway: GatewayAddress, number: int) -> None:
         """The session with that number is over."""
         used = self._used[gateway]
         used.discard(number)

@@ -15,8 +15,33 @@ from functools import total_ordering
 from types import MappingProxyType
 from typing import TypeAlias, assert_never
 
-from schemas.names import ClientId, HostPort, ListenAddress, ProxyProtocol, ServiceName, Target, TunnelName
-from schemas.state import ClientState, GatewayState, State, TlsClient, TlsGateway, Tunnel
+from schemas.gateway_address import GatewayAddress
+from schemas.names import (
+    Balance,
+    ClientId,
+    ListenAddress,
+    ProxyProtocol,
+    ServiceEntry,
+    ServiceName,
+    TunnelName,
+    UnixTarget,
+)
+from schemas.networks import Network
+from schemas.ports import PortRange
+from schemas.proxy_url import ProxyChoice
+from schemas.references import EnvRef, FileRef
+from schemas.state import (
+    ClientEntry,
+    ClientState,
+    EgressRule,
+    GatewayState,
+    OwnTunnel,
+    Revocation,
+    State,
+    TlsClient,
+    TlsGateway,
+    Tunnel,
+)
 
 
 @total_ordering
@@ -28,11 +53,14 @@ class Kind(Enum):
     """
 
     ADMISSION = "admission"  # who may connect
+    EGRESS = "egress"  # what clients may reach through the gateway
     CONTROL = "control"  # a port for clients
     MANAGEMENT = "management"  # an HTTPS port for the API
     LISTENER = "listener"  # a public port for visitors
     SERVICES = "services"  # what a client offers
+    DECLARATION = "declaration"  # the tunnels that a client asks its gateways for
     LINK = "link"  # one of a client's sessions to one gateway
+    SOCKS5 = "socks5"  # a port for programs beside the client
 
     def __lt__(self, other: object) -> bool:
         if not isinstance(other, Kind):
@@ -73,6 +101,16 @@ class AdmissionSpec:
     clients: frozenset[ClientId] | None  # None: whoever has a certificate of the client CA
     domain: str | None
     admins: frozenset[ClientId]
+    rights: tuple[ClientEntry, ...] = ()  # what those that are listed may, sorted by id
+    revoked: tuple[Revocation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressSpec:
+    """What clients may reach through the gateway, and the addresses that it dials from."""
+
+    allow: tuple[EgressRule, ...]
+    bind: tuple[str, ...]  # IP addresses, of each family one at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +120,7 @@ class ControlSpec:
     address: ListenAddress
     tls: TlsGateway
     timing: Timing
+    accept_proxy_protocol: tuple[Network, ...] = ()  # load balancers, which say who the client is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +140,8 @@ class RouteSpec:
     clients: tuple[ClientId, ...]  # in order of preference
     service: ServiceName
     proxy_protocol: ProxyProtocol
+    balance: Balance = Balance.PREFERENCE
+    accept_proxy_protocol: tuple[Network, ...] = ()  # the same in all routes of a listener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +151,11 @@ class ListenerSpec:
     address: ListenAddress
     routes: tuple[RouteSpec, ...]
     peek_timeout: float  # seconds
+
+    @property
+    def accept_proxy_protocol(self) -> tuple[Network, ...]:
+        """The load balancers in front of it, which say who a visitor is."""
+        return self.routes[0].accept_proxy_protocol if self.routes else ()
 
     def carries(self, route: RouteSpec) -> bool:
         """Whether that is one of its routes. Sorted as they are, thousands of them are asked quickly."""
@@ -121,21 +167,56 @@ class ListenerSpec:
 class ServicesSpec:
     """What a client offers, and the address it dials for each."""
 
-    targets: tuple[tuple[ServiceName, Target], ...]  # sorted by name
+    targets: tuple[tuple[ServiceName, ServiceEntry], ...]  # sorted by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclarationSpec:
+    """The tunnels that a client asks its gateways for."""
+
+    tunnels: tuple[OwnTunnel, ...]  # sorted by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Socks5Spec:
+    """A SOCKS5 port for programs beside the client. User and password: both or none."""
+
+    listen: ListenAddress | UnixTarget
+    user: str | None
+    password: FileRef | EnvRef | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayOut:
+    """How a client leaves its network."""
+
+    proxy: ProxyChoice = None  # None: as the environment says
+    local_ports: PortRange | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkSpec:
     """A session that a client keeps to one gateway. Those to one gateway are numbered from 1."""
 
-    gateway: HostPort
+    gateway: GatewayAddress
     session: int
     client_id: ClientId
     tls: TlsClient
     timing: Timing
+    way_out: WayOut = WayOut()
 
 
-Spec: TypeAlias = AdmissionSpec | ControlSpec | ManagementSpec | ListenerSpec | ServicesSpec | LinkSpec
+Spec: TypeAlias = (
+    AdmissionSpec
+    | EgressSpec
+    | ControlSpec
+    | ManagementSpec
+    | ListenerSpec
+    | ServicesSpec
+    | DeclarationSpec
+    | LinkSpec
+    | Socks5Spec
+)
 
 
 def key_of(spec: Spec) -> Key:
@@ -143,6 +224,8 @@ def key_of(spec: Spec) -> Key:
     match spec:
         case AdmissionSpec():
             return Key(kind=Kind.ADMISSION, name="")
+        case EgressSpec():
+            return Key(kind=Kind.EGRESS, name="")
         case ControlSpec():
             return Key(kind=Kind.CONTROL, name=str(spec.address))
         case ManagementSpec():
@@ -151,10 +234,14 @@ def key_of(spec: Spec) -> Key:
             return listener_key(spec.address)
         case ServicesSpec():
             return Key(kind=Kind.SERVICES, name="")
+        case DeclarationSpec():
+            return Key(kind=Kind.DECLARATION, name="")
         case LinkSpec():
             # So with more sessions or fewer, the others are not touched.
             number = f" #{spec.session}" if spec.session > 1 else ""
             return Key(kind=Kind.LINK, name=f"{spec.gateway}{number}")
+        case Socks5Spec():
+            return Key(kind=Kind.SOCKS5, name=str(spec.listen))
     assert_never(spec)
 
 
@@ -176,6 +263,8 @@ def route_of(tunnel: Tunnel) -> RouteSpec:
         clients=tunnel.client,
         service=tunnel.service,
         proxy_protocol=tunnel.proxy_protocol,
+        balance=tunnel.balance,
+        accept_proxy_protocol=tunnel.accept_proxy_protocol,
     )
 
 
@@ -206,9 +295,18 @@ def _gateway(state: GatewayState) -> Iterator[Spec]:
         clients=None if state.clients is None else frozenset(client.id for client in state.clients),
         domain=settings.domain,
         admins=frozenset(settings.admins),
+        rights=tuple(sorted(state.clients or (), key=lambda client: client.id)),
+        revoked=state.revoked,
     )
+    if state.egress is not None:
+        yield EgressSpec(allow=state.egress.allow, bind=state.egress.bind)
     for address in settings.control:
-        yield ControlSpec(address=address, tls=settings.tls, timing=timing)
+        yield ControlSpec(
+            address=address,
+            tls=settings.tls,
+            timing=timing,
+            accept_proxy_protocol=settings.accept_proxy_protocol,
+        )
     for address in settings.management:
         yield ManagementSpec(address=address, tls=settings.tls)
     routes: dict[ListenAddress, list[RouteSpec]] = {}
@@ -227,8 +325,18 @@ def _client(state: ClientState) -> Iterator[Spec]:
         half_close_timeout=settings.half_close_timeout,
     )
     yield ServicesSpec(targets=tuple(sorted(state.services, key=lambda service: service[0])))
+    if state.tunnels:
+        yield DeclarationSpec(tunnels=tuple(sorted(state.tunnels, key=lambda tunnel: tunnel.name)))
+    if state.socks5 is not None:
+        yield Socks5Spec(listen=state.socks5.listen, user=state.socks5.user, password=state.socks5.password)
+    way_out = WayOut(proxy=settings.proxy, local_ports=settings.local_ports)
     for gateway in settings.gateways:
         for session in range(1, settings.sessions + 1):
             yield LinkSpec(
-                gateway=gateway, session=session, client_id=settings.id, tls=settings.tls, timing=timing
+                gateway=gateway,
+                session=session,
+                client_id=settings.id,
+                tls=settings.tls,
+                timing=timing,
+                way_out=way_out,
             )

@@ -14,13 +14,14 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from itertools import islice
 from typing import Final
 
-from schemas.names import ClientId, ListenAddress, ProxyProtocol, ServiceName, Target, TunnelName
+from schemas.names import Balance, ClientId, ListenAddress, ProxyProtocol, ServiceName, TunnelName
 from schemas.part import Part
-from schemas.state import ClientEntry, ClientSettings, GatewaySettings, Tunnel
+from schemas.state import Tunnel
 
 # Tunnels that are made without a pause, in about half a millisecond. The event loop, which may wait for the
 # interpreter meanwhile, gets it in the pause.
@@ -34,21 +35,12 @@ _ALWAYS: Final = ("name", "listen", "client", "service")
 class PackedPart:
     """A part that can be sent. Only the tunnels, of which there may be thousands, are more than pickled."""
 
-    section: GatewaySettings | ClientSettings | None
-    clients: tuple[ClientId, ...] | None
+    rest: Part
     rows: tuple[bytes, ...]
-    services: tuple[tuple[ServiceName, Target], ...]
-    allow_empty: bool
 
 
 def pack(part: Part) -> PackedPart:
-    return PackedPart(
-        section=part.section,
-        clients=None if part.clients is None else tuple(client.id for client in part.clients),
-        rows=tuple(_row(tunnel) for tunnel in part.tunnels),
-        services=part.services,
-        allow_empty=part.allow_empty,
-    )
+    return PackedPart(rest=replace(part, tunnels=()), rows=tuple(_row(tunnel) for tunnel in part.tunnels))
 
 
 def unpack(packed: PackedPart, known: Mapping[bytes, Tunnel]) -> Part:
@@ -56,14 +48,7 @@ def unpack(packed: PackedPart, known: Mapping[bytes, Tunnel]) -> Part:
 
     :param known: tunnels by their rows.
     """
-    clients = packed.clients
-    return Part(
-        section=packed.section,
-        clients=None if clients is None else tuple(ClientEntry(id=client) for client in clients),
-        tunnels=_tunnels(packed.rows, known),
-        services=packed.services,
-        allow_empty=packed.allow_empty,
-    )
+    return replace(packed.rest, tunnels=_tunnels(packed.rows, known))
 
 
 def _tunnels(rows: Sequence[bytes], known: Mapping[bytes, Tunnel]) -> tuple[Tunnel, ...]:
@@ -90,16 +75,20 @@ def _row(tunnel: Tunnel) -> bytes:
         # What a file does not say, and what it says although that is the default, are not quite the same.
         tunnel.proxy_protocol.value if "proxy_protocol" in tunnel.model_fields_set else None,
         tunnel.declared_by,
+        tunnel.balance.value if "balance" in tunnel.model_fields_set else None,
+        [str(network) for network in tunnel.accept_proxy_protocol],
     ]
     return json.dumps(values, separators=(",", ":")).encode()
 
 
 def _tunnel(row: bytes, addresses: dict[ListenAddress, ListenAddress]) -> Tunnel:
-    name, listen, client, service, hostname, proxy_protocol, declared_by = json.loads(row)
+    name, listen, client, service, hostname, proxy_protocol, declared_by, balance, balancers = json.loads(row)
     optional = {
         "hostname": tuple(hostname) or None,
         "proxy_protocol": None if proxy_protocol is None else ProxyProtocol(proxy_protocol),
         "declared_by": declared_by,
+        "balance": None if balance is None else Balance(balance),
+        "accept_proxy_protocol": tuple(ip_network(network) for network in balancers) or None,
     }
     said = {key: value for key, value in optional.items() if value is not None}
     found = (ListenAddress(sys.intern(host), port) for host, port in listen)

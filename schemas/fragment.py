@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import tomli_w
 
-from .names import ProxyProtocol
+from .names import Balance, ProxyProtocol
+from .networks import spell_network
 from .state import Tunnel
 
 _HEADER: Final = """\
@@ -39,6 +40,10 @@ def _entry(tunnel: Tunnel) -> dict[str, Any]:
         entry["hostname"] = list(tunnel.hostname)
     if tunnel.proxy_protocol is not ProxyProtocol.OFF:
         entry["proxy_protocol"] = tunnel.proxy_protocol.value
+    if tunnel.balance is not Balance.PREFERENCE:
+        entry["balance"] = tunnel.balance.value
+    if tunnel.accept_proxy_protocol:
+        entry["accept_proxy_protocol"] = [spell_network(network) for network in tunnel.accept_proxy_protocol]
     if tunnel.declared_by is not None:
         entry["declared_by"] = tunnel.declared_by
     return entry

@@ -24,11 +24,22 @@ from . import fields, patterns
 from .log_level import LogLevel
 from .merge import VERSION
 from .messages import MAX_SERVICES, MAX_SESSIONS
-from .names import ProxyProtocol
+from .names import Balance, Declares, ProxyProtocol
+from .proxy_url import NoProxy
 from .quantities import SECONDS, spell_duration
 from .quoting import PEM_START
 from .roles import Role
-from .state import ClientEntry, ClientState, GatewayState, Tunnel
+from .state import (
+    ClientEntry,
+    ClientState,
+    Egress,
+    EgressRule,
+    GatewayState,
+    OwnTunnel,
+    Revocation,
+    Socks5,
+    Tunnel,
+)
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -71,17 +82,23 @@ _VARIABLE: Final = _text(
     patterns.ENVIRONMENT_VARIABLE, "The name of an environment variable that holds PEM text."
 )
 
+_DURATION: Final = _text(
+    patterns.DURATION,
+    f"A number and its unit ({', '.join(SECONDS)}), more than zero and at most a year.",
+    **{"not": _text_like(patterns.ZERO_DURATION)},
+)
+_TARGET: Final = _text(
+    patterns.TARGET,
+    "A host and a port, as in 127.0.0.1:8443, or a unix socket, as in unix:/run/app.sock.",
+)
+
 # An editor shows the description beside a key alone, so that of a definition is put there and not here.
 _DEFINITIONS: Final[Mapping[str, _Spelling]] = {
     "name": _text(
         patterns.NAME,
         'At most 128 letters (a to z), digits, ".", "_" and "-", of which the first is a letter or a digit.',
     ),
-    "duration": _text(
-        patterns.DURATION,
-        f"A number and its unit ({', '.join(SECONDS)}), more than zero and at most a year.",
-        **{"not": _text_like(patterns.ZERO_DURATION)},
-    ),
+    "duration": _DURATION,
     "duration_or_zero": _text(
         patterns.DURATION, f"A number and its unit ({', '.join(SECONDS)}), at most a year."
     ),
@@ -103,18 +120,93 @@ _DEFINITIONS: Final[Mapping[str, _Spelling]] = {
         "An IP address of this machine and a port, as in 0.0.0.0:443 and [::]:443; "
         "a port alone, as in :443, is both of these.",
     ),
-    "host_and_port": _text(
-        patterns.HOST_AND_PORT,
-        "A host name or an IP address, and a port, as in gw1.example.com:9056 and [::1]:9056.",
-    ),
-    "target": _text(
-        patterns.TARGET,
-        "A host and a port, as in 127.0.0.1:8443, or a unix socket, as in unix:/run/app.sock.",
-    ),
     "hostname": _text(
         patterns.HOSTNAME, "A name, or a pattern of one in which * stands for anything, dots too."
     ),
     "domain": _text(patterns.DOMAIN, "A DNS name.", **{"not": _text_like(patterns.IPV4_ADDRESS)}),
+    "network": _text(patterns.NETWORK, "An address or a network, as in 192.0.2.7 and 192.0.2.0/24."),
+    "address": _text(patterns.LOCAL_ADDRESS, "An IP address of this machine."),
+    "destination": _text(
+        patterns.DESTINATION,
+        "A host name or a pattern of one, an address or a network, as in *.example.com and 192.0.2.0/24; "
+        "* is any host.",
+    ),
+    "ports": _Spelling(
+        "A port, or a range as in 8000-8099; * is every port.",
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 65535},
+                {"type": "string", "pattern": patterns.PORTS},
+            ]
+        },
+    ),
+    "port_range": _text(patterns.PORTS, "A port, or a range as in 40000-40010."),
+    "listen_pattern": _text(
+        patterns.LISTEN_PATTERN,
+        "An address and ports, as in 0.0.0.0:8000-8999 (every IPv4 address) and :443 (any address); "
+        "* is every port.",
+    ),
+    "service_pattern": _text(patterns.SERVICE_GLOB, "The name of a service, or a pattern of one."),
+    "client_or_any": _text(patterns.CLIENT_OR_ANY, "The id of a client; * is every client."),
+    "gateway": _text(
+        patterns.GATEWAY,
+        "A host name or an IP address, and a port, as in gw1.example.com:9056 and [::1]:9056, or the URL of "
+        "a WebSocket, as in wss://gw1.example.com/tunnel.",
+    ),
+    "proxy": _Spelling(
+        "A URL, {file: PATH}, {env: VARIABLE} or none.",
+        {
+            "anyOf": [
+                {"const": NoProxy.NONE.value},
+                {"type": "string", "pattern": patterns.PROXY_URL},
+                _mapping_of_one("file", _PATH, **{"not": _text_like(PEM_START)}),
+                _mapping_of_one("env", _VARIABLE),
+            ]
+        },
+    ),
+    "secret": _Spelling(
+        "{file: PATH} or {env: VARIABLE}.",
+        {
+            "anyOf": [
+                _mapping_of_one("file", _PATH, **{"not": _text_like(PEM_START)}),
+                _mapping_of_one("env", _VARIABLE),
+            ]
+        },
+    ),
+    "socks5_listen": _text(
+        patterns.SOCKS5_LISTEN, "An IP address of this machine and a port, or unix: and a path."
+    ),
+    "user": _text(patterns.USER, "At most 255 bytes.", maxLength=255),
+    "serial": _Spelling(
+        "In hexadecimal, as in 4f:2a:09 and 0x4f2a09, or in decimal.",
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": patterns.SERIAL},
+            ]
+        },
+    ),
+    "fingerprint": _text(patterns.FINGERPRINT, "64 hexadecimal digits, with colons or without."),
+    "service": _Spelling(
+        _TARGET.how + " Or {address: ADDRESS, health_check: DURATION}, to offer it only while it answers.",
+        {
+            "anyOf": [
+                _TARGET.schema,
+                {
+                    "type": "object",
+                    "properties": {
+                        "address": {"description": _TARGET.how, **_TARGET.schema},
+                        "health_check": {
+                            "description": "How often to try whether it answers.",
+                            **_DURATION.schema,
+                        },
+                    },
+                    "required": ["address"],
+                    "additionalProperties": False,
+                },
+            ]
+        },
+    ),
 }
 
 
@@ -151,11 +243,29 @@ _WRITTEN: Final[Mapping[object, Schema]] = {
     fields.HostnameField: _one_or_more("hostname"),
     fields.ClientsField: _one_or_more("name"),
     fields.AdminsField: _one_or_list("name"),
-    fields.GatewaysField: _one_or_more("host_and_port"),
+    fields.GatewaysField: _one_or_more("gateway"),
+    fields.OptionalReferenceField: _one("reference"),
+    fields.BalanceField: {"enum": [member.value for member in Balance]},
+    fields.DeclaresField: {"enum": [member.value for member in Declares]},
+    fields.NetworksField: _one_or_list("network"),
+    fields.ServiceGlobsField: _one_or_list("service_pattern"),
+    fields.ListenPatternsField: _one_or_list("listen_pattern"),
+    fields.MaxPortsField: {"type": "integer", "minimum": 0, "maximum": 65535},
+    fields.SerialField: _one("serial"),
+    fields.FingerprintField: _one("fingerprint"),
+    fields.BindField: _one_or_list("address", maxItems=2),
+    fields.EgressClientsField: _one_or_more("client_or_any"),
+    fields.DestinationsField: _one_or_more("destination"),
+    fields.PortsField: _one_or_more("ports"),
+    fields.PortRangeField: _one("port_range"),
+    fields.ProxyField: _one("proxy"),
+    fields.PasswordField: _one("secret"),
+    fields.Socks5ListenField: _one("socks5_listen"),
+    fields.SocksUserField: _one("user"),
     fields.ServicesField: {
         "type": "object",
         "propertyNames": _one("name"),
-        "additionalProperties": _one("target"),
+        "additionalProperties": _one("service"),
         "maxProperties": MAX_SERVICES,
     },
 }
@@ -163,6 +273,15 @@ _WRITTEN: Final[Mapping[object, Schema]] = {
 _ENTRIES: Final[Mapping[object, tuple[type[BaseModel], Schema]]] = {
     tuple[Tunnel, ...]: (Tunnel, {}),
     tuple[ClientEntry, ...] | None: (ClientEntry, {"uniqueItems": True}),
+    tuple[EgressRule, ...]: (EgressRule, {}),
+    tuple[Revocation, ...]: (Revocation, {}),
+    tuple[OwnTunnel, ...]: (OwnTunnel, {}),
+}
+# Sections that may be left out, and keys of which an entry has one at least, or both or none.
+_SECTIONS: Final[Mapping[object, type[BaseModel]]] = {Egress | None: Egress, Socks5 | None: Socks5}
+_MORE: Final[Mapping[type[BaseModel], Schema]] = {
+    Revocation: {"minProperties": 1},
+    Socks5: {"dependentRequired": {"user": ["password"], "password": ["user"]}},
 }
 
 
@@ -199,6 +318,7 @@ def _mapping(model: type[BaseModel]) -> Schema:
         "properties": {name: _property(hints[name], field) for name, field in shown.items()},
         "required": [name for name, field in shown.items() if field.is_required()],
         "additionalProperties": False,
+        **_MORE.get(model, {}),
     }
 
 
@@ -206,6 +326,8 @@ def _property(hint: Any, field: FieldInfo) -> Schema:
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         return _mapping(hint)
     assert field.description is not None, f"a field of a state file has no description: {hint}"
+    if hint in _SECTIONS:
+        return _mapping(_SECTIONS[hint]) | {"description": field.description}
     if hint in _ENTRIES:
         entry, more = _ENTRIES[hint]
         return {"description": field.description, "type": "array", "items": _mapping(entry), **more}

@@ -7,6 +7,7 @@ placed in the document it comes from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -14,18 +15,32 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from .errors import Place, Problem
-from .fields import Fault, Reading, parse_services
+from .fields import parse_services
 from .messages import MAX_SERVICES
-from .names import ServiceName, Target, parse_listen
+from .names import ServiceEntry, ServiceName, parse_listen
 from .positions import Path
 from .quoting import describe, quote
 from .roles import Role, top_level_problems
-from .rules import check_gateway_rules
-from .state import ClientEntry, ClientSettings, ClientState, GatewaySettings, GatewayState, Tunnel
+from .rules import check_client_rules, check_gateway_rules
+from .state import (
+    ClientEntry,
+    ClientSettings,
+    ClientState,
+    Egress,
+    GatewaySettings,
+    GatewayState,
+    OwnTunnel,
+    Revocation,
+    Socks5,
+    Tunnel,
+)
 from .text import Document
+from .validating import Fault, Reading
 from .wording import misplaced, problems_in
 
 VERSION: Final = 1
+
+_NOUNS: Final = {"revoked": "revoked certificates"}
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -39,10 +54,15 @@ class Merge:
     client: ClientSettings | None = None
     clients: list[ClientEntry] | None = None
     tunnels: list[Tunnel] = field(default_factory=list)
-    services: dict[ServiceName, Target] = field(default_factory=dict)
+    revoked: list[Revocation] = field(default_factory=list)
+    egress: Egress | None = None
+    services: dict[ServiceName, ServiceEntry] = field(default_factory=dict)
+    socks5: Socks5 | None = None
+    own_tunnels: list[OwnTunnel] = field(default_factory=list)
     allow_empty: bool = False
     _origins: dict[Path, tuple[Document, Path]] = field(default_factory=dict)
     _clients_are_complete: bool = True
+    _services_are_complete: bool = True
 
     def add(self, document: Document, role: Role) -> None:
         """Take in one document of an agent of that role."""
@@ -62,31 +82,53 @@ class Merge:
                     self._add_clients(document, value["clients"])
                 if "tunnels" in value:
                     self._add_tunnels(document, value["tunnels"])
+                if "revoked" in value:
+                    self.revoked += self._listed(
+                        Revocation, document, "revoked", value["revoked"], len(self.revoked)
+                    )
+                if "egress" in value and self._stands_once(document, "egress"):
+                    self.egress = self._section(Egress, document, ("egress",))
             case Role.CLIENT:
                 if "client" in value:
                     self.client = self._section(ClientSettings, document, ("client",))
                 if "services" in value:
                     self._add_services(document, value["services"])
+                if "socks5" in value and self._stands_once(document, "socks5"):
+                    self.socks5 = self._section(Socks5, document, ("socks5",))
+                if "tunnels" in value:
+                    self.own_tunnels += self._listed(
+                        OwnTunnel, document, "tunnels", value["tunnels"], len(self.own_tunnels)
+                    )
 
     def gateway_state(self) -> GatewayState | None:
         """The whole, None without its main section; held against the rules either way."""
         clients = self.clients if self._clients_are_complete else None
-        self.problems.extend(check_gateway_rules(self.gateway, clients, self.tunnels, self._where))
+        self.problems.extend(
+            check_gateway_rules(self.gateway, clients, self.tunnels, self._where, self.egress)
+        )
         if self.gateway is None:
             return None
         return GatewayState(
             gateway=self.gateway,
             clients=None if self.clients is None else tuple(self.clients),
             tunnels=tuple(self.tunnels),
+            revoked=tuple(self.revoked),
+            egress=self.egress,
             allow_empty=self.allow_empty,
         )
 
     def client_state(self) -> ClientState | None:
         """The whole, None without its main section."""
+        services = self.services if self._services_are_complete else None
+        self.problems.extend(check_client_rules(services, self.own_tunnels, self._where))
         if self.client is None:
             return None
         return ClientState(
-            client=self.client, services=tuple(sorted(self.services.items())), allow_empty=self.allow_empty
+            client=self.client,
+            services=sorted_services(self.services),
+            socks5=self.socks5,
+            tunnels=tuple(self.own_tunnels),
+            allow_empty=self.allow_empty,
         )
 
     def _version_is_known(self, document: Document) -> bool:
@@ -139,26 +181,26 @@ class Merge:
                     )
                     where = document.locate(("tunnels", index, "declared_by"), key=True)
                     self.problems.append(Problem(where, message))
-        entries = self._entries(Tunnel, document, "tunnels", value, len(self.tunnels))
-        self.tunnels.extend(entry for entry in entries if entry is not None)
+        self.tunnels += self._listed(Tunnel, document, "tunnels", value, len(self.tunnels))
 
     def _add_services(self, document: Document, value: object) -> None:
         try:
             services = parse_services(value, directory=document.directory)
         except PydanticCustomError as error:
+            self._services_are_complete = False
             faults: tuple[Fault, ...] = (error.context or {})["faults"]
             for fault in faults:
                 where = document.locate(("services", *fault.path), key=fault.key)
                 self.problems.append(Problem(where, fault.message))
             return
-        for name, target in services:
+        for name, entry in services:
             here = ("services", name)
             before = self._origins.setdefault(here, (document, here))[0]
             if before is not document:
                 message = f"the service {quote(name)} is declared already; remove one of the two"
                 there = before.locate(here, key=True)
                 self.problems.append(Problem(document.locate(here, key=True), message, see=there))
-            self.services[name] = target
+            self.services[name] = entry
         if len(self.services) > MAX_SERVICES:
             message = (
                 f"the client has {len(self.services):,} services and may have {MAX_SERVICES:,}; "
@@ -166,13 +208,31 @@ class Merge:
             )
             self.problems.append(Problem(document.locate(("services",), key=True), message))
 
+    def _stands_once(self, document: Document, section: str) -> bool:
+        """Whether no other document has this section; only one may."""
+        before = self._origins.setdefault((section,), (document, (section,)))[0]
+        if before is document:
+            return True
+        message = f"the section {section} stands in another file already; keep one"
+        here = document.locate((section,), key=True)
+        self.problems.append(Problem(here, message, see=before.locate((section,), key=True)))
+        return False
+
+    def _listed(
+        self, model: type[_Model], document: Document, section: str, value: object, offset: int
+    ) -> list[_Model]:
+        """The entries of a list that can be read."""
+        entries = self._entries(model, document, section, value, offset)
+        return [entry for entry in entries if entry is not None]
+
     def _entries(
         self, model: type[_Model], document: Document, section: str, value: object, offset: int
     ) -> list[_Model | None]:
         """The entries of a list, None where one cannot be read; the first good one is number ``offset``."""
         if not isinstance(value, list):
+            noun = _NOUNS.get(section, section)
             message = f"{section}: " + misplaced(
-                value, "a list", f"write the {section} as a list, or [] for none"
+                value, "a list", f"write the {noun} as a list, or [] for none"
             )
             self.problems.append(Problem(document.locate((section,)), message))
             return []
@@ -214,6 +274,13 @@ class Merge:
                 document, start = self._origins[path[:length]]
                 return document.locate(_as_written(document, (*start, *path[length:])))
         raise KeyError(path)
+
+
+def sorted_services(
+    services: Mapping[ServiceName, ServiceEntry],
+) -> tuple[tuple[ServiceName, ServiceEntry], ...]:
+    """As a state holds them."""
+    return tuple((name, services[name]) for name in sorted(services))
 
 
 def _as_written(document: Document, path: Path) -> Path:

@@ -30,6 +30,22 @@ class ProxyProtocol(Enum):
     V2 = "v2"
 
 
+class Balance(Enum):
+    """Which of several clients a visitor is led to, of those that are connected and offer the service."""
+
+    PREFERENCE = "preference"  # the first one of the list
+    ROUND_ROBIN = "round_robin"  # each in turn
+    LEAST_CONNECTIONS = "least_connections"  # the one with the fewest visitors of the tunnel
+
+
+class Declares(Enum):
+    """What becomes of tunnels that a client's own file declares."""
+
+    NONE = "none"  # they are refused, as those are that it declares through the API
+    SESSION = "session"  # they are gone when its last session is
+    KEPT = "kept"  # they stay
+
+
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -116,6 +132,17 @@ class UnixTarget:
 
 
 Target: TypeAlias = TcpTarget | UnixTarget
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEntry:
+    """A service that a client offers. ``health_check``: seconds between two tries whether it answers."""
+
+    target: Target
+    health_check: float | None = None
+
+    def __str__(self) -> str:
+        return str(self.target)
 
 
 def parse_listen(text: str) -> tuple[ListenAddress, ...]:

@@ -16,11 +16,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
-from .merge import Merge
+from .merge import Merge, sorted_services
 from .messages import MAX_SERVICES
-from .names import ClientId, ListenAddress, ServiceName, Target
+from .names import ClientId, ListenAddress, ServiceEntry, ServiceName
+from .networks import Network
 from .roles import Role
-from .state import ClientEntry, ClientSettings, ClientState, GatewaySettings, GatewayState, State, Tunnel
+from .state import (
+    ClientEntry,
+    ClientSettings,
+    ClientState,
+    Egress,
+    GatewaySettings,
+    GatewayState,
+    OwnTunnel,
+    Revocation,
+    Socks5,
+    State,
+    Tunnel,
+)
 from .text import Document
 
 
@@ -31,7 +44,11 @@ class Part:
     section: GatewaySettings | ClientSettings | None = None
     clients: tuple[ClientEntry, ...] | None = None
     tunnels: tuple[Tunnel, ...] = ()
-    services: tuple[tuple[ServiceName, Target], ...] = ()
+    revoked: tuple[Revocation, ...] = ()
+    egress: Egress | None = None
+    services: tuple[tuple[ServiceName, ServiceEntry], ...] = ()
+    socks5: Socks5 | None = None
+    own_tunnels: tuple[OwnTunnel, ...] = ()
     allow_empty: bool = False
 
     @cached_property
@@ -40,7 +57,13 @@ class Part:
 
     @cached_property
     def used_clients(self) -> frozenset[ClientId]:
-        return frozenset(chain.from_iterable(tunnel.client for tunnel in self.tunnels))
+        rules = self.egress.allow if self.egress is not None else ()
+        allowed = (ClientId(client) for rule in rules for client in rule.client if client != "*")
+        return frozenset(chain(chain.from_iterable(tunnel.client for tunnel in self.tunnels), allowed))
+
+    @cached_property
+    def has_balancers(self) -> bool:
+        return any(tunnel.accept_proxy_protocol for tunnel in self.tunnels)
 
     @cached_property
     def addresses(self) -> frozenset[ListenAddress]:
@@ -92,7 +115,11 @@ def read_part(document: Document, role: Role) -> Part | None:
         section=merge.gateway if role is Role.GATEWAY else merge.client,
         clients=None if merge.clients is None else tuple(merge.clients),
         tunnels=tuple(merge.tunnels),
-        services=tuple(sorted(merge.services.items())),
+        revoked=tuple(merge.revoked),
+        egress=merge.egress,
+        services=sorted_services(merge.services),
+        socks5=merge.socks5,
+        own_tunnels=tuple(merge.own_tunnels),
         allow_empty=merge.allow_empty,
     )
 
@@ -105,10 +132,18 @@ def part_of(state: State) -> Part:
                 section=state.gateway,
                 clients=state.clients,
                 tunnels=state.tunnels,
+                revoked=state.revoked,
+                egress=state.egress,
                 allow_empty=state.allow_empty,
             )
         case ClientState():
-            return Part(section=state.client, services=state.services, allow_empty=state.allow_empty)
+            return Part(
+                section=state.client,
+                services=state.services,
+                socks5=state.socks5,
+                own_tunnels=state.tunnels,
+                allow_empty=state.allow_empty,
+            )
 
 
 def fit(parts: Sequence[Part]) -> State | None:
@@ -120,8 +155,7 @@ def fit(parts: Sequence[Part]) -> State | None:
         case GatewaySettings() as gateway:
             return combine(parts) if _gateway_fits(gateway, parts) else None
         case ClientSettings():
-            names = [name for part in parts for name, _ in part.services]
-            return combine(parts) if _are_unique(names) and len(names) <= MAX_SERVICES else None
+            return combine(parts) if _client_fits(parts) else None
 
 
 def combine(parts: Sequence[Part]) -> State:
@@ -134,16 +168,44 @@ def combine(parts: Sequence[Part]) -> State:
                 gateway=section,
                 clients=_clients(parts),
                 tunnels=tuple(chain.from_iterable(part.tunnels for part in parts)),
+                revoked=tuple(chain.from_iterable(part.revoked for part in parts)),
+                egress=next((part.egress for part in parts if part.egress is not None), None),
                 allow_empty=allow_empty,
             )
         case ClientSettings():
-            services = tuple(sorted(chain.from_iterable(part.services for part in parts)))
-            return ClientState(client=section, services=services, allow_empty=allow_empty)
+            return ClientState(
+                client=section,
+                services=sorted_services(dict(chain.from_iterable(part.services for part in parts))),
+                socks5=next((part.socks5 for part in parts if part.socks5 is not None), None),
+                tunnels=tuple(chain.from_iterable(part.own_tunnels for part in parts)),
+                allow_empty=allow_empty,
+            )
 
 
 def _clients(parts: Iterable[Part]) -> tuple[ClientEntry, ...] | None:
     listed = [part.clients for part in parts if part.clients is not None]
     return tuple(chain.from_iterable(listed)) if listed else None
+
+
+def _client_fits(parts: Sequence[Part]) -> bool:
+    names = [name for part in parts for name, _ in part.services]
+    if not _are_unique(names) or len(names) > MAX_SERVICES:
+        return False
+    if sum(part.socks5 is not None for part in parts) > 1:
+        return False
+    # A client has few tunnels of its own, if any; the parser says how they fit.
+    tunnels = [tunnel for part in parts for tunnel in part.own_tunnels]
+    routes = [
+        (address, hostname)
+        for tunnel in tunnels
+        for address in tunnel.listen
+        for hostname in tunnel.hostname or (None,)
+    ]
+    return (
+        _are_unique([tunnel.name for tunnel in tunnels])
+        and _are_unique(routes)
+        and frozenset(tunnel.service for tunnel in tunnels) <= frozenset(names)
+    )
 
 
 def _gateway_fits(gateway: GatewaySettings, parts: Sequence[Part]) -> bool:
@@ -154,12 +216,28 @@ def _gateway_fits(gateway: GatewaySettings, parts: Sequence[Part]) -> bool:
         used = frozenset[ClientId]().union(*(part.used_clients for part in parts))
         if not _are_unique(ids) or not used <= frozenset(ids):
             return False
+    if sum(part.egress is not None for part in parts) > 1 or not _balancers_fit(parts):
+        return False
     names = frozenset[str]().union(*(part.names for part in parts))
     routes = frozenset[str]().union(*(part.routes for part in parts))
     return (
         len(names) == sum(len(part.tunnels) for part in parts)
         and len(routes) == sum(part.route_count for part in parts)
         and _addresses_fit(gateway, parts)
+    )
+
+
+def _balancers_fit(parts: Sequence[Part]) -> bool:
+    """Whether no address has load balancers in one tunnel and others, or none, in another."""
+    if not any(part.has_balancers for part in parts):
+        return True
+    found: dict[ListenAddress, frozenset[Network]] = {}
+    return all(
+        found.setdefault(address, frozenset(tunnel.accept_proxy_protocol))
+        == frozenset(tunnel.accept_proxy_protocol)
+        for part in parts
+        for tunnel in part.tunnels
+        for address in tunnel.listen
     )
 
 

@@ -37,6 +37,7 @@ class PlannedLead(_Report):
     client: tuple[str, ...]
     service: str
     proxy_protocol: str
+    balance: str = "preference"
 
 
 class PlannedRoute(_Report):

@@ -2,7 +2,7 @@
 
 Rule: what is rendered and read again is the same state. What has its default is left
 out, so a document says what a person would have to write; paths are as they were
-resolved. The only thing that is not always told is PEM text that stands in a file.
+resolved. What is not always told is PEM text, or the password of a proxy, that stands in a file.
 """
 
 from __future__ import annotations
@@ -10,15 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, TypeAlias, assert_never
 
 from pydantic import BaseModel
 
+from .egress import HostGlob
+from .gateway_address import WebSocketUrl
 from .merge import VERSION
-from .names import HostPort, ListenAddress, TcpTarget, UnixTarget
+from .names import HostPort, ListenAddress, ServiceEntry, TcpTarget, UnixTarget
+from .networks import spell_network
+from .ports import ListenPattern, PortRange
+from .proxy_url import ProxyUrl
 from .quantities import parse_duration, spell_duration
 from .references import EnvRef, FileRef, InlinePem, Reference
-from .state import ClientState, State
+from .revocation import spell_serial
+from .state import ClientState, Revocation, State
 
 #: What JSON can hold, and YAML and TOML as well.
 Rendered: TypeAlias = dict[str, Any]
@@ -28,7 +35,7 @@ HIDDEN: Final = {"inline": "hidden"}
 
 
 class Inline(Enum):
-    """Whether PEM text is shown that stands in a state file."""
+    """Whether secrets are shown that stand in a state file."""
 
     SHOWN = "shown"
     HIDDEN = "hidden"
@@ -50,7 +57,9 @@ def _fields(section: BaseModel, inline: Inline) -> Iterator[tuple[str, object]]:
         if not field.is_required() and value == field.default:
             continue
         if isinstance(section, ClientState) and name == "services":
-            yield name, {service: str(target) for service, target in section.services}
+            yield name, {service: _service(entry) for service, entry in section.services}
+        elif isinstance(section, Revocation) and name == "serial":
+            yield name, spell_serial(value)
         else:
             yield name, _value(value, inline)
 
@@ -61,8 +70,14 @@ def _value(value: object, inline: Inline) -> object:
             return render_section(value, inline=inline)
         case FileRef() | EnvRef() | InlinePem():
             return _reference(value, inline)
-        case ListenAddress() | HostPort() | TcpTarget() | UnixTarget():
+        case ListenAddress() | HostPort() | TcpTarget() | UnixTarget() | WebSocketUrl():
             return str(value)
+        case HostGlob() | PortRange() | ListenPattern():
+            return str(value)
+        case IPv4Network() | IPv6Network():
+            return spell_network(value)
+        case ProxyUrl():
+            return value.whole if inline is Inline.SHOWN or value.password is None else dict(HIDDEN)
         case Enum():
             return value.value
         case tuple():
@@ -71,6 +86,12 @@ def _value(value: object, inline: Inline) -> object:
             return _duration(value)
         case _:
             return value
+
+
+def _service(entry: ServiceEntry) -> object:
+    if entry.health_check is None:
+        return str(entry.target)
+    return {"address": str(entry.target), "health_check": _duration(entry.health_check)}
 
 
 def _reference(reference: Reference, inline: Inline) -> object:

@@ -30,11 +30,11 @@ class Role(Enum):
 
 
 _KEYS: Final = {
-    Role.GATEWAY: ("tidegate", "gateway", "clients", "tunnels", "allow_empty"),
-    Role.CLIENT: ("tidegate", "client", "services", "allow_empty"),
+    Role.GATEWAY: ("tidegate", "gateway", "clients", "tunnels", "revoked", "egress", "allow_empty"),
+    Role.CLIENT: ("tidegate", "client", "services", "socks5", "tunnels", "allow_empty"),
 }
-# Known words of later versions; somebody who writes one should not be told that it does not exist.
-_NOT_YET: Final = {Role.GATEWAY: frozenset[str](), Role.CLIENT: frozenset({"socks5"})}
+# Keys that say nothing about the role.
+_SHARED: Final = frozenset(_KEYS[Role.GATEWAY]) & frozenset(_KEYS[Role.CLIENT])
 
 
 def find_role(documents: Sequence[Document], *, wanted: Role | None) -> tuple[Role | None, list[Problem]]:
@@ -73,9 +73,7 @@ def top_level_problems(document: Document, role: Role) -> Iterator[Problem]:
         if key in known:
             continue
         where = document.locate((key,), key=True)
-        if key in _NOT_YET[role]:
-            yield Problem(where, f"{key} is not available in this version; remove it")
-        elif key in _KEYS[role.other] or key in _NOT_YET[role.other]:
+        if key in _KEYS[role.other]:
             yield Problem(where, f"{key} belongs in the state of a {role.other.value}; move it there")
         else:
             yield Problem(where, unknown_key(key, known, of=f"a {role.value}'s state"))
@@ -88,7 +86,9 @@ def _guess(documents: Sequence[Document], wanted: Role | None) -> tuple[Role | N
         known = _KEYS[candidate]
         if any(key not in known and suggest(key, known) == candidate.value for key in keys):
             return candidate, []  # reported as an unknown key, with the right one
-    likely = [role for role in Role if any(key in _KEYS[role][1:-1] or key in _NOT_YET[role] for key in keys)]
+    likely = [role for role in Role if any(key in _KEYS[role] and key not in _SHARED for key in keys)]
+    if not likely and "tunnels" in keys:
+        likely = [Role.GATEWAY]  # a client may have some, but nobody has a client for them alone
     role = wanted or (likely[0] if len(likely) == 1 else None)
     if role is None:
         message = 'there is neither a section "gateway" nor "client"; add the one for the role of this agent'

@@ -9,15 +9,16 @@ is added here is added there, and to what tests/schemas/test_part.py makes up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, TypeAlias, assert_never
 
 from .errors import Place, Problem
-from .names import ListenAddress, TunnelName
+from .names import ListenAddress, ServiceName, TunnelName
 from .positions import Path
 from .quoting import quote
-from .state import ClientEntry, ClientState, GatewaySettings, GatewayState, State, Tunnel
+from .state import ClientEntry, ClientState, Egress, GatewaySettings, GatewayState, OwnTunnel, State, Tunnel
 from .suggest import suggest
 
 #: Gives the place of a path in the whole state, for example ``("tunnels", 3, "listen", 0)``.
@@ -32,9 +33,9 @@ def check_rules(state: State, where: Where) -> list[Problem]:
     """Every rule that a complete state breaks; empty if it may come into force."""
     match state:
         case GatewayState():
-            return check_gateway_rules(state.gateway, state.clients, state.tunnels, where)
+            return check_gateway_rules(state.gateway, state.clients, state.tunnels, where, state.egress)
         case ClientState():
-            return []  # one mapping holds the services, so their names are unique already
+            return check_client_rules(dict(state.services), state.tunnels, where)
         case _:
             assert_never(state)
 
@@ -44,18 +45,31 @@ def check_gateway_rules(
     clients: Sequence[ClientEntry] | None,
     tunnels: Sequence[Tunnel],
     where: Where,
+    egress: Egress | None = None,
 ) -> list[Problem]:
     """Every rule that the parts of a gateway's state break; a part that could not be read may be left out."""
     return [
         *_names_are_unique(tunnels, where),
         *_client_ids_are_unique(clients or (), where),
-        *_clients_are_declared(clients, tunnels, where),
+        *_clients_are_declared(clients, tunnels, egress, where),
         *_routes_are_unique(tunnels, where),
         *_addresses_fit_together(gateway, tunnels, where),
+        *_balancers_are_agreed_on(tunnels, where),
     ]
 
 
-def _names_are_unique(tunnels: Sequence[Tunnel], where: Where) -> Iterator[Problem]:
+def check_client_rules(
+    services: Mapping[ServiceName, object] | None, tunnels: Sequence[OwnTunnel], where: Where
+) -> list[Problem]:
+    """Every rule that the parts of a client's state break; ``services`` is None if not all could be read."""
+    return [
+        *_names_are_unique(tunnels, where),
+        *_routes_are_unique(tunnels, where),
+        *_services_are_offered(services, tunnels, where),
+    ]
+
+
+def _names_are_unique(tunnels: Sequence[Tunnel | OwnTunnel], where: Where) -> Iterator[Problem]:
     first: dict[TunnelName, int] = {}
     for index, tunnel in enumerate(tunnels):
         before = first.setdefault(tunnel.name, index)
@@ -80,27 +94,74 @@ def _client_ids_are_unique(clients: Sequence[ClientEntry], where: Where) -> Iter
 
 
 def _clients_are_declared(
-    clients: Sequence[ClientEntry] | None, tunnels: Sequence[Tunnel], where: Where
+    clients: Sequence[ClientEntry] | None, tunnels: Sequence[Tunnel], egress: Egress | None, where: Where
 ) -> Iterator[Problem]:
     if clients is None:
         return
-    declared = frozenset(client.id for client in clients)
-    options = tuple(sorted(declared))
-    compared = 0
+    named: Iterator[tuple[str, Path]] = (
+        (client, ("tunnels", index, "client", choice))
+        for index, tunnel in enumerate(tunnels)
+        for choice, client in enumerate(tunnel.client)
+    )
+    allowed = (
+        (client, ("egress", "allow", index, "client", choice))
+        for index, rule in enumerate(egress.allow if egress is not None else ())
+        for choice, client in enumerate(rule.client)
+        if client != "*"
+    )
+    known = _Known(client.id for client in clients)
+    for client, path in chain(named, allowed):
+        if client not in known.names:
+            advice = known.advice(client)
+            yield Problem(where(path), f"the client {quote(client)} is not declared in clients; {advice}")
+
+
+def _services_are_offered(
+    services: Mapping[ServiceName, object] | None, tunnels: Sequence[OwnTunnel], where: Where
+) -> Iterator[Problem]:
+    if services is None:
+        return
+    known = _Known(services)
     for index, tunnel in enumerate(tunnels):
-        for choice, client in enumerate(tunnel.client):
-            if client in declared:
-                continue
-            compared += len(options)
-            guess = suggest(client, options) if compared <= _MOST_COMPARISONS else None
-            advice = f"did you mean {quote(guess)}?" if guess is not None else "add it there"
+        if tunnel.service not in known.names:
+            advice = known.advice(tunnel.service)
             yield Problem(
-                where(("tunnels", index, "client", choice)),
-                f"the client {quote(client)} is not declared in clients; {advice}",
+                where(("tunnels", index, "service")),
+                f"the service {quote(tunnel.service)} is not declared in services; {advice}",
             )
 
 
-def _routes_are_unique(tunnels: Sequence[Tunnel], where: Where) -> Iterator[Problem]:
+class _Known:
+    """Names that are declared, and which of them may be meant by another."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+        self._options = tuple(sorted(self.names))
+        self._compared = 0
+
+    def advice(self, name: str) -> str:
+        self._compared += len(self._options)
+        guess = suggest(name, self._options) if self._compared <= _MOST_COMPARISONS else None
+        return f"did you mean {quote(guess)}?" if guess is not None else "add it there"
+
+
+def _balancers_are_agreed_on(tunnels: Sequence[Tunnel], where: Where) -> Iterator[Problem]:
+    """A visitor's first bytes are a PROXY header or not before anybody knows which tunnel it is for."""
+    first: dict[ListenAddress, int] = {}
+    for index, tunnel in enumerate(tunnels):
+        for address in tunnel.listen:
+            before = first.setdefault(address, index)
+            if frozenset(tunnels[before].accept_proxy_protocol) != frozenset(tunnel.accept_proxy_protocol):
+                yield Problem(
+                    where(("tunnels", index, "name")),
+                    f"{address} has other load balancers in the tunnel {quote(tunnels[before].name)}; "
+                    "write the same accept_proxy_protocol in both",
+                    see=where(("tunnels", before, "name")),
+                )
+                break
+
+
+def _routes_are_unique(tunnels: Sequence[Tunnel | OwnTunnel], where: Where) -> Iterator[Problem]:
     """On one address, a hostname (or none: the default route) leads to one tunnel."""
     first: dict[tuple[ListenAddress, str | None], int] = {}
     for index, tunnel in enumerate(tunnels):

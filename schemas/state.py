@@ -8,34 +8,53 @@ a file is decided in ``fields``, and what must hold between entries in ``rules``
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .fields import (
     AdminsField,
+    BalanceField,
+    BindField,
     ClientIdField,
     ClientsField,
     DeclaredByField,
+    DeclaresField,
+    DestinationsField,
     DomainField,
     DrainField,
     DurationField,
+    EgressClientsField,
+    FingerprintField,
     FlagField,
     GatewaysField,
     HostnameField,
     ListenField,
+    ListenPatternsField,
     LogLevelField,
     ManagementField,
+    MaxPortsField,
     NameField,
+    NetworksField,
+    OptionalReferenceField,
+    PasswordField,
     PathField,
+    PortRangeField,
+    PortsField,
+    ProxyField,
     ProxyProtocolField,
     ReferenceField,
+    SerialField,
+    ServiceGlobsField,
     ServiceNameField,
     ServicesField,
     SessionsField,
+    Socks5ListenField,
+    SocksUserField,
     TunnelNameField,
 )
-from .names import ListenAddress, ProxyProtocol
+from .names import Balance, ListenAddress, ProxyProtocol
+from .validating import Fault, faulty
 
 DEFAULT_CONTROL = (ListenAddress("0.0.0.0", 9056),)  # noqa: S104 - clients come from anywhere
 
@@ -80,6 +99,12 @@ class TlsGateway(_Declared):
     client_ca: ReferenceField = Field(
         description="The certificates of the authorities whose clients may connect.", examples=["pki/ca.crt"]
     )
+    crl: OptionalReferenceField = Field(
+        default=None,
+        description="The certificates that these authorities have revoked: one list (CRL) or several, in PEM "
+        "or DER. Default: none but those under revoked.",
+        examples=["pki/ca.crl"],
+    )
 
 
 class TlsClient(_Declared):
@@ -109,6 +134,12 @@ class GatewaySettings(_Declared):
         default=DEFAULT_CONTROL,
         description="Where clients connect, over mutual TLS.",
         examples=["0.0.0.0:9056"],
+    )
+    accept_proxy_protocol: NetworksField = Field(
+        default=(),
+        description="The load balancers in front of the control ports: what comes from them must begin "
+        "with a PROXY protocol header, which says who the client is. Default: none.",
+        examples=[["10.0.0.5", "10.1.0.0/16"]],
     )
     management: ManagementField = Field(
         default=(),
@@ -154,11 +185,82 @@ class GatewaySettings(_Declared):
 
 
 class ClientEntry(_Declared):
-    """A client that may connect."""
+    """A client that may connect, and what else it may."""
 
     id: ClientIdField = Field(
         description="The id of the client, which its certificate names; no two clients have the same.",
         examples=["homelab"],
+    )
+    services: ServiceGlobsField = Field(
+        default=None,
+        description="The services that it may offer, by name or by a pattern in which * stands for anything. "
+        "Default: whichever it likes.",
+        examples=[["web", "smtp-*"]],
+    )
+    listen: ListenPatternsField = Field(
+        default=None,
+        description="Where tunnels may listen that it declares itself. "
+        "Default: wherever no other client does.",
+        examples=[["0.0.0.0:8000-8999"]],
+    )
+    declares: DeclaresField = Field(
+        default=None,
+        description="Whether the tunnels in its own file are taken, and what becomes of them when its last "
+        "session ends: with session they end with it, with kept they stay; none also forbids those that it "
+        "declares through the API. Default: through the API alone.",
+        examples=["session"],
+    )
+    max_ports: MaxPortsField = Field(
+        default=100, description="How many listen addresses its own tunnels may have.", examples=[20]
+    )
+
+
+class Revocation(_Declared):
+    """A certificate that is refused, whoever signed it."""
+
+    serial: SerialField = Field(
+        default=None,
+        description="Its serial number, as in 4f:2a:09, 0x4f2a09 or decimal. Every authority counts by "
+        "itself: this is the number of a certificate of any of those under client_ca. Default: whichever.",
+        examples=["4f:2a:09"],
+    )
+    fingerprint: FingerprintField = Field(
+        default=None,
+        description="Its SHA-256 fingerprint, as openssl x509 -fingerprint -sha256 prints it. "
+        "Default: whichever.",
+        examples=["sha256:" + "5e" * 32],
+    )
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if self.serial is None and self.fingerprint is None:
+            raise faulty([Fault("this names no certificate; write its serial or its fingerprint")])
+        return self
+
+
+class EgressRule(_Declared):
+    """What some clients may reach through the gateway."""
+
+    client: EgressClientsField = Field(description="Whom this is for.", examples=["homelab"])
+    to: DestinationsField = Field(
+        description="Names (in which * stands for anything, dots too), addresses and networks. Addresses "
+        "that are not of the public internet are only reached where a network names them.",
+        examples=[["*.example.com", "198.51.100.0/24"]],
+    )
+    ports: PortsField = Field(description="The ports there.", examples=[[25, 587]])
+
+
+class Egress(_Declared):
+    """What clients may reach through the gateway by SOCKS5: nothing but what is listed here."""
+
+    bind: BindField = Field(
+        default=(),
+        description="The addresses of this machine to dial from, of each family one at most. "
+        "Default: as the system chooses.",
+        examples=["203.0.113.5"],
+    )
+    allow: tuple[EgressRule, ...] = Field(
+        default=(), description="Who may reach what. Default: nobody, nothing."
     )
 
 
@@ -183,8 +285,14 @@ class Tunnel(_Declared):
         examples=["blog.example.com"],
     )
     client: ClientsField = Field(
-        description="The client to lead visitors to; of several, the first one that is connected.",
+        description="The client to lead visitors to; or several, in the order of preference.",
         examples=["homelab"],
+    )
+    balance: BalanceField = Field(
+        default=Balance.PREFERENCE,
+        description="Which of several clients takes a visitor, of those that are connected and offer "
+        "the service.",
+        examples=["round_robin"],
     )
     service: ServiceNameField = Field(
         description="The service to lead visitors to, as the client's state file names it.", examples=["web"]
@@ -193,6 +301,13 @@ class Tunnel(_Declared):
         default=ProxyProtocol.OFF,
         description="The version of the PROXY protocol in which the service is told who the visitor is.",
         examples=["v2"],
+    )
+    accept_proxy_protocol: NetworksField = Field(
+        default=(),
+        description="The load balancers in front of these addresses: what comes from them must begin with a "
+        "PROXY protocol header, which says who the visitor is. All tunnels of one address say the same. "
+        "Default: none.",
+        examples=[["10.0.0.5", "10.1.0.0/16"]],
     )
     declared_by: DeclaredByField = Field(default=None, examples=["homelab"])
 
@@ -213,6 +328,14 @@ class GatewayState(_Declared):
     tunnels: tuple[Tunnel, ...] = Field(
         default=(), description="Which public ports are open and where they lead. Default: none."
     )
+    revoked: tuple[Revocation, ...] = Field(
+        default=(),
+        description="Certificates of clients that are refused, beside those in gateway.tls.crl. "
+        "Default: none.",
+    )
+    egress: Egress | None = Field(
+        default=None, description="What clients may reach through this gateway. Default: nothing."
+    )
     allow_empty: FlagField = Field(default=False, description=_ALLOW_EMPTY)
 
 
@@ -228,7 +351,22 @@ class ClientSettings(_Declared):
         examples=["homelab"],
     )
     gateways: GatewaysField = Field(
-        description="The gateways to connect to.", examples=[["gw1.example.com:9056"]]
+        description="The gateways to connect to, each over a session of its own; a name with several "
+        "addresses is several gateways. Where only HTTPS passes, wss://HOST/PATH leads to one over a "
+        "WebSocket.",
+        examples=[["gw1.example.com:9056"]],
+    )
+    proxy: ProxyField = Field(
+        default=None,
+        description="The proxy to reach the gateways through: http://USER:PASSWORD@HOST:PORT or socks5://…, "
+        "or where its URL is found; the host gateway is the router of the default route. With none, there is "
+        "none. Default: what https_proxy and no_proxy in the environment say.",
+        examples=["http://proxy.example.com:3128"],
+    )
+    local_ports: PortRangeField = Field(
+        default=None,
+        description="The ports of this machine to dial from. Default: as the system chooses.",
+        examples=["40000-40010"],
     )
     sessions: SessionsField = Field(
         default=1,
@@ -257,6 +395,56 @@ class ClientSettings(_Declared):
     log_level: LogLevelField = Field(default=None, description=_LOG_LEVEL, examples=["debug"])
 
 
+class Socks5(_Declared):
+    """A SOCKS5 port for programs beside the client, through which they reach what a gateway lets them."""
+
+    listen: Socks5ListenField = Field(
+        description="Where it listens: an address with its port, or unix:PATH.", examples=["127.0.0.1:1080"]
+    )
+    user: SocksUserField = Field(
+        default=None, description="Who may use it. Default: whoever can connect.", examples=["mail"]
+    )
+    password: PasswordField = Field(
+        default=None,
+        description="Where the password of that user stands. Default: nowhere, and there is no user.",
+        examples=[{"file": "socks5.password"}],
+    )
+
+    @model_validator(mode="after")
+    def _user_has_a_password(self) -> Self:
+        if self.user is not None and self.password is None:
+            raise faulty(
+                [Fault('user: it has no password; add password, for example {"file": "socks5.password"}')]
+            )
+        if self.password is not None and self.user is None:
+            raise faulty([Fault("password: there is no user whose it is; add user")])
+        return self
+
+
+class OwnTunnel(_Declared):
+    """A tunnel that a client asks its gateways for; it leads to the client itself."""
+
+    name: TunnelNameField = Field(
+        description="What the tunnel is called; no two tunnels of a client have the same name.",
+        examples=["blog"],
+    )
+    listen: ListenField = Field(
+        description="The addresses of the gateway that visitors connect to.", examples=["0.0.0.0:443"]
+    )
+    hostname: HostnameField = Field(
+        default=(),
+        description="The TLS server names or HTTP hosts of the visitors to take. "
+        "Default: whoever no other tunnel on the same addresses takes.",
+        examples=["blog.example.com"],
+    )
+    service: ServiceNameField = Field(description="The service to lead visitors to.", examples=["web"])
+    proxy_protocol: ProxyProtocolField = Field(
+        default=ProxyProtocol.OFF,
+        description="The version of the PROXY protocol in which the service is told who the visitor is.",
+        examples=["v2"],
+    )
+
+
 class ClientState(_Declared):
     """Everything a client is asked to be.
 
@@ -269,6 +457,12 @@ class ClientState(_Declared):
         description="The services on offer: for each the name that tunnels know it by, and its address. "
         "Default: none.",
         examples=[{"web": "127.0.0.1:8443"}],
+    )
+    socks5: Socks5 | None = Field(default=None, description="A SOCKS5 port. Default: none.")
+    tunnels: tuple[OwnTunnel, ...] = Field(
+        default=(),
+        description="Tunnels to ask the gateways for, which must allow it in the entry of this client. "
+        "Default: none.",
     )
     allow_empty: FlagField = Field(default=False, description=_ALLOW_EMPTY)
 

@@ -13,12 +13,24 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from .errors import Problem
-from .fields import FAULTS, Fault
 from .positions import Path
 from .quoting import describe, kind, quote
-from .state import ClientEntry, ClientSettings, GatewaySettings, TlsClient, TlsGateway, Tunnel
+from .state import (
+    ClientEntry,
+    ClientSettings,
+    Egress,
+    EgressRule,
+    GatewaySettings,
+    OwnTunnel,
+    Revocation,
+    Socks5,
+    TlsClient,
+    TlsGateway,
+    Tunnel,
+)
 from .suggest import LONGEST_GUESS, suggest
 from .text import Document
+from .validating import FAULTS, Fault
 
 _NOUNS: Final[dict[type[BaseModel], str]] = {
     GatewaySettings: "the section gateway",
@@ -27,8 +39,18 @@ _NOUNS: Final[dict[type[BaseModel], str]] = {
     TlsClient: "the section tls",
     Tunnel: "this tunnel",
     ClientEntry: "this client",
+    Revocation: "this revoked certificate",
+    Egress: "the section egress",
+    EgressRule: "this rule",
+    Socks5: "the section socks5",
+    OwnTunnel: "this tunnel",
 }
-_TLS: Final[dict[type[BaseModel], type[BaseModel]]] = {GatewaySettings: TlsGateway, ClientSettings: TlsClient}
+# The models inside models, by their keys.
+_INNER: Final[Mapping[tuple[type[BaseModel], str], type[BaseModel]]] = {
+    (GatewaySettings, "tls"): TlsGateway,
+    (ClientSettings, "tls"): TlsClient,
+    (Egress, "allow"): EgressRule,
+}
 
 
 def problems_in(
@@ -82,6 +104,9 @@ def _problems(
     match found["type"]:
         case "missing":
             yield Problem(document.locate(at[:-1]), _missing(str(location[-1]), owner, value))
+        case "extra_forbidden" if owner is OwnTunnel and location[-1] == "client":
+            message = "a tunnel of a client's own leads to that client; remove this key"
+            yield Problem(document.locate(at, key=True), message)
         case "extra_forbidden":
             known = [name for name in owner.model_fields if name != "declared_by" or document.owned]
             yield Problem(
@@ -95,9 +120,15 @@ def _problems(
                 f"tls: {stands} stands where a mapping belongs; write, for example, {example}",
             )
         case "model_type":
-            needed = ", ".join(name for name, field in model.model_fields.items() if field.is_required())
-            message = misplaced(value, _NOUNS[model].replace("this", "a"), f"write a mapping with {needed}")
+            inner = _owner(model, (*location, ""))
+            fields = inner.model_fields
+            needed = ", ".join([name for name in fields if fields[name].is_required()] or fields)
+            noun = _NOUNS[inner].replace("this", "a")
+            message = misplaced(_value_in(value, location), noun, f"write a mapping with {needed}")
             yield Problem(document.locate(at), message)
+        case "tuple_type":
+            stands = misplaced(_value_in(value, location), "a list", "write one, or [] for none")
+            yield Problem(document.locate(at), f"{location[-1]}: {stands}")
         case kind_of_error if kind_of_error == FAULTS:
             prefix = ".".join(step for step in location if isinstance(step, str))
             faults: tuple[Fault, ...] = found["ctx"]["faults"]
@@ -110,9 +141,21 @@ def _problems(
             )
 
 
+def _value_in(value: object, location: Path) -> object:
+    for step in location:
+        match value, step:
+            case dict() as entries, str():
+                value = entries.get(step)
+            case list() as items, int():
+                value = items[step]
+    return value
+
+
 def _owner(model: type[BaseModel], location: Path) -> type[BaseModel]:
-    """The model whose key ends the location; the only model inside a model is tls."""
-    return _TLS[model] if len(location) > 1 and location[0] == "tls" and model in _TLS else model
+    """The model whose key ends the location."""
+    for step in location[:-1]:
+        model = _INNER.get((model, str(step)), model)
+    return model
 
 
 def _missing(name: str, model: type[BaseModel], value: object) -> str:

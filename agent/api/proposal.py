@@ -27,13 +27,13 @@ from pydantic import ValidationError
 
 from reconcile.reading import Snapshot, StateText, UnreadableError, read_documents, take_snapshot
 from schemas.errors import Place, Problem, StateError
-from schemas.fields import Reading
 from schemas.fragment import render_fragment
 from schemas.names import TunnelName
 from schemas.parse import parse_gateway
 from schemas.quoting import quote
 from schemas.state import Tunnel
 from schemas.text import Document, Syntax, read_document
+from schemas.validating import Reading
 
 from .conditional import ANY_DIGEST, Digests, stale
 from .identity import Caller

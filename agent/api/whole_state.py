@@ -21,7 +21,6 @@ from typing import Final, cast
 from pydantic import ValidationError
 
 from schemas.errors import Place, StateError
-from schemas.fields import Reading
 from schemas.names import TunnelName
 from schemas.parse import parse_gateway
 from schemas.quoting import describe, quote
@@ -29,6 +28,7 @@ from schemas.render import Inline, Rendered, render_section, render_state
 from schemas.roles import Role, top_level_problems
 from schemas.state import Tunnel
 from schemas.text import Document, Syntax, read_document
+from schemas.validating import Reading
 from schemas.wording import problems_in
 
 from .conditional import Digests

@@ -20,7 +20,7 @@ from agent.process.descriptors import TOO_MANY
 from agent.traffic import TrafficBook, service_side
 from reconcile.desired import ServicesSpec
 from schemas.messages import FailureCode
-from schemas.names import HostPort, ProxyProtocol, ServiceName, Target, TcpTarget, UnixTarget
+from schemas.names import HostPort, ProxyProtocol, ServiceEntry, ServiceName, Target, TcpTarget, UnixTarget
 from schemas.status import ServiceStatus
 from transport.offer import Offer
 from transport.pump.link import Link
@@ -46,7 +46,7 @@ class Services:
         self.on_change: Callable[[], None] = _nobody
         self.traffic = TrafficBook(service_side)
         self.log: Any = _log.bind()  # once: a logger that is not bound is made anew for each line
-        self._targets: dict[ServiceName, Target] = {}
+        self._targets: dict[ServiceName, ServiceEntry] = {}
         self._last_error: dict[ServiceName, str] = {}
 
     @property
@@ -85,13 +85,13 @@ class Services:
         header = offer.header
         assert isinstance(header, OpenHeader)  # as a client's session looks for no other
         name = ServiceName(header.service)
-        target = self._targets.get(name)
-        if target is None:
+        entry = self._targets.get(name)
+        if entry is None:
             message = f"the client offers no service {name!r}; add it under services in the client's file"
             offer.refuse(FailureCode.UNKNOWN_SERVICE, message)
             self.log.warning("stream_failed", tunnel=header.tunnel, service=name, reason=message)
             return
-        ServiceConnection(self, header, target, lingering).dial(offer, session.link, DIAL_TIMEOUT)
+        ServiceConnection(self, header, entry.target, lingering).dial(offer, session.link, DIAL_TIMEOUT)
 
     def answered(self, name: ServiceName, relay: Relay) -> None:
         """A service has taken a connection."""

@@ -140,7 +140,7 @@ def _route(route: PlannedRoute) -> str:
 def _differences(before: PlannedLead, after: PlannedLead) -> Iterator[str]:
     if before.hostname != after.hostname:
         yield f"hostname {_whom(before)} -> {_whom(after)}"
-    for name in ("client", "service", "proxy_protocol"):
+    for name in ("client", "balance", "service", "proxy_protocol"):
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
             yield f"{name} {_text(old)} -> {_text(new)}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from agent.session_numbers import SessionNumbers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.session_numbers import SessionNumbers
 from schemas.messages import MAX_SESSION_NUMBER, MAX_SESSIONS
 from schemas.names import HostPort
 

@@ -13,6 +13,7 @@ from schemas.names import (
     HostPort,
     ListenAddress,
     ProxyProtocol,
+    ServiceEntry,
     ServiceName,
     TcpTarget,
     TunnelName,
@@ -67,7 +68,7 @@ def client_state(
 ) -> ClientState:
     return ClientState(
         client=ClientSettings(id=ClientId("homelab"), gateways=gateways, sessions=sessions, tls=CLIENT_TLS),
-        services=tuple((ServiceName(name), TcpTarget("127.0.0.1", 8080)) for name in services),
+        services=tuple((ServiceName(name), ServiceEntry(TcpTarget("127.0.0.1", 8080))) for name in services),
     )
 
 
@@ -98,7 +99,9 @@ listeners = st.builds(
     listener, st.integers(min_value=1, max_value=6), tunnel=st.sampled_from(["blog", "mail", "wiki"])
 )
 services = st.builds(
-    lambda names: ServicesSpec(targets=tuple((ServiceName(name), TcpTarget("::1", 80)) for name in names)),
+    lambda names: ServicesSpec(
+        targets=tuple((ServiceName(name), ServiceEntry(TcpTarget("::1", 80))) for name in names)
+    ),
     st.sets(st.sampled_from(["web", "smtp"])).map(sorted),
 )
 links = st.builds(

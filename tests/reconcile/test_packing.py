@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from reconcile.packing import pack, unpack
+from schemas.names import Balance
+from schemas.networks import parse_network
 from schemas.part import Part, part_of, read_part
 from schemas.roles import Role
-from schemas.state import ClientEntry, ClientState, GatewayState, Tunnel
+from schemas.state import ClientState, GatewayState, Tunnel
 from tests.schemas.reading import CLIENT, document
 from tests.schemas.test_part import VALUES, documents
 
@@ -57,15 +59,30 @@ def test_a_known_tunnel_is_the_very_same_afterwards() -> None:
 @pytest.mark.parametrize(
     ("model", "packed"),
     [
-        (Tunnel, {"name", "listen", "hostname", "client", "service", "proxy_protocol", "declared_by"}),
-        (ClientEntry, {"id"}),
-        (GatewayState, {"gateway", "clients", "tunnels", "allow_empty"}),
-        (ClientState, {"client", "services", "allow_empty"}),
+        (
+            Tunnel,
+            {"name", "listen", "hostname", "client", "balance", "service", "proxy_protocol"}
+            | {"accept_proxy_protocol", "declared_by"},
+        ),
+        (GatewayState, {"gateway", "clients", "tunnels", "revoked", "egress", "allow_empty"}),
+        (ClientState, {"client", "services", "socks5", "tunnels", "allow_empty"}),
     ],
 )
 def test_nothing_that_a_file_may_say_is_left_behind(model: type[BaseModel], packed: set[str]) -> None:
     """Whoever adds a field here packs it as well, or every state file loses it on its way."""
     assert set(model.model_fields) == packed
+
+
+def test_a_tunnel_with_everything_that_a_file_may_say_is_unpacked_as_it_was() -> None:
+    everything = tunnel("a", ":1", client=("x", "y"), hostname=("h",)).model_copy(
+        update={
+            "balance": Balance.ROUND_ROBIN,
+            "accept_proxy_protocol": (parse_network("10.0.0.5"), parse_network("2001:db8::/32")),
+        }
+    )
+    part = part_of(gateway_state(everything))
+
+    assert unpack(pickle.loads(pickle.dumps(pack(part))), {}) == part
 
 
 def test_the_same_tunnel_always_travels_as_the_same_bytes() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from reconcile.desired import AdmissionSpec, ControlSpec, LinkSpec, ServicesSpec, Spec
 from reconcile.spec_text import Setting, changed_settings
-from schemas.names import ClientId, HostPort, ListenAddress, ServiceName, TcpTarget
+from schemas.names import ClientId, HostPort, ListenAddress, ServiceEntry, ServiceName, TcpTarget
 from schemas.references import EnvRef, InlinePem
 
 from .samples import CLIENT_TLS, GATEWAY_TLS, TIMING, listener, specs
@@ -83,8 +83,8 @@ def test_each_client_and_admin_is_told_by_itself(
 
 
 def test_a_service_is_told_with_its_address() -> None:
-    before = ServicesSpec(targets=((ServiceName("web"), TcpTarget("::1", 80)),))
-    after = ServicesSpec(targets=((ServiceName("web"), TcpTarget("::1", 81)),))
+    before = ServicesSpec(targets=((ServiceName("web"), ServiceEntry(TcpTarget("::1", 80))),))
+    after = ServicesSpec(targets=((ServiceName("web"), ServiceEntry(TcpTarget("::1", 81))),))
 
     assert changed_settings(before, after) == (
         Setting(name="service web", before="[::1]:80", after="[::1]:81"),

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from pydantic_core import PydanticCustomError
 
-from schemas.fields import FAULTS, Fault, fail, parse_services
-from schemas.names import TcpTarget, UnixTarget
+from schemas.fields import parse_services
+from schemas.names import ServiceEntry, TcpTarget, UnixTarget
+from schemas.validating import FAULTS, Fault, faulty
 
 
 def faults_of(value: object) -> tuple[Fault, ...]:
@@ -22,10 +23,10 @@ def test_services_are_sorted_so_that_their_order_means_nothing() -> None:
     parsed = parse_services(services, directory="/d")
     assert parsed == parse_services(dict(reversed(services.items())), directory="/d")
     assert dict(parsed) == {
-        "api": UnixTarget("/d/api.sock"),
-        "db": UnixTarget("/run/db.sock"),
-        "web": TcpTarget("127.0.0.1", 80),
-        "x": UnixTarget("@x"),
+        "api": ServiceEntry(UnixTarget("/d/api.sock")),
+        "db": ServiceEntry(UnixTarget("/run/db.sock")),
+        "web": ServiceEntry(TcpTarget("127.0.0.1", 80)),
+        "x": ServiceEntry(UnixTarget("@x")),
     }
 
 
@@ -46,5 +47,5 @@ def test_services_that_are_no_mapping_are_one_fault() -> None:
 
 def test_the_text_of_a_failure_keeps_its_braces() -> None:
     with pytest.raises(PydanticCustomError) as caught:
-        fail([Fault('write {file: "x"}'), Fault("or else")])
+        raise faulty([Fault('write {file: "x"}'), Fault("or else")])
     assert caught.value.message() == 'write {file: "x"}; or else'

@@ -67,7 +67,8 @@ def test_a_section_that_stands_in_two_documents_shows_both_places() -> None:
         ("tidegate: 1\n", Role.CLIENT, Role.CLIENT, 'the section "client" is missing'),
         (TUNNELS, None, Role.GATEWAY, 'the section "gateway" is missing'),
         ("tidegate: 1\nservices: {}\n", None, Role.CLIENT, 'the section "client" is missing'),
-        ("tidegate: 1\nservices: {}\ntunnels: []\n", None, None, 'neither a section "gateway" nor "client"'),
+        ("tidegate: 1\nservices: {}\ntunnels: []\n", None, Role.CLIENT, 'the section "client" is missing'),
+        ("tidegate: 1\nservices: {}\negress: {}\n", None, None, 'neither a section "gateway" nor "client"'),
     ],
 )
 def test_without_a_section_the_other_keys_say_what_is_missing(
@@ -94,8 +95,7 @@ def test_no_documents_are_no_state() -> None:
     [
         (Role.GATEWAY, "services", "services belongs in the state of a client; move it there"),
         (Role.GATEWAY, "socks5", "socks5 belongs in the state of a client; move it there"),
-        (Role.CLIENT, "tunnels", "tunnels belongs in the state of a gateway; move it there"),
-        (Role.CLIENT, "socks5", "socks5 is not available in this version; remove it"),
+        (Role.CLIENT, "egress", "egress belongs in the state of a gateway; move it there"),
         (Role.CLIENT, "servces", 'unknown key "servces"; did you mean "services"?'),
         (Role.GATEWAY, "x", 'unknown key "x"; the keys of a gateway\'s state are'),
     ],

@@ -6,8 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.egress import HostGlob
 from schemas.errors import Place
-from schemas.names import ClientId, ListenAddress, ServiceName, TunnelName, parse_listen
+from schemas.names import (
+    ClientId,
+    ListenAddress,
+    ServiceEntry,
+    ServiceName,
+    TunnelName,
+    parse_listen,
+    parse_target,
+)
+from schemas.networks import Network, parse_network
+from schemas.ports import PortRange
 from schemas.positions import Path
 from schemas.references import FileRef
 from schemas.rules import check_gateway_rules, check_rules
@@ -15,8 +26,11 @@ from schemas.state import (
     ClientEntry,
     ClientSettings,
     ClientState,
+    Egress,
+    EgressRule,
     GatewaySettings,
     GatewayState,
+    OwnTunnel,
     TlsClient,
     TlsGateway,
     Tunnel,
@@ -213,9 +227,62 @@ def test_without_the_gateway_section_the_tunnels_are_still_held_against_each_oth
     assert len(check_gateway_rules(None, None, [tunnel("a", [":1"]), tunnel("a", [":9056"])], where)) == 1
 
 
-def test_the_state_of_a_client_has_no_rules_between_its_entries() -> None:
+def client_state(*tunnels: OwnTunnel) -> ClientState:
     settings = ClientSettings(id=ClientId("home"), gateways=(), tls=TlsClient(cert=FILE, key=FILE, ca=FILE))
-    assert check_rules(ClientState(client=settings), where) == []
+    web = ServiceEntry(parse_target("127.0.0.1:80"))
+    return ClientState(client=settings, services=((ServiceName("web"), web),), tunnels=tunnels)
+
+
+def own_tunnel(name: str, listen: str, *hostname: str, service: str = "web") -> OwnTunnel:
+    return OwnTunnel(
+        name=TunnelName(name),
+        listen=parse_listen(listen),
+        hostname=hostname,
+        service=ServiceName(service),
+    )
+
+
+def test_a_client_without_tunnels_of_its_own_breaks_no_rule() -> None:
+    assert check_rules(client_state(), where) == []
+
+
+def test_tunnels_of_a_client_lead_to_services_that_it_offers() -> None:
+    (problem,) = check_rules(client_state(own_tunnel("a", ":1", service="wbe")), where)
+    assert problem.message == 'the service "wbe" is not declared in services; did you mean "web"?'
+
+
+def test_tunnels_of_a_client_differ_in_name_and_route() -> None:
+    same_name = client_state(own_tunnel("a", ":1"), own_tunnel("a", ":2"))
+    same_route = client_state(own_tunnel("a", ":1", "x"), own_tunnel("b", ":1", "x"))
+    apart = client_state(own_tunnel("a", ":1", "x"), own_tunnel("b", ":1", "y"), own_tunnel("c", ":1"))
+
+    assert [len(check_rules(state, where)) for state in (same_name, same_route, apart)] == [1, 1, 0]
+
+
+def test_rules_of_egress_are_for_clients_that_are_declared() -> None:
+    allow = (
+        EgressRule(client=("*",), to=(HostGlob("*"),), ports=(PortRange(25, 25),)),
+        EgressRule(client=("homelab", "ofice"), to=(HostGlob("*"),), ports=(PortRange(25, 25),)),
+    )
+    clients = [ClientEntry(id=ClientId("homelab")), ClientEntry(id=ClientId("office"))]
+
+    (problem,) = check_gateway_rules(None, clients, [], where, Egress(allow=allow))
+    assert problem.message == 'the client "ofice" is not declared in clients; did you mean "office"?'
+    assert check_gateway_rules(None, None, [], where, Egress(allow=allow)) == []
+
+
+def test_all_tunnels_of_an_address_name_the_same_load_balancers() -> None:
+    balancers = (parse_network("10.0.0.5"), parse_network("10.1.0.0/16"))
+
+    def on(listen: str, name: str, *named: Network) -> Tunnel:
+        return tunnel(name, [listen], [name]).model_copy(update={"accept_proxy_protocol": named})
+
+    same = [on(":1", "a", *balancers), on(":1", "b", *reversed(balancers)), on(":2", "c")]
+    others = [on(":1", "a", *balancers), on("0.0.0.0:1", "b", *balancers[:1])]
+
+    assert check_gateway_rules(None, None, same, where) == []
+    (problem,) = check_gateway_rules(None, None, others, where)
+    assert "write the same accept_proxy_protocol in both" in problem.message
 
 
 _ADDRESSES = st.sampled_from(["0.0.0.0:1", "[::]:1", ":1", "192.0.2.1:1", "[::1]:1", "192.0.2.1:2", ":2"])

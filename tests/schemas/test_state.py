@@ -5,7 +5,16 @@ from pydantic import ValidationError
 
 from schemas.log_level import LogLevel
 from schemas.messages import MAX_SESSIONS
-from schemas.names import ClientId, HostPort, ListenAddress, ProxyProtocol, ServiceName, TcpTarget, TunnelName
+from schemas.names import (
+    ClientId,
+    HostPort,
+    ListenAddress,
+    ProxyProtocol,
+    ServiceEntry,
+    ServiceName,
+    TcpTarget,
+    TunnelName,
+)
 from schemas.references import FileRef, InlinePem
 from schemas.state import (
     ClientEntry,
@@ -60,10 +69,10 @@ def test_a_client_state_is_built_the_same_way() -> None:
             gateways=(HostPort("gw1", 9056),),
             tls=TlsClient(cert=FileRef("a"), key=FileRef("b"), ca=FileRef("c")),
         ),
-        services=((ServiceName("web"), TcpTarget("127.0.0.1", 80)),),
+        services=((ServiceName("web"), ServiceEntry(TcpTarget("127.0.0.1", 80))),),
     )
     assert state.client.gateways == (HostPort("gw1", 9056),)
-    assert dict(state.services) == {"web": TcpTarget("127.0.0.1", 80)}
+    assert dict(state.services) == {"web": ServiceEntry(TcpTarget("127.0.0.1", 80))}
 
 
 @pytest.mark.parametrize("sessions", [1, 3, MAX_SESSIONS])

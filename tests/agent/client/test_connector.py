@@ -23,7 +23,7 @@ from reconcile.desired import Kind, LinkSpec, ServicesSpec, Spec, key_of
 from reconcile.observed import Phase
 from reconcile.plan import Action, Verb
 from schemas.messages import Drain
-from schemas.names import ClientId, HostPort, ListenAddress, ServiceName, parse_target
+from schemas.names import ClientId, HostPort, ListenAddress, ServiceEntry, ServiceName, parse_target
 from schemas.references import FileRef, InlinePem
 from schemas.state import TlsClient
 from schemas.status import LinkPhase, LinkStatus
@@ -88,7 +88,9 @@ class Home:
         await self.actuator.perform(Action(verb=Verb.CLOSE, key=key_of(spec), spec=None))
 
     async def offer(self, **targets: str) -> None:
-        found = tuple((ServiceName(name), parse_target(text)) for name, text in sorted(targets.items()))
+        found = tuple(
+            (ServiceName(name), ServiceEntry(parse_target(text))) for name, text in sorted(targets.items())
+        )
         await self.services.update(ServicesSpec(targets=found))
 
     @property

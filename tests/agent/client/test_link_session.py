@@ -16,7 +16,7 @@ from agent.client.services import Services
 from agent.process.spawn import IsolatedTasks
 from reconcile.desired import LinkSpec, ServicesSpec
 from schemas.messages import PROTOCOL, Drain, Hello, Replaced
-from schemas.names import ClientId, HostPort, ServiceName, parse_target
+from schemas.names import ClientId, HostPort, ServiceEntry, ServiceName, parse_target
 from schemas.references import InlinePem
 from schemas.state import TlsClient
 from tests.support import pki
@@ -53,7 +53,7 @@ class Home:
         )
 
     async def connect(self, target: str) -> None:
-        await self.services.update(ServicesSpec(targets=((WEB, parse_target(target)),)))
+        await self.services.update(ServicesSpec(targets=((WEB, ServiceEntry(parse_target(target))),)))
         gateway, own = self.session.spec.gateway, pki.client()
         context = client_context(cert=own.certificate, key=own.key, ca=pki.authority().certificate)
         link = await dial_link(gateway.host, gateway.port, context, handshake_timeout=PATIENCE)

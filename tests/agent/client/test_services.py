@@ -18,7 +18,7 @@ from agent.client.services import Services, _explain
 from agent.lingering import Lingering
 from agent.process.descriptors import Use
 from reconcile.desired import ServicesSpec
-from schemas.names import ListenAddress, ProxyProtocol, ServiceName, parse_target
+from schemas.names import ListenAddress, ProxyProtocol, ServiceEntry, ServiceName, parse_target
 from schemas.status import Traffic
 from tests.support.descriptors import open_sockets, room_left
 from tests.support.gateway_parts import GatewayParts, gateway_parts, hand_driven, route
@@ -43,7 +43,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
 def offering(**targets: str) -> ServicesSpec:
     return ServicesSpec(
-        targets=tuple((ServiceName(name), parse_target(text)) for name, text in sorted(targets.items()))
+        targets=tuple(
+            (ServiceName(name), ServiceEntry(parse_target(text))) for name, text in sorted(targets.items())
+        )
     )
 
 
