@@ -14,12 +14,13 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-from agent.lingering import Lingering
-from agent.process.descriptors import Use, may_have
 from transport.offer import Offer
 from transport.pump.dial import Dial
 from transport.pump.link import Link
 from transport.pump.relay import Relay, RelayEnd
+
+from .lingering import Lingering
+from .process.descriptors import Use, may_have
 
 
 class DialedConnection:

@@ -29,9 +29,7 @@ class ConnectedClient:
 
     session: Session
 
-    def __init__(
-        self, link: Link, timing: Timing, since: datetime, changed: Callable[[ConnectedClient], None]
-    ) -> None:
+    def __init__(self, link: Link, timing: Timing, since: datetime, changed: Callable[[], None]) -> None:
         self.id = ClientId("")
         self.instance = ""  # which of the client's processes it is; "" if it does not say
         self.number = 1  # of the session, among those of the instance
@@ -84,7 +82,7 @@ class ConnectedClient:
         match message:
             case Services(services=services):
                 self.services = _names(services)
-                self._changed(self)
+                self._changed()
             case StreamFailed(stream=stream_id, message=text):
                 stream = self.session.link.mux.streams.get(stream_id)
                 if stream is not None and isinstance(stream.sink, Relay) and stream.sink.is_opening:
@@ -92,7 +90,7 @@ class ConnectedClient:
             case Drain():
                 if not self.draining:
                     self.draining = True
-                    self._changed(self)
+                    self._changed()
             case Replaced():
                 pass  # only a gateway says this
 
