@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from transport.wire.budget import Budget
 from transport.wire.errors import RemoteProtocolError
@@ -19,6 +19,9 @@ from transport.wire.mux import Mux, MuxLimits, MuxOwner, MuxStream, Role, Stream
 from transport.wire.window import WindowGrowth
 
 from .held import PROCESS_LIMIT, SESSION_LIMIT, Held
+
+if TYPE_CHECKING:
+    from .carrier import Carrier
 
 # Shared by all links of the process: the loop reads into it and the mux is done with it in one
 # callback. So a process runs one loop.
@@ -55,7 +58,9 @@ class Link(asyncio.BufferedProtocol):
         self.bytes_received = 0
         self.is_paused = False
         self.is_lost = False
-        self.is_closed = False  # everything that was to be said has been, or nobody took it
+        self.stated_address: tuple[str, int] | None = None  # what somebody in between says of the peer
+        self.carrier: Carrier | None = None  # what carries it on, if that is no socket to the peer
+        self._is_closed = False
         self._error: Exception | None = None
         self._owner: LinkOwner
         self._started = False
@@ -94,8 +99,15 @@ class Link(asyncio.BufferedProtocol):
 
     @property
     def peer_address(self) -> tuple[str, int]:
+        if self.stated_address is not None:
+            return self.stated_address
         host, port = (self._transport.get_extra_info("peername") or ("?", 0))[:2]
         return host, port
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether everything that was to be said has been, or nobody took it."""
+        return self._is_closed and (self.carrier is None or self.carrier.is_closed)
 
     def call_when_writable(self, callback: Callable[[], None]) -> None:
         """Call back once, when the link has room again."""
@@ -169,7 +181,7 @@ class Link(asyncio.BufferedProtocol):
             callback()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_closed = True
+        self._is_closed = True
         if self._goodbye is not None:
             self._goodbye.cancel()
         self._lose(exc)

@@ -11,12 +11,15 @@ import socket
 import ssl
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from transport.wire.mux import Role
 
 from .link import Link
 from .relay import Relay, RelayOwner
+
+if TYPE_CHECKING:
+    from .carrier import Carrier
 
 
 def _fast_tls() -> Any:
@@ -145,21 +148,8 @@ async def accept_link(
     :param handshake_timeout: in seconds.
     :raises OSError: if it fails; ``ssl.SSLError`` is one.
     """
-    # Nobody else turns Nagle's algorithm off here, and with it each small answer waits 40 ms.
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    loop = asyncio.get_running_loop()
-    accept: Any = loop.connect_accepted_socket
-    if _AIOFASTNET is not None:
-        _HandshakeFilter.install(loop)
-        accept = partial(_AIOFASTNET.connect_accepted_socket, loop)
     link = Link(Role.SERVER)
-    await accept(  # uvloop's own returns its TLS protocol where others return ours
-        lambda: link,
-        connection,
-        ssl=context,
-        ssl_handshake_timeout=handshake_timeout,
-        ssl_shutdown_timeout=_GOODBYE,
-    )
+    await _accept(link, connection, context, handshake_timeout)
     return link
 
 
@@ -178,24 +168,105 @@ async def dial_link(
     :param connection: a socket that leads there already, which this takes over.
     :raises OSError: if it fails; ``ssl.SSLError`` is one.
     """
-    loop = asyncio.get_running_loop()
-    connect: Any = loop.create_connection
-    if _AIOFASTNET is not None:
-        _HandshakeFilter.install(loop)
-        connect = partial(_AIOFASTNET.create_connection, loop)
     link = Link(Role.CLIENT)
     where: dict[str, Any] = {"host": host, "port": port} if connection is None else {"sock": connection}
     try:
-        await connect(
-            lambda: link,
-            **where,
-            ssl=context,
-            server_hostname=host,
-            ssl_handshake_timeout=handshake_timeout,
-            ssl_shutdown_timeout=_GOODBYE,
-        )
+        await _connect(link, where, context, host, handshake_timeout)
     except Exception:  # when cancelled, the pump closes it: its loop may still be watching it
         if connection is not None:
             connection.close()
         raise
     return link
+
+
+async def accept_carrier(
+    connection: socket.socket, context: ssl.SSLContext | None, *, handshake_timeout: float
+) -> Carrier:
+    """Make a carrier of an accepted socket, which this takes over. With a context, TLS comes first.
+
+    :param handshake_timeout: in seconds.
+    :raises OSError: if the handshake fails.
+    """
+    from .carrier import Carrier  # few ever need one
+
+    carrier = Carrier()
+    try:
+        if context is not None:
+            await _accept(carrier, connection, context, handshake_timeout)
+        else:
+            _send_at_once(connection)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: carrier, connection)
+    except Exception:  # when cancelled, the pump closes it
+        connection.close()
+        raise
+    return carrier
+
+
+async def dial_carrier(
+    host: str, connection: socket.socket, context: ssl.SSLContext | None, *, handshake_timeout: float
+) -> Carrier:
+    """Make a carrier of a connected socket, which this takes over. With a context, TLS comes first.
+
+    :param host: what the certificate of whoever is there must be for.
+    :param handshake_timeout: in seconds.
+    :raises OSError: if the handshake fails.
+    """
+    from .carrier import Carrier  # few ever need one
+
+    carrier = Carrier()
+    try:
+        if context is not None:
+            await _connect(carrier, {"sock": connection}, context, host, handshake_timeout)
+        else:
+            _send_at_once(connection)
+            await asyncio.get_running_loop().create_connection(lambda: carrier, sock=connection)
+    except Exception:  # when cancelled, the pump closes it
+        connection.close()
+        raise
+    return carrier
+
+
+async def _accept(
+    protocol: asyncio.BaseProtocol, connection: socket.socket, context: ssl.SSLContext, patience: float
+) -> None:
+    _send_at_once(connection)
+    loop = asyncio.get_running_loop()
+    accept: Any = loop.connect_accepted_socket
+    if _AIOFASTNET is not None:
+        _HandshakeFilter.install(loop)
+        accept = partial(_AIOFASTNET.connect_accepted_socket, loop)
+    await accept(  # uvloop's own returns its TLS protocol where others return ours
+        lambda: protocol,
+        connection,
+        ssl=context,
+        ssl_handshake_timeout=patience,
+        ssl_shutdown_timeout=_GOODBYE,
+    )
+
+
+async def _connect(
+    protocol: asyncio.BaseProtocol,
+    where: dict[str, Any],
+    context: ssl.SSLContext,
+    server_hostname: str,
+    patience: float,
+) -> None:
+    loop = asyncio.get_running_loop()
+    connect: Any = loop.create_connection
+    if _AIOFASTNET is not None:
+        _HandshakeFilter.install(loop)
+        connect = partial(_AIOFASTNET.create_connection, loop)
+    await connect(
+        lambda: protocol,
+        **where,
+        ssl=context,
+        server_hostname=server_hostname,
+        ssl_handshake_timeout=patience,
+        ssl_shutdown_timeout=_GOODBYE,
+    )
+
+
+def _send_at_once(connection: socket.socket) -> None:
+    """Nobody else turns Nagle's algorithm off here, and with it each small answer waits 40 ms."""
+    if connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
