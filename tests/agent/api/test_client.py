@@ -13,9 +13,10 @@ import httpx2
 import pytest
 
 from agent.api import client
-from agent.api.admin_socket import bind_admin_socket
+from agent.api.admin_socket import ADMIN_SOCKET
 from agent.api.app import create_app
 from agent.api.client import AgentUnreachableError, NoAgentError, RefusedError, fetch_status, reload
+from agent.process.own_socket import bind_own_socket
 
 from .backend import FakeGateway, running
 from .serving import on_unix
@@ -71,7 +72,7 @@ async def test_an_error_of_the_agent_has_its_status_and_what_it_says(tmp_path: P
 async def test_where_no_agent_runs_a_command_that_starts_one_is_told(tmp_path: Path, make: str) -> None:
     path = tmp_path / "s"
     if make == "a dead socket":
-        bind_admin_socket(path).close()
+        bind_own_socket(path, ADMIN_SOCKET).close()
     elif make == "a file":
         path.write_text("")
     elif make == "nothing in a file":

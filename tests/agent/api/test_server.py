@@ -23,12 +23,13 @@ from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from agent.api import server
-from agent.api.admin_socket import bind_admin_socket
+from agent.api.admin_socket import ADMIN_SOCKET
 from agent.api.app import create_app
 from agent.api.declared import Stage
 from agent.api.identity import ByCertificate, on_unix_socket
 from agent.api.server import serve_api
 from agent.keys.certificates import Credentials
+from agent.process.own_socket import bind_own_socket
 from tests.support import pki
 
 from .backend import BLOG, GATEWAY, FakeGateway, entry, port, running
@@ -364,7 +365,7 @@ async def test_the_address_is_free_while_the_last_answers_are_given(tmp_path: Pa
         return PlainTextResponse("")
 
     async with _stop(app_of(slow), tmp_path / "s", reached):
-        bind_admin_socket(tmp_path / "s").close()  # nobody serves it any more
+        bind_own_socket(tmp_path / "s", ADMIN_SOCKET).close()  # nobody serves it any more
         released.set()
 
 
@@ -376,7 +377,7 @@ async def _stop(
     request: bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 ) -> AsyncIterator[anyio.abc.SocketStream]:
     """A caller whose request has reached the app of a server that is stopping."""
-    listening = bind_admin_socket(path)
+    listening = bind_own_socket(path, ADMIN_SOCKET)
     scope = anyio.CancelScope()
 
     async def serve(*, task_status: anyio.abc.TaskStatus[None]) -> None:

@@ -225,11 +225,11 @@ async def test_a_setting_that_needs_a_restart_says_so(files: Files, journal: Jou
 
 async def test_a_second_gateway_on_the_same_file_is_refused(files: Files) -> None:
     """The admin socket belongs to the one that runs."""
-    from agent.api.admin_socket import AdminSocketError
+    from agent.process.own_socket import OwnSocketError
 
     path = files.gateway(free_listen())
     async with running(Gateway(path)):
-        with pytest.raises(AdminSocketError, match="another agent serves"):
+        with pytest.raises(OwnSocketError, match="another agent serves"):
             await Gateway(path).run()
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.api.admin_socket import AdminSocketError
 from agent.gateway.role import Gateway
 from agent.past.undoing import note_path
+from agent.process.own_socket import OwnSocketError
 from reconcile.placing import place
 from schemas.confirmation import ConfirmationRequest, ConfirmedFile, Stage
 from schemas.errors import StateError
@@ -46,7 +46,7 @@ async def test_a_second_agent_is_refused_before_it_undoes_a_change_of_the_first(
     first = Gateway(path)
     async with running(first):
         await arm(first, path, new)
-        with pytest.raises(AdminSocketError, match="another agent serves"):
+        with pytest.raises(OwnSocketError, match="another agent serves"):
             await Gateway(path).run()
         assert content(path) == new
         assert note_path(path).exists()
@@ -57,7 +57,7 @@ async def test_a_second_agent_that_cannot_read_the_state_is_refused_as_well(file
     first = Gateway(path)
     async with running(first):
         await arm(first, path, BROKEN)
-        with pytest.raises(AdminSocketError, match="another agent serves"):
+        with pytest.raises(OwnSocketError, match="another agent serves"):
             await Gateway(path).run()
         assert content(path) == BROKEN
 

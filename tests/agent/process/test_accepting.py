@@ -8,10 +8,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agent.api.admin_socket import bind_admin_socket
+from agent.api.admin_socket import ADMIN_SOCKET
 from agent.process.accepting import accept, peer_host, peer_name
 from agent.process.bind import bind
 from agent.process.descriptors import Use
+from agent.process.own_socket import bind_own_socket
 from tests.support.descriptors import no_descriptors_left, room_left
 from tests.support.journal import Journal
 from tests.support.peers import free_listen, free_port_of, unconnected, visit
@@ -79,7 +80,10 @@ async def test_the_descriptors_that_the_agent_needs_itself_are_for_no_session(jo
 
 
 async def test_the_admin_socket_may_have_what_is_kept_for_the_agent_itself(tmp_path: Path) -> None:
-    with bind_admin_socket(tmp_path / "admin.sock") as listening, socket.socket(socket.AF_UNIX) as caller:
+    with (
+        bind_own_socket(tmp_path / "admin.sock", ADMIN_SOCKET) as listening,
+        socket.socket(socket.AF_UNIX) as caller,
+    ):
         caller.connect(str(tmp_path / "admin.sock"))
         with room_left(Use.SESSION, 0):
             (await accept(listening)).close()
