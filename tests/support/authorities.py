@@ -30,16 +30,23 @@ def serial(credentials: Credentials) -> int:
     return x509.load_pem_x509_certificate(credentials.certificate).serial_number
 
 
+def root(name: str) -> Credentials:
+    """An authority with others below it, which the ones of ``tidegate pki`` may not have."""
+    return signed(name, None, is_authority=True)
+
+
 def signed(
-    name: str, signed_by: Credentials, *, serial: int | None = None, is_authority: bool = False
+    name: str, signed_by: Credentials | None, *, serial: int | None = None, is_authority: bool = False
 ) -> Credentials:
     """A certificate of a client, or of an authority below another, with that number."""
-    issuer = x509.load_pem_x509_certificate(signed_by.certificate)
     key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name(name)
+    issuer = x509.load_pem_x509_certificate(signed_by.certificate).subject if signed_by else subject
+    signer = _key(signed_by) if signed_by else key
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(issuer.subject)
+        .subject_name(subject)
+        .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number() if serial is None else serial)
         .not_valid_before(NOW - _DAY)
@@ -47,7 +54,7 @@ def signed(
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(_key(signed_by).public_key()), critical=False
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )
     )
     if not is_authority:
@@ -55,7 +62,7 @@ def signed(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
         )
     return Credentials(
-        certificate=builder.sign(_key(signed_by), hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
+        certificate=builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
         key=key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
