@@ -26,6 +26,7 @@ from schemas.quoting import quote
 from .tls_errors import explain_tls_error as explain_tls_error  # a part of the same vocabulary
 
 ALPN: Final = "tidegate/1"
+HTTP_ALPN: Final = ("http/1.1",)  # of what a WebSocket is in: HTTP/2 has no upgrade
 
 _OPEN_FILES: Final = "/proc/self/fd"  # missing where /proc is not mounted
 
@@ -85,6 +86,38 @@ def client_context(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies the host name
     context.hostname_checks_common_name = False
     _prepare(context, cert, key, ca, alpn, names or PemNames())
+    return context
+
+
+def outer_server_context(*, cert: bytes, key: bytes, names: PemNames | None = None) -> ssl.SSLContext:
+    """The context in which a gateway speaks HTTP to whoever comes. A link's own TLS is inside it.
+
+    It asks for no certificate: browsers and reverse proxies have none of ours.
+
+    :raises TlsError: if one of the texts is not what it should be.
+    """
+    names = names or PemNames()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_NO_TICKET  # as in server_context
+    context.num_tickets = 0
+    _harden(context, HTTP_ALPN)
+    _show(context, cert, key, names)
+    return context
+
+
+def outer_client_context(*, ca: bytes, names: PemNames | None = None) -> ssl.SSLContext:
+    """The context for dialing what a gateway stands behind, or a gateway that speaks HTTP itself.
+
+    Its certificate is one that this system trusts, as a browser would, or one of ``ca``. It is told nothing
+    and shown nothing: both programs prove who they are in the TLS inside.
+
+    :raises TlsError: if the text is not what it should be.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.hostname_checks_common_name = False
+    _harden(context, HTTP_ALPN)
+    context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    _trust(context, ca, (names or PemNames()).ca)
     return context
 
 
@@ -149,18 +182,26 @@ def client_id_from(common_name: str, domain: str | None) -> ClientId:
 def _prepare(
     context: ssl.SSLContext, cert: bytes, key: bytes, ca: bytes, alpn: Sequence[str], names: PemNames
 ) -> None:
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_COMPRESSION  # CRIME
-    context.options |= ssl.OP_NO_RENEGOTIATION  # costs the server ten times what it costs the peer
+    _harden(context, alpn)
     context.verify_mode = ssl.CERT_REQUIRED
-    # Whoever is in the file is trusted, also an intermediate authority whose root is not there.
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.set_alpn_protocols(list(alpn))
     _trust(context, ca, names.ca)
     if context.cert_store_stats()["x509_ca"] == 0:
         raise TlsError(
             f"{names.ca} is not the certificate of an authority: name the ca.crt that signed the peers"
         )
+    _show(context, cert, key, names)
+
+
+def _harden(context: ssl.SSLContext, alpn: Sequence[str]) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION  # CRIME
+    context.options |= ssl.OP_NO_RENEGOTIATION  # costs the server ten times what it costs the peer
+    # Whoever is in the file is trusted, also an intermediate authority whose root is not there.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.set_alpn_protocols(list(alpn))
+
+
+def _show(context: ssl.SSLContext, cert: bytes, key: bytes, names: PemNames) -> None:
     _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, names.cert)  # only to learn whether it can be read
     _check_key(key, names.key)
     with _as_file(cert) as cert_file, _as_file(key) as key_file:

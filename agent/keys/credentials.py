@@ -14,7 +14,15 @@ from typing import Any, Final, TypeAlias
 
 from schemas.references import Reference
 from schemas.state import TlsClient, TlsGateway
-from transport.tls import ALPN, PemNames, TlsError, client_context, server_context
+from transport.tls import (
+    ALPN,
+    PemNames,
+    TlsError,
+    client_context,
+    outer_client_context,
+    outer_server_context,
+    server_context,
+)
 
 from .references import UnreadableReferenceError, describe, resolve
 
@@ -59,6 +67,24 @@ def link_context(tls: TlsClient, pem: Pem | None = None) -> ssl.SSLContext:
     """
     pem = pem or read_pem(tls)
     return client_context(cert=pem.cert, key=pem.key, ca=pem.ca, names=_names(tls))
+
+
+def outer_gateway_context(tls: TlsGateway, pem: Pem) -> ssl.SSLContext:
+    """The context in which a gateway is a web server, for WebSockets that no reverse proxy brings.
+
+    :raises TidegateError: if something is not what it should be.
+    """
+    return outer_server_context(cert=pem.cert, key=pem.key, names=_names(tls))
+
+
+def outer_link_context(tls: TlsClient, pem: Pem | None = None) -> ssl.SSLContext:
+    """The context with which a client dials what its gateway stands behind.
+
+    :param pem: what the references stand for; None reads it.
+    :raises TidegateError: if something cannot be read, or is not what it should be.
+    """
+    pem = pem or read_pem(tls)
+    return outer_client_context(ca=pem.ca, names=_names(tls))
 
 
 def references(tls: Tls) -> Mapping[str, Reference]:

@@ -27,6 +27,8 @@ from transport.tls import (
     check_alpn,
     client_context,
     client_id_from,
+    outer_client_context,
+    outer_server_context,
     peer_identity,
     server_context,
 )
@@ -264,3 +266,49 @@ def test_any_common_name_is_a_valid_id_or_an_identity_error(common_name: str, do
         return
     assert check_client_id(client_id) == client_id
     assert common_name.startswith(client_id)
+
+
+# TLS around a WebSocket
+
+
+def outer_server(credentials: Credentials | None = None) -> ssl.SSLContext:
+    credentials = credentials or pki.gateway()
+    return outer_server_context(cert=credentials.certificate, key=credentials.key)
+
+
+def test_a_gateway_as_a_web_server_asks_nobody_for_a_certificate_and_speaks_http_1() -> None:
+    browser = ssl.create_default_context(cadata=CA.decode())
+    browser.set_alpn_protocols(["h2", "http/1.1"])
+
+    result = shake_hands(browser, outer_server())
+
+    assert (result.client.error, result.server.error) == (None, None)
+    assert result.client.tls.selected_alpn_protocol() == "http/1.1"
+    assert result.server.tls.getpeercert() is None
+
+
+def test_a_client_takes_a_web_server_with_a_certificate_of_its_own_authority() -> None:
+    """Or of one that this system trusts, which no test can have."""
+    context = outer_client_context(ca=CA)
+
+    result = shake_hands(context, outer_server())
+
+    assert (result.client.error, result.server.error) == (None, None)
+    assert context.check_hostname
+    assert len(context.get_ca_certs()) >= 1
+
+
+def test_a_client_takes_no_web_server_of_an_authority_that_nobody_trusts() -> None:
+    theirs = pki.gateway(signed_by=pki.authority("Somebody else"))
+
+    result = shake_hands(outer_client_context(ca=CA), outer_server(theirs))
+
+    assert isinstance(result.client.error, ssl.SSLCertVerificationError)
+
+
+def test_a_native_client_does_not_take_a_web_server_for_its_gateway() -> None:
+    """It shows its certificate to nobody who does not agree to speak the protocol."""
+    result = shake_hands(client(), outer_server())
+
+    with pytest.raises(TlsError):
+        check_alpn(result.client.tls.selected_alpn_protocol())

@@ -184,6 +184,8 @@ class Link(asyncio.BufferedProtocol):
         self._is_closed = True
         if self._goodbye is not None:
             self._goodbye.cancel()
+        if self.carrier is not None and self.carrier.failure:
+            exc = ConnectionError(self.carrier.failure)
         self._lose(exc)
 
     # Its own

@@ -32,6 +32,10 @@ _V1_PORT: Final = re.compile(r"0|[1-9][0-9]{0,4}")
 _Address: TypeAlias = IPv4Address | IPv6Address
 
 
+class NoProxyHeaderError(RemoteProtocolError):
+    """What came begins with something else: whoever sent it knows nothing of PROXY."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One end of a visitor's connection: an IP address as text, and a port."""
@@ -156,6 +160,7 @@ def _text(address: _Address) -> str:
 def peek_proxy_header(buffer: Buffer) -> ProxyHeader | None:
     """The header of either version at the start of `buffer`, or None when more bytes are needed.
 
+    :raises NoProxyHeaderError: when it is no header at all.
     :raises RemoteProtocolError: when no bytes to come can make it a valid header; the specification
         wants the connection closed then.
     """
@@ -164,7 +169,7 @@ def peek_proxy_header(buffer: Buffer) -> ProxyHeader | None:
         return _peek_v2(buffer)
     if start.startswith(_V1_START) or _V1_START.startswith(start):
         return _peek_v1(bytes(buffer[:MAX_V1]))
-    raise RemoteProtocolError("the connection does not begin with a PROXY protocol header")
+    raise NoProxyHeaderError("the connection does not begin with a PROXY protocol header")
 
 
 def _peek_v1(data: bytes) -> ProxyHeader | None:
