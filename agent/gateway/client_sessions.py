@@ -72,6 +72,10 @@ class ClientSessions:
             return False
         return True
 
+    def can_serve(self, service: ServiceName) -> bool:
+        """Whether :meth:`choose` would find one."""
+        return any(client.can_serve and service in client.services for client in self._sessions.values())
+
     def choose(self, service: ServiceName) -> ConnectedClient | None:
         """The session for the next visitor of a service: the one with the fewest streams, of several in turn.
 

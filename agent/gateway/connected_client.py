@@ -29,7 +29,9 @@ class ConnectedClient:
 
     session: Session
 
-    def __init__(self, link: Link, timing: Timing, since: datetime, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, link: Link, timing: Timing, since: datetime, changed: Callable[[ConnectedClient], None]
+    ) -> None:
         self.id = ClientId("")
         self.instance = ""  # which of the client's processes it is; "" if it does not say
         self.number = 1  # of the session, among those of the instance
@@ -82,7 +84,7 @@ class ConnectedClient:
         match message:
             case Services(services=services):
                 self.services = _names(services)
-                self._changed()
+                self._changed(self)
             case StreamFailed(stream=stream_id, message=text):
                 stream = self.session.link.mux.streams.get(stream_id)
                 if stream is not None and isinstance(stream.sink, Relay) and stream.sink.is_opening:
@@ -90,7 +92,7 @@ class ConnectedClient:
             case Drain():
                 if not self.draining:
                     self.draining = True
-                    self._changed()
+                    self._changed(self)
             case Replaced():
                 pass  # only a gateway says this
 

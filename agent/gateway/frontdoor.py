@@ -17,12 +17,13 @@ import structlog
 from agent.process.descriptors import TOO_MANY, Use, may_have
 from agent.traffic import TrafficBook, TrafficMeter
 from reconcile.desired import ListenerSpec, RouteSpec
-from schemas.names import HostPort, ListenAddress
+from schemas.names import ClientId, HostPort, ListenAddress
 from transport.pump.relay import Relay, RelayEnd
 from transport.wire.errors import LocalProtocolError
 from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import Endpoint
 
+from .balancing import Attempts
 from .routing import (
     Decision,
     NeedMore,
@@ -47,8 +48,8 @@ class Visitor:
     """What the front door knows of a visitor. ``failure`` says why it was turned away."""
 
     __slots__ = (
-        "client", "failure", "kind", "listen", "meters",
-        "name", "route", "source", "started", "table", "wanted",
+        "attempts", "client", "failure", "heard", "kind", "listen", "meters",
+        "name", "refused_by", "route", "source", "started", "table", "wanted",
     )  # fmt: skip
 
     def __init__(self, listen: ListenAddress, table: RouteTable, source: tuple[str, int]) -> None:
@@ -63,6 +64,9 @@ class Visitor:
         self.meters: tuple[TrafficMeter, ...] = ()  # those that count this visitor
         self.failure: str | None = None
         self.wanted = 0  # bytes without which nothing can be decided
+        self.attempts: Attempts | None = None  # None where there is only one client to be led to
+        self.heard = 0  # bytes that had come from the client when it was asked, if there are others
+        self.refused_by: tuple[ClientId, ...] = ()  # the clients that were tried before this one
 
 
 class FrontDoor:
@@ -81,6 +85,7 @@ class FrontDoor:
         visitors: set[Relay],
     ) -> None:
         self._sessions = sessions
+        self._balancer = sessions.balancer
         self._tunnels = tunnels
         self._visitors = visitors
         self.update(spec, table)
@@ -116,20 +121,24 @@ class FrontDoor:
 
     def timed_out(self, relay: Relay) -> None:
         if relay.is_opening:
-            self._refuse(relay, Reason.SERVICE_FAILED, "the client did not answer")
+            self._unanswered(relay, relay.note)
         else:
             self._decide(relay, timed_out=True)
 
     def acknowledged(self, relay: Relay) -> None:
         relay.clear_deadline()
-        relay.note.failure = None  # whatever the client may have said
+        visitor: Visitor = relay.note
+        visitor.failure = None  # whatever the client may have said
+        if visitor.attempts is not None:
+            self._served(visitor)
 
     def refused(self, relay: Relay) -> None:
         visitor: Visitor = relay.note
         if visitor.client is not None and visitor.client.session.link.is_lost:
-            self._refuse(relay, Reason.CLIENT_AWAY, "the client went away before it answered")
+            self._failed(relay, visitor, Reason.CLIENT_AWAY, "the client went away before it answered")
         else:
-            self._refuse(relay, Reason.SERVICE_FAILED, visitor.failure or "the client closed the stream")
+            why = visitor.failure or "the client closed the stream"
+            self._failed(relay, visitor, Reason.SERVICE_FAILED, why)
 
     def half_closed(self, relay: Relay) -> None:
         relay.note.client.lingering.add(relay)
@@ -141,6 +150,8 @@ class FrontDoor:
             visitor.client.lingering.discard(relay)
             for meter in visitor.meters:
                 meter.closed(relay)
+            if visitor.attempts is not None:
+                self._balancer.left(visitor.route.tunnel, visitor.client.id)
         self._report(relay, visitor, end)
 
     # Its own
@@ -162,18 +173,65 @@ class FrontDoor:
                 self._lead(relay, visitor, route)
 
     def _lead(self, relay: Relay, visitor: Visitor, route: RouteSpec) -> None:
+        if len(route.clients) > 1:
+            visitor.attempts = self._sessions.attempts(route)
+            self._lead_on(relay, visitor, visitor.attempts, Reason.CLIENT_AWAY, _nobody_serves(route))
+            return
         client = self._sessions.serving(route.clients, route.service)
         if client is None:
-            who = ", ".join(route.clients)
-            self._refuse(
-                relay, Reason.CLIENT_AWAY, f"no client that offers {route.service} is connected ({who})"
-            )
+            self._refuse(relay, Reason.CLIENT_AWAY, _nobody_serves(route))
             return
+        try:
+            self._open(relay, visitor, route, client, _OPEN_TIMEOUT)
+        except LocalProtocolError as error:
+            self._refuse(relay, Reason.CLIENT_AWAY, str(error))
+
+    def _lead_on(self, relay: Relay, visitor: Visitor, attempts: Attempts, reason: Reason, why: str) -> None:
+        """To the next client that can be asked. If there is none, the visitor is refused, for that reason."""
+        route = visitor.route
+        assert route is not None  # its clients are these
+        now = time.monotonic()
+        while now < attempts.ends_at and (client_id := attempts.next()) is not None:
+            client = self._sessions.serving((client_id,), route.service)
+            if client is None:
+                continue  # it was there when the visitor came
+            if visitor.client is not None:
+                visitor.refused_by += (visitor.client.id,)
+                visitor.client.lingering.discard(relay)
+                visitor.meters[-1].closed(relay)
+                self._balancer.left(route.tunnel, visitor.client.id)
+            self._balancer.came(route.tunnel, client.id)
+            visitor.heard = client.session.link.bytes_received
+            try:
+                self._open(relay, visitor, route, client, attempts.patience(now), keeps=attempts.are_left)
+            except LocalProtocolError as error:
+                reason, why = Reason.CLIENT_AWAY, str(error)
+            else:
+                return
+        self._refuse(relay, reason, why)
+
+    def _open(
+        self,
+        relay: Relay,
+        visitor: Visitor,
+        route: RouteSpec,
+        client: ConnectedClient,
+        patience: float,
+        *,
+        keeps: bool = False,
+    ) -> None:
+        """Ask a client to take the visitor on.
+
+        :raises LocalProtocolError: if it cannot be asked.
+        """
         visitor.client = client
-        visitor.meters = self._tunnels[route.tunnel], self._sessions.traffic[client.id]
-        for meter in visitor.meters:
-            meter.opened(relay)
-        relay.set_deadline(_OPEN_TIMEOUT)
+        visitor.failure = None
+        meters = self._tunnels[route.tunnel], self._sessions.traffic[client.id]
+        for meter in meters:
+            if meter not in visitor.meters:  # else the tunnel's, which counts a visitor once
+                meter.opened(relay)
+        visitor.meters = meters
+        relay.set_deadline(patience)
         header = OpenHeader(
             tunnel=route.tunnel,
             service=route.service,
@@ -181,10 +239,41 @@ class FrontDoor:
             destination=Endpoint(*relay.destination),
             proxy_protocol=route.proxy_protocol,
         )
-        try:
-            client.session.open(relay, header)
-        except LocalProtocolError as error:
-            self._refuse(relay, Reason.CLIENT_AWAY, str(error))
+        client.session.open(relay, header, keeps=keeps)
+
+    def _unanswered(self, relay: Relay, visitor: Visitor) -> None:
+        """The client had its time to take the visitor on, or to say that it cannot."""
+        attempts, client = visitor.attempts, visitor.client
+        if attempts is not None and client is not None:
+            if client.session.link.bytes_received == visitor.heard:
+                client.session.suspect()
+            elif attempts.are_left:
+                attempts.put_off(client.id)
+            relay.withdraw()
+        self._failed(relay, visitor, Reason.SERVICE_FAILED, "the client did not answer")
+
+    def _failed(self, relay: Relay, visitor: Visitor, reason: Reason, why: str) -> None:
+        """The client has not taken the visitor on. Another one may, and is asked first for a while."""
+        if visitor.attempts is None:
+            self._refuse(relay, reason, why)
+            return
+        client, route = visitor.client, visitor.route
+        assert client is not None  # it was asked
+        assert route is not None
+        if client.can_serve:
+            seconds = self._balancer.doubts.failed(client.id, route.service, time.monotonic())
+            if seconds is not None:
+                self._log.warning(
+                    "service_doubted", client=client.id, service=route.service, seconds=seconds, reason=why
+                )
+        self._lead_on(relay, visitor, visitor.attempts, reason, why)
+
+    def _served(self, visitor: Visitor) -> None:
+        client, route = visitor.client, visitor.route
+        assert client is not None  # it was asked
+        assert route is not None
+        if self._balancer.doubts.served(client.id, route.service):
+            self._log.info("service_trusted", client=client.id, service=route.service)
 
     def _refuse(self, relay: Relay, reason: Reason, why: str) -> None:
         visitor: Visitor = relay.note
@@ -204,7 +293,12 @@ class FrontDoor:
             hostname=visitor.name,
             end=end.value,
             reason=visitor.failure,
+            **({"refused_by": visitor.refused_by} if visitor.refused_by else {}),
             bytes_in=relay.bytes_read,
             bytes_out=relay.bytes_written,
             seconds=round(time.monotonic() - visitor.started, 3),
         )
+
+
+def _nobody_serves(route: RouteSpec) -> str:
+    return f"no client that offers {route.service} is connected ({', '.join(route.clients)})"

@@ -7,6 +7,7 @@ one of the same client means for the older ones is decided in ``client_sessions`
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from itertools import chain
@@ -19,7 +20,7 @@ from agent.events import EventKind, Publish, publish_nowhere
 from agent.process.looking import until
 from agent.traffic import TrafficBook, visitor_side
 from agent.version import SOFTWARE
-from reconcile.desired import AdmissionSpec, Timing
+from reconcile.desired import AdmissionSpec, RouteSpec, Timing
 from schemas.errors import TidegateError
 from schemas.messages import MAX_SESSION_NUMBER, MAX_SESSIONS, Drain, Hello, RefusalCode, Replaced
 from schemas.names import ClientId, ServiceName
@@ -28,6 +29,7 @@ from transport.session import Session, SessionLostError
 from transport.tls import IdentityError, client_id_from, peer_identity
 
 from .client_sessions import ClientSessions
+from .balancing import Attempts, Balancer
 from .connected_client import ConnectedClient as ConnectedClient  # the front door needs both
 
 # Where a gateway lists no clients, every machine that is given a certificate under a name of its own, and is
@@ -67,6 +69,7 @@ class Sessions:
         self._connected: dict[ClientId, ClientSessions] = {}
         self._last_seen: dict[
             ClientId, datetime
+        self.balancer = Balancer()
         ] = {}  # clients that came and went, the last one to go at the end
 
     # Who may connect
@@ -151,6 +154,15 @@ class Sessions:
         return MappingProxyType(self._connected)
 
     def known(self) -> frozenset[ClientId]:
+    def attempts(self, route: RouteSpec) -> Attempts:
+        """The clients of a route that has several, as a visitor who comes now is to try them."""
+
+        def is_able(client_id: ClientId) -> bool:
+            sessions = self._connected.get(client_id)
+            return sessions is not None and sessions.can_serve(route.service)
+
+        return self.balancer.attempts(route, is_able, time.monotonic())
+
         """Every client that is declared, connected, or has been not too many clients ago."""
         return (
             frozenset(self._connected) | frozenset(self._last_seen) | (self.admission.clients or frozenset())
@@ -174,7 +186,7 @@ class Sessions:
 
     async def serve(self, link: Link, timing: Timing) -> None:
         """Greet whoever is on the link and keep its session until it ends."""
-        client = ConnectedClient(link, timing, self._clock(), self._changed)
+        client = ConnectedClient(link, timing, self._clock(), self._client_changed)
         try:
             session, hello = await Session.accept(link, client)
         except SessionLostError as error:
@@ -215,6 +227,10 @@ class Sessions:
             old.session.tell(Replaced())
             old.session.close("replaced by a newer session of the same client")
         self._changed()
+    def _client_changed(self, client: ConnectedClient) -> None:
+        self.balancer.doubts.forget(client.id)
+        self._changed()
+
 
     def _forget(self, client: ConnectedClient) -> None:
         sessions = self._connected.get(client.id)
@@ -223,7 +239,7 @@ class Sessions:
         if not sessions:
             del self._connected[client.id]
             self._remember(client.id)
-        self._changed()
+        self._client_changed(client)
 
     def _remember(self, client_id: ClientId) -> None:
         self._last_seen.pop(client_id, None)

@@ -36,7 +36,7 @@ from reconcile.desired import (
 )
 from reconcile.plan import Action, Verb
 from schemas.messages import PROTOCOL, Hello, Welcome
-from schemas.names import ClientId, ListenAddress, ProxyProtocol, ServiceName, TunnelName
+from schemas.names import Balance, ClientId, ListenAddress, ProxyProtocol, ServiceName, TunnelName
 from schemas.references import InlinePem
 from schemas.state import TlsGateway
 from transport.offer import Offer
@@ -72,6 +72,7 @@ def route(
     clients: Iterable[str] = ("homelab",),
     service: str = "web",
     proxy_protocol: ProxyProtocol = ProxyProtocol.OFF,
+    balance: Balance = Balance.PREFERENCE,
 ) -> RouteSpec:
     return RouteSpec(
         tunnel=TunnelName(tunnel),
@@ -79,6 +80,7 @@ def route(
         clients=tuple(ClientId(client) for client in clients),
         service=ServiceName(service),
         proxy_protocol=proxy_protocol,
+        balance=balance,
     )
 
 

@@ -57,7 +57,7 @@ class Keepalive:
         self._next_ping = min(self._next_ping, now + interval)
 
     def suspect(self, now: float, received: int) -> None:
-        """Ask the peer at once, who should have said something by now, and wait for no longer than is said above.
+        """Ask the peer at once, who should have said something by now, and wait no longer than is said above.
 
         :param received: how many bytes have arrived in the whole life of the session.
         """
