@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from reconcile.actuator import ActionError
 from schemas.names import ListenAddress
+from transport.pump.socket_options import keep_alive
 
 from .descriptors import Use, may_have, shortage
 from .inherited import Inherited
@@ -20,10 +21,6 @@ from .inherited import Inherited
 #: Gives a non-blocking TCP socket that listens at the address.
 #: :raises ActionError: if the address cannot be had; says what to do about it.
 Bind: TypeAlias = Callable[[ListenAddress], socket.socket]
-
-# A visitor whose machine vanished is noticed by the kernel within about three minutes.
-# Accepted sockets inherit these from the listening one (tcp(7)).
-_KEEPALIVE: Final = (("TCP_KEEPIDLE", 90), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 6))
 
 
 def bind(address: ListenAddress) -> socket.socket:
@@ -112,10 +109,7 @@ def _too_many(address: ListenAddress) -> ActionError:
 
 def _prepare(listening: socket.socket) -> None:
     listening.setblocking(False)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE:
-        if hasattr(socket, name):
-            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    keep_alive(listening)  # inherited by what is accepted (tcp(7))
     if not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         # Linux lets two sockets with SO_REUSEADDR bind one port, and refuses the second here.
         listening.listen()

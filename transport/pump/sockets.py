@@ -112,14 +112,16 @@ async def serve(listening: socket.socket, owner: RelayOwner) -> Server:
     return Server(server, listening, owner)
 
 
-async def dial_tcp(host: str, port: int, owner: RelayOwner) -> Relay:
+async def dial_tcp(host: str, port: int, owner: RelayOwner, *, source: str | None = None) -> Relay:
     """Connect a relay to an address or a name.
 
+    :param source: the address of this machine to dial from; of the same family as the host.
     :raises OSError: if nothing answers there.
     """
     relay = Relay(owner)
+    local = None if source is None else (source, 0)
     try:
-        await asyncio.get_running_loop().create_connection(lambda: relay, host, port)
+        await asyncio.get_running_loop().create_connection(lambda: relay, host, port, local_addr=local)
     except BaseException:
         relay.forget()
         raise

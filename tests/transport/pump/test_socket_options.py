@@ -10,7 +10,13 @@ from typing import NoReturn
 import pytest
 
 from tests.transport.world import Plain
-from transport.pump.socket_options import address, is_broken, keep_alive, reset_when_closed
+from transport.pump.socket_options import (
+    KEEP_ALIVE_TIMES,
+    address,
+    is_broken,
+    keep_alive,
+    reset_when_closed,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -81,6 +87,20 @@ def test_the_system_watches_the_far_end_of_a_socket_that_is_kept_alive(pair: tup
     keep_alive(near.socket)
 
     assert near.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert [near.socket.getsockopt(socket.IPPROTO_TCP, option) for option, _ in KEEP_ALIVE_TIMES] == [
+        90,
+        15,
+        6,
+    ]
+
+
+def test_who_has_set_other_times_keeps_them(pair: tuple[Plain, Plain]) -> None:
+    near, _ = pair
+    near.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    near.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 7)
+    keep_alive(near.socket)
+
+    assert near.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 7
 
 
 def test_a_system_that_refuses_is_no_error_and_says_that_the_socket_is_broken() -> None:

@@ -28,7 +28,7 @@ from tests.transport.world import (
 from transport.pump import sockets
 from transport.pump.link import Link
 from transport.pump.relay import Relay, RelayEnd
-from transport.pump.sockets import Server, accept_link, dial_link, dial_tcp, dial_unix, serve
+from transport.pump.sockets import Server, accept_link, dial_link, dial_tcp, dial_unix, serve, serve_unix
 from transport.tls import client_context
 from transport.wire.mux import Role
 
@@ -71,6 +71,27 @@ async def test_every_connection_to_a_port_becomes_a_relay() -> None:
     await owner.until_all_ended()
     for visitor in visitors:
         visitor.close()
+
+
+async def test_every_connection_to_a_unix_socket_becomes_a_relay(tmp_path: Path) -> None:
+    """Who is in the queue when it is closed is let in, as on a port."""
+    owner = RecordingOwner(on_connected=Relay.peek, on_peeked=lambda relay: relay.refuse(bytes(relay.early)))
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(str(tmp_path / "s"))
+    server = await serve_unix(bound, owner)
+    callers = []
+    for _ in range(3):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(tmp_path / "s"))
+        callers.append(Plain(connection))
+        await owner.until("connected", len(callers)) if len(callers) < 3 else await server.close()
+
+    for caller in callers:
+        await caller.send(b"is anybody there?")
+        assert await caller.receive_all() == b"is anybody there?"
+        caller.close()
+    assert {relay.source for relay in owner.relays()} == {("?", 0)}
+    await owner.until_all_ended()
 
 
 async def test_a_port_that_is_closed_accepts_no_more_and_ends_nobody() -> None:
@@ -167,6 +188,16 @@ async def test_a_tcp_service_is_dialed_by_address_and_by_name(listening: Listeni
         relay.abort()
         assert await service.is_reset()
         await owner.until_all_ended()
+
+
+async def test_a_tcp_service_is_dialed_from_the_address_that_is_asked_for(listening: Listening) -> None:
+    owner = RecordingOwner()
+    relay = await dial_tcp(*listening.address, owner, source="127.0.0.9")
+    service = await listening.accept()
+
+    assert service.socket.getpeername()[0] == relay.destination[0] == "127.0.0.9"
+    relay.abort()
+    await owner.until_all_ended()
 
 
 async def test_a_unix_service_is_dialed_by_its_path(tmp_path: Path) -> None:
