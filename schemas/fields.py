@@ -78,13 +78,13 @@ def _service(entry: object, directory: str) -> ServiceEntry:
         case str():
             return ServiceEntry(_resolved(parse_target(entry), directory))
         case {"address": str() as address, **rest} if rest.keys() <= {"health_check"}:
-            check = rest.get("health_check")
-            if check is not None and not isinstance(check, str):
+            target = _resolved(parse_target(address), directory)
+            if not rest:
+                return ServiceEntry(target)
+            check = rest["health_check"]
+            if not isinstance(check, str):
                 raise ValueError(misplaced(check, "a duration for health_check", '"5s"'))
-            return ServiceEntry(
-                _resolved(parse_target(address), directory),
-                health_check=None if check is None else _positive(check),
-            )
+            return ServiceEntry(target, health_check=_positive(check))
         case Mapping():
             raise ValueError(
                 "a mapping has the keys address and, if you like, health_check; "

@@ -126,10 +126,15 @@ _DEFINITIONS: Final[Mapping[str, _Spelling]] = {
     "domain": _text(patterns.DOMAIN, "A DNS name.", **{"not": _text_like(patterns.IPV4_ADDRESS)}),
     "network": _text(patterns.NETWORK, "An address or a network, as in 192.0.2.7 and 192.0.2.0/24."),
     "address": _text(patterns.LOCAL_ADDRESS, "An IP address of this machine."),
-    "destination": _text(
-        patterns.DESTINATION,
+    "destination": _Spelling(
         "A host name or a pattern of one, an address or a network, as in *.example.com and 192.0.2.0/24; "
         "* is any host.",
+        {
+            "anyOf": [
+                _text_like(patterns.NETWORK),
+                {**_text_like(patterns.HOSTNAME), "not": _text_like(patterns.NUMBER_AT_THE_END)},
+            ]
+        },
     ),
     "ports": _Spelling(
         "A port, or a range as in 8000-8099; * is every port.",

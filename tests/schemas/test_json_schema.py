@@ -77,7 +77,48 @@ CLIENT: Final[dict[str, Any]] = {
     "services": {"web": "127.0.0.1:8443", "smtp": "unix:/run/smtp.sock", "x": "unix:@x"},
     "allow_empty": False,
 }
-FULL: Final[dict[str, dict[str, Any]]] = {"gateway": GATEWAY, "clients": CLIENTS, "client": CLIENT}
+REACH: Final[dict[str, Any]] = {
+    "tidegate": 1,
+    "gateway": {
+        "accept_proxy_protocol": ["10.0.0.5", "2001:db8::/32"],
+        "tls": {"cert": "a", "key": "b", "client_ca": "c", "crl": "d"},
+    },
+    "revoked": [{"serial": "4f:2a:09"}, {"serial": 7}, {"fingerprint": "sha256:" + "5e" * 32}],
+    "egress": {
+        "bind": ["203.0.113.5"],
+        "allow": [
+            {"client": ["homelab"], "to": ["*.example.com", "192.0.2.0/24"], "ports": [25, "8000-8099"]},
+            {"client": "*", "to": "*", "ports": "*"},
+        ],
+    },
+    "tunnels": [
+        {"name": "a", "listen": ":1", "client": "homelab", "service": "c", "balance": "round_robin",
+         "accept_proxy_protocol": "10.0.0.5"},
+    ],
+}  # fmt: skip
+RIGHTS: Final[dict[str, Any]] = {
+    "tidegate": 1,
+    "gateway": {"tls": {"cert": "a", "key": "b", "client_ca": "c"}},
+    "clients": [
+        {"id": "homelab", "services": ["web", "smtp-*"], "listen": [":443", "0.0.0.0:8000-8999", "[::1]:*"],
+         "declares": "session", "max_ports": 20},
+    ],
+}  # fmt: skip
+WAYS: Final[dict[str, Any]] = {
+    "tidegate": 1,
+    "client": {
+        "id": "homelab",
+        "gateways": ["gw1.example.com:9056", "wss://gw2.example.com/base/tunnel"],
+        "proxy": "http://user:p%40ss@proxy.example.com:3128",
+        "local_ports": "40000-40010",
+        "tls": {"cert": "a", "key": "b", "ca": "c"},
+    },
+    "services": {"web": "127.0.0.1:8443", "smtp": {"address": "unix:x", "health_check": "5s"}},
+    "socks5": {"listen": "unix:socks.sock", "user": "mail", "password": {"env": "PASSWORD"}},
+}
+FULL: Final[dict[str, dict[str, Any]]] = {
+    "gateway": GATEWAY, "clients": CLIENTS, "reach": REACH, "rights": RIGHTS, "client": CLIENT, "ways": WAYS,
+}  # fmt: skip
 
 # What belongs nowhere, or in few places.
 WRONG: Final[tuple[object, ...]] = (
@@ -108,8 +149,8 @@ BEYOND_A_SCHEMA: Final[dict[str, tuple[dict[str, Any], Path, object]]] = {
     "a whole number with a point": (CLIENT, ("client", "sessions"), 3.0),
 }
 ONLY_CHECK_REFUSES: Final = {
-    "clashes.toml", "default_control_port.yaml", "egress_client.yaml", "ports_of_the_gateway.yaml", "same_route.yaml",
-    "tunnel_names.yaml", "undeclared_clients.yaml", "wildcard_beside_address.yaml",
+    "clashes.toml", "default_control_port.yaml", "egress_client.yaml", "ports_of_the_gateway.yaml",
+    "same_route.yaml", "tunnel_names.yaml", "undeclared_clients.yaml", "wildcard_beside_address.yaml",
 }  # fmt: skip
 
 every_role = pytest.mark.parametrize("role", Role)

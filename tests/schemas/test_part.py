@@ -105,6 +105,66 @@ def test_what_is_only_nearly_a_state_never_fits_unless_the_parser_takes_it(
     assert fitted(read, role) == parsed(read, role)
 
 
+BALANCED = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from("abcd"),
+        "listen": st.sampled_from([":1", ":2", "0.0.0.0:1"]),
+        "hostname": st.sampled_from(["x", "y", "z"]),
+        "client": CLIENTS,
+        "service": st.just("web"),
+    },
+    optional={"accept_proxy_protocol": st.sampled_from(["10.0.0.5", ["10.0.0.6", "10.0.0.5"]])},
+)
+REACH = st.fixed_dictionaries(
+    {"tidegate": st.just(1)},
+    optional={
+        "gateway": st.just({"tls": TLS}),
+        "clients": st.lists(st.fixed_dictionaries({"id": CLIENTS}), min_size=1, max_size=2),
+        "tunnels": st.lists(BALANCED, max_size=2),
+        "revoked": st.lists(st.builds(lambda serial: {"serial": serial}, st.integers(0, 2)), max_size=2),
+        "egress": st.builds(
+            lambda client: {"allow": [{"client": client, "to": "*", "ports": 25}]},
+            st.sampled_from(["home", "office", "*"]),
+        ),
+    },
+)
+OWN = st.fixed_dictionaries(
+    {"tidegate": st.just(1)},
+    optional={
+        "client": st.just({"id": "home", "gateways": "gw:1", "tls": {"cert": "a", "key": "b", "ca": "c"}}),
+        "services": st.dictionaries(st.sampled_from(["web", "mail"]), st.just("a:1"), max_size=2),
+        "socks5": st.just({"listen": "127.0.0.1:1080"}),
+        "tunnels": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": st.sampled_from("abc"),
+                    "listen": st.sampled_from([":1", "0.0.0.0:1", ":2"]),
+                    "service": st.sampled_from(["web", "mail"]),
+                },
+                optional={"hostname": st.sampled_from(["x", "y"])},
+            ),
+            max_size=2,
+        ),
+    },
+)
+
+
+@given(values=st.lists(REACH, min_size=1, max_size=3))
+def test_who_may_reach_what_fits_exactly_if_the_parser_takes_it(values: list[dict[str, object]]) -> None:
+    read = documents(*values)
+
+    assert fitted(read, Role.GATEWAY) == parsed(read, Role.GATEWAY)
+
+
+@given(values=st.lists(OWN, min_size=1, max_size=3))
+def test_what_a_client_declares_fits_exactly_if_the_parser_takes_it(
+    values: list[dict[str, object]],
+) -> None:
+    read = documents(*values)
+
+    assert fitted(read, Role.CLIENT) == parsed(read, Role.CLIENT)
+
+
 @pytest.mark.parametrize("text", [GATEWAY, CLIENT, GATEWAY + "clients: [{id: home}]\n"])
 def test_a_whole_state_is_one_part_of_itself(text: str) -> None:
     state = state_of(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 import pytest
@@ -13,10 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import patterns
+from schemas.egress import parse_destination
 from schemas.fields import parse_services
+from schemas.gateway_address import parse_gateway_address
 from schemas.names import check_domain, check_name, parse_host_port, parse_hostname, parse_listen
+from schemas.networks import parse_network
+from schemas.ports import parse_listen_pattern, parse_port_range
+from schemas.proxy_url import parse_proxy_url
 from schemas.quantities import parse_duration
 from schemas.references import parse_reference, resolve_path
+from schemas.revocation import parse_fingerprint, parse_serial
 
 from .reading import refusal
 
@@ -81,6 +87,46 @@ SPELLINGS: Final = {
         parse=check_domain,
         wrong=("", "@example.com", "*.example.com", "-a.com", "a-.com", "a b", "a..b", "a/b"),
     ),
+    "a network": Spelling(
+        pattern=patterns.NETWORK,
+        parse=parse_network,
+        wrong=("", "a", "10.0.0", "10.0.0.256", "10.0.0.0/", "[::1]", "::1%eth0", "10.0.0.1:80", " 10.0.0.1"),
+    ),
+    "ports": Spelling(
+        pattern=patterns.PORTS,
+        parse=parse_port_range,
+        wrong=("", "0", "65536", "-", "1-", "-1", "smtp", "1-2-3", "1 - 2", "**", "1-0"[:2]),
+    ),
+    "a pattern of listen addresses": Spelling(
+        pattern=patterns.LISTEN_PATTERN,
+        parse=parse_listen_pattern,
+        wrong=("", "443", "*", "a:1", "::1:443", "[192.0.2.1]:443", ":0", "[]:1", "*:443"),
+    ),
+    "a gateway": Spelling(
+        pattern=patterns.GATEWAY,
+        parse=parse_gateway_address,
+        wrong=("", "gw1", "http://gw1:1", "wss://", "wss:///tunnel", "wss://u@gw1/x", "ws://gw1/x?y", "ws://gw1/x#y"),
+    ),
+    "a proxy": Spelling(
+        pattern=patterns.PROXY_URL,
+        parse=parse_proxy_url,
+        wrong=("", "proxy:3128", "http://", "http://a@", "http://a/b", "http://a?b", "://a:1", "http:a"),
+    ),
+    "an address of this machine": Spelling(
+        pattern=patterns.LOCAL_ADDRESS,
+        parse=ip_address,
+        wrong=("", "eth0", "1.2.3", "[::1]", "10.0.0.1/8", "*"),
+    ),
+    "a serial number": Spelling(
+        pattern=patterns.SERIAL,
+        parse=parse_serial,
+        wrong=("", "x", "4f:2", "0x", "-1", "4f2a", ":4f", "4f:", "1.5"),
+    ),
+    "a fingerprint": Spelling(
+        pattern=patterns.FINGERPRINT,
+        parse=parse_fingerprint,
+        wrong=("", "ab", "5e" * 31, "5e" * 33, "xx" * 32, "md5:" + "5e" * 32),
+    ),
 }  # fmt: skip
 
 # What the parsers look at, in pieces, so that texts come together which are nearly right.
@@ -133,6 +179,13 @@ def test_an_ipv6_address_may_be_cut_short_anywhere(text: str) -> None:
 @given(st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3})? ?(ms|s|m|h)", fullmatch=True))
 def test_a_duration_of_zero_and_no_other_is_one(text: str) -> None:
     assert (re.search(patterns.ZERO_DURATION, text) is not None) == (parse_duration(text) == 0)
+
+
+@given(TEXTS)
+def test_what_is_no_network_and_ends_in_a_number_is_no_destination(text: str) -> None:
+    is_name = re.search(patterns.HOSTNAME, text) and not re.search(patterns.NUMBER_AT_THE_END, text)
+    if refusal(parse_destination, text) is None:
+        assert is_name or re.search(patterns.NETWORK, text)
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,18 @@ def test_pem_text_is_not_shown_where_it_is_hidden(state: GatewayState) -> None:
     assert ("hidden" in shown) == ("c2VjcmV0" in json.dumps(render_state(state, inline=Inline.SHOWN)))
 
 
+def test_the_password_of_a_proxy_is_not_shown_where_it_is_hidden() -> None:
+    tls = {"cert": "a", "key": "b", "ca": "c"}
+    client = {"id": "homelab", "gateways": ["gw1:1"], "tls": tls}
+    secret = read({"tidegate": 1, "client": {**client, "proxy": "http://me:hunter2@proxy:3128"}})
+    open_to_all = read({"tidegate": 1, "client": {**client, "proxy": "socks5://proxy"}})
+
+    assert render_state(secret, inline=Inline.HIDDEN)["client"]["proxy"] == HIDDEN
+    assert render_state(secret, inline=Inline.SHOWN)["client"]["proxy"] == "http://me:hunter2@proxy:3128"
+    assert render_state(open_to_all, inline=Inline.HIDDEN)["client"]["proxy"] == "socks5://proxy:1080"
+    assert "hunter2" not in repr(secret)
+
+
 def test_what_stands_for_hidden_text_is_not_taken_for_a_reference() -> None:
     tls = {"cert": "gw.crt", "key": HIDDEN, "client_ca": "ca.crt"}
     with pytest.raises(StateError, match="is not a reference"):
