@@ -20,14 +20,15 @@ from schemas.references import EnvRef, FileRef, InlinePem, Reference
 
 # A bundle of every authority that browsers trust is a quarter of this.
 MAX_SIZE: Final = 1024 * 1024
+PEM: Final = "PEM"
 
 _EXPOSED: Final = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 _ADVICE: Final = {
-    errno.ENOENT: "there is no such file: check the path, or make the key with tidegate pki",
+    errno.ENOENT: "there is no such file: check the path",
     errno.EACCES: "this user may not read it: change its owner, or run as the user it belongs to",
     errno.EISDIR: "it is a directory: name the file in it",
-    errno.ENXIO: "it is not a regular file: put the PEM into one",
+    errno.ENXIO: "it is not a regular file: name one",
     errno.ENOTDIR: "a part of its path is a file: check the path",
     errno.ELOOP: "its links lead in a circle: check them",
     errno.ENAMETOOLONG: "the path is too long: check it",
@@ -38,15 +39,16 @@ class UnreadableReferenceError(TidegateError):
     """What a reference points at cannot be read; the message says what and why."""
 
 
-def resolve(reference: Reference, *, limit: int = MAX_SIZE) -> bytes:
+def resolve(reference: Reference, *, limit: int = MAX_SIZE, kind: str = PEM) -> bytes:
     """The bytes a reference stands for. Whether they are a certificate or a key is for others to say.
 
     :param limit: more bytes are refused.
+    :param kind: what messages call what should be there.
     :raises UnreadableReferenceError: if there are none, too many, or they cannot be read.
     """
     match reference:
         case FileRef(path):
-            data = _read(path, limit)
+            data = _read(path, limit, kind)
         case EnvRef(name):
             data = os.environb.get(os.fsencode(name), b"")
         case InlinePem(pem):
@@ -56,13 +58,12 @@ def resolve(reference: Reference, *, limit: int = MAX_SIZE) -> bytes:
     if not data.strip():
         missing = isinstance(reference, EnvRef) and reference.name not in os.environ
         raise UnreadableReferenceError(
-            f"{describe(reference)} is {'not set: set it' if missing else 'empty: put PEM there'}, "
+            f"{describe(reference)} is {'not set: set it' if missing else f'empty: put {kind} there'}, "
             "or change the reference in the state file"
         )
     if len(data) > limit:
-        raise UnreadableReferenceError(
-            f"{describe(reference)} holds more than {limit // 1024} KiB: is it really PEM?"
-        )
+        size = f"{limit // 1024} KiB" if limit >= 1024 else f"{limit} bytes"
+        raise UnreadableReferenceError(f"{describe(reference)} holds more than {size}: is it really {kind}?")
     return data
 
 
@@ -97,15 +98,17 @@ def exposure(reference: Reference) -> str | None:
     return f"the private key {path} is open to others (mode {mode:04o}): run chmod 600 {path}"
 
 
-def _read(path: str, limit: int) -> bytes:
+def _read(path: str, limit: int, kind: str) -> bytes:
     """A regular file, one byte more than the limit at most."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UnreadableReferenceError(f"{path} is not a regular file: put the PEM into one")
+                raise UnreadableReferenceError(f"{path} is not a regular file: name one")
             return file.read(limit + 1)
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error}: check the path")
+        if error.errno == errno.ENOENT and kind == PEM:
+            advice += ", or make the key with tidegate pki"
         raise UnreadableReferenceError(f"{path} cannot be read; {advice}") from error
 
 

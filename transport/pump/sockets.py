@@ -112,6 +112,13 @@ async def serve(listening: socket.socket, owner: RelayOwner) -> Server:
     return Server(server, listening, owner)
 
 
+async def serve_unix(listening: socket.socket, owner: RelayOwner) -> Server:
+    """Make a relay of every connection to a bound unix socket, which this takes over."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_unix_server(partial(Relay, owner), sock=listening, backlog=_BACKLOG)
+    return Server(server, listening, owner)
+
+
 async def dial_tcp(host: str, port: int, owner: RelayOwner, *, source: str | None = None) -> Relay:
     """Connect a relay to an address or a name.
 
