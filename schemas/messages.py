@@ -100,6 +100,7 @@ class RefusalCode(Enum):
 
     NOT_DECLARED = "not_declared"  # the gateway's file does not list the client
     WRONG_IDENTITY = "wrong_identity"  # certificate and hello, or certificate and domain, differ
+    REVOKED = "revoked"  # the client's certificate was revoked
     WRONG_PROTOCOL = "wrong_protocol"  # one side must be upgraded
     MALFORMED = "malformed"  # what came is no hello
     TOO_MANY_SESSIONS = "too_many_sessions"  # the number of the session is above what a gateway takes

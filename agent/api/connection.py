@@ -27,7 +27,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from .identity import Identify, PeerCertificate, attach
+from agent.keys.shown import verified_chain
+
+from .identity import GetChain, Identify, PeerCertificate, attach
 from .problems import PROBLEM_JSON, ApiError, PeerStalledError
 
 #: Seconds a peer has for the head of each request. HAProxy's manual advises 10, nginx gives 60; nobody types
@@ -83,6 +85,7 @@ class Connection(H11Protocol):
         self._served: ASGIApp = config.loaded_app
         self._identify = identify
         self._certificate: PeerCertificate = None
+        self._chain: GetChain = tuple
         self._lost = anyio.Event()
         self._waiting = anyio.CancelScope()  # its deadline is that of the head of a request
         self._requests: set[anyio.CancelScope] = set()
@@ -127,6 +130,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._certificate = transport.get_extra_info("peercert")
+        self._chain = partial(verified_chain, transport.get_extra_info("ssl_object"))
         self.app = self._answer
         self._expect_head()
 
@@ -183,7 +187,7 @@ class Connection(H11Protocol):
     # What a request runs in
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        attach(scope["state"], partial(self._identify, self._certificate))
+        attach(scope["state"], partial(self._identify, self._certificate, self._chain))
         with anyio.CancelScope() as request:
             self._requests.add(request)
             try:

@@ -8,10 +8,10 @@ that is the user the agent runs as, and root.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from reconcile.desired import AdmissionSpec
 from schemas.names import ClientId
@@ -28,6 +28,12 @@ UNIX_SOCKET: Final = "unix socket"
 #: What :meth:`ssl.SSLSocket.getpeercert` says, None on a connection without TLS.
 PeerCertificate: TypeAlias = Mapping[str, Any] | None
 
+#: Gives the peer's certificate as DER, and those above it as far as they are known; nothing without TLS.
+GetChain: TypeAlias = Callable[[], Sequence[bytes]]
+
+#: Says whether a certificate is refused although an authority vouches for it.
+IsRevoked: TypeAlias = Callable[[Mapping[str, Any], GetChain], bool]
+
 _KEY: Final = "tidegate.identify"
 
 
@@ -40,12 +46,16 @@ class Caller:
     is_admin: bool
 
 
-#: Says who is on a connection, given its certificate.
-#: :raises ApiError: 403 if that is nobody we know.
-Identify: TypeAlias = Callable[[PeerCertificate], Caller]
+class Identify(Protocol):
+    """Says who is on a connection, given its certificate."""
+
+    def __call__(self, certificate: PeerCertificate, chain: GetChain = tuple) -> Caller:
+        """
+        :raises ApiError: 403 if that is nobody we know, or somebody whose certificate was revoked.
+        """
 
 
-def on_unix_socket(certificate: PeerCertificate) -> Caller:
+def on_unix_socket(certificate: PeerCertificate, chain: GetChain = tuple) -> Caller:
     """The ``Identify`` of the unix socket."""
     return Caller(name=UNIX_SOCKET, client=None, is_admin=True)
 
@@ -56,11 +66,17 @@ class ByCertificate:
     :param admission: gives who may connect now.
     """
 
-    def __init__(self, admission: Callable[[], AdmissionSpec]) -> None:
+    def __init__(
+        self, admission: Callable[[], AdmissionSpec], is_revoked: IsRevoked = lambda certificate, chain: False
+    ) -> None:
         self._admission = admission
+        self._is_revoked = is_revoked
 
-    def __call__(self, certificate: PeerCertificate) -> Caller:
+    def __call__(self, certificate: PeerCertificate, chain: GetChain = tuple) -> Caller:
         admission = self._admission()
+        if self._is_revoked(certificate or {}, chain):
+            message = "this certificate has been revoked: ask the operator for another"
+            raise ApiError(HTTPStatus.FORBIDDEN, message)
         try:
             client = client_id_from(peer_identity(dict(certificate or {})), admission.domain)
         except IdentityError as error:

@@ -22,7 +22,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from agent.process.accepting import accept
 from transport.tls_errors import explain_tls_error
 
-from .identity import Caller, Identify, PeerCertificate
+from .identity import Caller, GetChain, Identify, PeerCertificate
 from .loading import Connections, LoadApp
 from .problems import ApiError
 
@@ -116,7 +116,9 @@ class _Server:
         finally:
             self._count -= 1
 
-    def _identify_again(self, authorities: object, certificate: PeerCertificate) -> Caller:
+    def _identify_again(
+        self, authorities: object, certificate: PeerCertificate, chain: GetChain = tuple
+    ) -> Caller:
         """Who calls, on a connection that these authorities have let in.
 
         :raises ApiError: 421 if others decide now; RFC 9110, section 15.5.20, has the caller connect again.
@@ -126,7 +128,7 @@ class _Server:
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "the gateway's client CA was replaced since this connection was opened: open another one",
             )
-        return self._identify(certificate)
+        return self._identify(certificate, chain)
 
     async def _greet(self, accepted: socket.socket) -> Connection | None:
         """Make the connection, with the TLS handshake. A peer that cannot costs a line in the log."""

@@ -155,6 +155,7 @@ class ControlPorts:
         self._links = VouchedLinks(sessions)
         self._spawn = spawn
         keyring.on_authorities = self._links.end_unvouched
+        keyring.on_lists = self._links.end_revoked
 
     async def __call__(self, spec: ControlSpec, failed: Failed) -> ControlPort:
         keys = await self._keyring.take(spec.tls, alpn=(ALPN,))

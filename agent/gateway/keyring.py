@@ -9,26 +9,41 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import structlog
 from anyio import to_thread
 
-from agent.keys.credentials import Pem, gateway_context, prove, read_pem, renewal
+from agent.keys.credentials import Pem, gateway_context, prove, read_pem, renewal, revocation_lists
 from reconcile.actuator import ActionError
 from schemas.errors import TidegateError
 from schemas.state import TlsGateway
 
+if TYPE_CHECKING:
+    from agent.keys.crl import RevocationLists
+
+_log: Any = structlog.get_logger("keys")
+
 
 class PortKeys:
-    """What one port has for its next handshake."""
+    """What one port has for its next handshake. ``lists``: what the authorities of its peers have revoked."""
 
-    def __init__(self, tls: TlsGateway, alpn: Sequence[str], pem: Pem, context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        tls: TlsGateway,
+        alpn: Sequence[str],
+        pem: Pem,
+        context: ssl.SSLContext,
+        lists: RevocationLists | None,
+    ) -> None:
         self.tls = tls
         self.alpn = tuple(alpn)
         self.pem = pem
         self.context = context
+        self.lists = lists
 
 
 class Keyring:
@@ -39,8 +54,12 @@ class Keyring:
     def __init__(self) -> None:
         self.on_authorities: Callable[[bytes], Awaitable[None]] = _nobody_minds
         """Called with the authorities that sign clients, as PEM, when they may have become others."""
+        self.on_lists: Callable[[RevocationLists | None], Awaitable[None]] = _nobody_minds
+        """Called with what these authorities have revoked, when it may have become something else."""
         self._ports: tuple[PortKeys, ...] = ()
         self._authorities = b""  # of whichever port was given some last
+        self._lists: RevocationLists | None = None  # the same
+        self._warned: tuple[str, ...] = ()
         self._turnstile = anyio.Lock()
 
     async def take(self, tls: TlsGateway, *, alpn: Sequence[str]) -> PortKeys:
@@ -53,11 +72,15 @@ class Keyring:
             try:
                 pem = same.pem if same is not None else await to_thread.run_sync(read_pem, tls)
                 context = await to_thread.run_sync(partial(gateway_context, tls, pem, alpn=alpn))
+                # Without what was revoked nobody is let in: whoever was would come first.
+                lists = (
+                    same.lists if same is not None else await to_thread.run_sync(revocation_lists, tls, pem)
+                )
             except TidegateError as error:
                 raise _invalid(error) from error
-            port = PortKeys(tls, alpn, pem, context)
+            port = PortKeys(tls, alpn, pem, context, lists)
             self._ports = (*self._ports, port)
-            await self._tell(pem.ca, are_others=False)
+            await self._tell(port, are_others=False)
         return port
 
     async def change(self, port: PortKeys, tls: TlsGateway) -> None:
@@ -86,6 +109,7 @@ class Keyring:
         return [port.tls for port in self._ports]
 
     async def renew(self, tls: TlsGateway) -> Mapping[str, Any] | None:
+        self._look_at_lists()
         async with self._turnstile:
             ports = [port for port in self._ports if port.tls == tls]
             pem = await to_thread.run_sync(read_pem, tls)
@@ -101,21 +125,36 @@ class Keyring:
         contexts = [
             await to_thread.run_sync(partial(gateway_context, tls, pem, alpn=port.alpn)) for port in ports
         ]
+        lists = await to_thread.run_sync(revocation_lists, tls, pem)
         are_others = any(port.pem.ca != pem.ca for port in ports)
         for port, context in zip(ports, contexts, strict=True):
-            port.tls, port.pem, port.context = tls, pem, context
-        await self._tell(pem.ca, are_others=are_others)
+            port.tls, port.pem, port.context, port.lists = tls, pem, context, lists
+        await self._tell(ports[0], are_others=are_others)
 
-    async def _tell(self, authorities: bytes, *, are_others: bool) -> None:
-        if authorities == self._authorities and not are_others:
-            return
-        self._authorities = authorities
+    async def _tell(self, port: PortKeys, *, are_others: bool) -> None:
+        """Let everybody know what one port has now, as far as that is something else than before."""
         # Whoever is cut short here would leave sessions in place that nobody looks at again.
         with anyio.CancelScope(shield=True):
-            await self.on_authorities(authorities)
+            if port.lists is not self._lists:
+                self._lists = port.lists
+                await self.on_lists(port.lists)
+            if port.pem.ca != self._authorities or are_others:
+                self._authorities = port.pem.ca
+                await self.on_authorities(port.pem.ca)
+
+    def warnings(self, now: datetime) -> tuple[str, ...]:
+        """What is to be known of the lists in use."""
+        return () if self._lists is None else self._lists.warnings(now)
+
+    def _look_at_lists(self) -> None:
+        """Log once what is to be known of them."""
+        told, self._warned = self._warned, self.warnings(datetime.now(UTC))
+        for warning in self._warned:
+            if warning not in told:
+                _log.warning("revocation_list_doubtful", reason=warning)
 
 
-async def _nobody_minds(authorities: bytes) -> None:
+async def _nobody_minds(news: object) -> None:
     pass
 
 

@@ -41,7 +41,10 @@ class ManagementPort:
             serve_api,
             context=lambda: self._keys.context,
             authorities=lambda: self._keys.pem.ca,
-            identify=ByCertificate(lambda: sessions.admission),
+            identify=ByCertificate(
+                lambda: sessions.admission,
+                lambda certificate, chain: sessions.revocations.refuse(certificate, chain),
+            ),
         )
         spawn(self._serving.run, serve, load, listening)
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import structlog
 
 from agent.events import EventKind, Publish, publish_nowhere
+from agent.keys.shown import verified_chain
 from agent.process.looking import until
 from agent.traffic import TrafficBook, visitor_side
 from agent.version import SOFTWARE
@@ -28,9 +29,10 @@ from transport.pump.link import Link
 from transport.session import Session, SessionLostError
 from transport.tls import IdentityError, client_id_from, peer_identity
 
-from .client_sessions import ClientSessions
 from .balancing import Attempts, Balancer
+from .client_sessions import ClientSessions
 from .connected_client import ConnectedClient as ConnectedClient  # the front door needs both
+from .revocation import REVOKED, Lists, Revocations
 
 # Where a gateway lists no clients, every machine that is given a certificate under a name of its own, and is
 # gone after an hour, would otherwise be kept and shown for ever. Those that went first are forgotten first.
@@ -57,6 +59,7 @@ class Sessions:
     ) -> None:
         self.traffic = TrafficBook(visitor_side)
         self.admission = AdmissionSpec(clients=frozenset(), domain=None, admins=frozenset())
+        self.revocations = Revocations()
         self.name = name
         self._clock = clock
         self._changed = changed
@@ -66,10 +69,10 @@ class Sessions:
             8
         )  # by which a client knows that two addresses lead to this process
         self._is_draining = False
+        self.balancer = Balancer()
         self._connected: dict[ClientId, ClientSessions] = {}
         self._last_seen: dict[
             ClientId, datetime
-        self.balancer = Balancer()
         ] = {}  # clients that came and went, the last one to go at the end
 
     # Who may connect
@@ -77,18 +80,24 @@ class Sessions:
     def set_admission(self, admission: AdmissionSpec) -> None:
         """Change who may connect. A client that no longer may loses its sessions at once."""
         self.admission = admission
+        self.revocations = Revocations(admission.revoked, self.revocations.lists)
         for client in chain.from_iterable(list(self._connected.values())):
             try:
-                _admit(client.session.link, admission)
+                _admit(client.session.link, admission, self.revocations)
             except _NotAdmittedError as error:
                 client.session.refuse(error.code, str(error))
+
+    def set_lists(self, lists: Lists | None) -> None:
+        """Let these revocation lists count for whoever comes. Who is here stays."""
+        self.revocations = Revocations(self.admission.revoked, lists)
 
     def losing(self, admission: AdmissionSpec) -> frozenset[ClientId]:
         """The clients whose sessions :meth:`set_admission` would end."""
         losing: set[ClientId] = set()
+        revocations = Revocations(admission.revoked, self.revocations.lists)
         for client in chain.from_iterable(self._connected.values()):
             try:
-                _admit(client.session.link, admission)
+                _admit(client.session.link, admission, revocations)
             except _NotAdmittedError:
                 losing.add(client.id)
         return frozenset(losing)
@@ -111,7 +120,7 @@ class Sessions:
             raise _NotAdmittedError(
                 RefusalCode.GOING_AWAY, "the gateway is stopping; it is dialed again by itself"
             )
-        client_id = _admit(link, self.admission)
+        client_id = _admit(link, self.admission, self.revocations)
         if hello.id != client_id:
             raise _NotAdmittedError(
                 RefusalCode.WRONG_IDENTITY,
@@ -145,15 +154,6 @@ class Sessions:
                 return client
         return None
 
-    def last_seen(self, client_id: ClientId) -> datetime:
-        """Since when it has been away; since the start of the gateway if it never came."""
-        return self._last_seen.get(client_id, self._started)
-
-    def connected(self) -> Mapping[ClientId, ClientSessions]:
-        """Everyone who has a session, with all of them."""
-        return MappingProxyType(self._connected)
-
-    def known(self) -> frozenset[ClientId]:
     def attempts(self, route: RouteSpec) -> Attempts:
         """The clients of a route that has several, as a visitor who comes now is to try them."""
 
@@ -163,6 +163,15 @@ class Sessions:
 
         return self.balancer.attempts(route, is_able, time.monotonic())
 
+    def last_seen(self, client_id: ClientId) -> datetime:
+        """Since when it has been away; since the start of the gateway if it never came."""
+        return self._last_seen.get(client_id, self._started)
+
+    def connected(self) -> Mapping[ClientId, ClientSessions]:
+        """Everyone who has a session, with all of them."""
+        return MappingProxyType(self._connected)
+
+    def known(self) -> frozenset[ClientId]:
         """Every client that is declared, connected, or has been not too many clients ago."""
         return (
             frozenset(self._connected) | frozenset(self._last_seen) | (self.admission.clients or frozenset())
@@ -218,6 +227,10 @@ class Sessions:
             self._publish(EventKind.CLIENT_DISCONNECTED, **which, reason=reason)
         await client.lingering.run_out()
 
+    def _client_changed(self, client: ConnectedClient) -> None:
+        self.balancer.doubts.forget(client.id)
+        self._changed()
+
     def _take_on(self, client: ConnectedClient) -> None:
         """Make this one of the client's sessions. Those that it replaces end, also if their peer is gone."""
         sessions = self._connected.setdefault(client.id, ClientSessions())
@@ -226,11 +239,7 @@ class Sessions:
         for old in replaced:
             old.session.tell(Replaced())
             old.session.close("replaced by a newer session of the same client")
-        self._changed()
-    def _client_changed(self, client: ConnectedClient) -> None:
-        self.balancer.doubts.forget(client.id)
-        self._changed()
-
+        self._client_changed(client)
 
     def _forget(self, client: ConnectedClient) -> None:
         sessions = self._connected.get(client.id)
@@ -239,7 +248,7 @@ class Sessions:
         if not sessions:
             del self._connected[client.id]
             self._remember(client.id)
-        self._client_changed(client)
+        self._changed()
 
     def _remember(self, client_id: ClientId) -> None:
         self._last_seen.pop(client_id, None)
@@ -255,11 +264,13 @@ class _NotAdmittedError(TidegateError):
         self.code = code
 
 
-def _admit(link: Link, admission: AdmissionSpec) -> ClientId:
+def _admit(link: Link, admission: AdmissionSpec, revocations: Revocations) -> ClientId:
     """Which client the peer's certificate makes it.
 
     :raises _NotAdmittedError: if it may not connect.
     """
+    if revocations.refuse(link.peer_certificate, lambda: verified_chain(link.ssl_object)):
+        raise _NotAdmittedError(RefusalCode.REVOKED, REVOKED)
     try:
         client_id = client_id_from(peer_identity(link.peer_certificate), admission.domain)
     except IdentityError as error:

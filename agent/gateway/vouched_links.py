@@ -1,7 +1,7 @@
 """The links of a gateway's clients, and for whom nobody vouches any more.
 
 Rule: whoever got a link through the authorities of an earlier day keeps it exactly
-as long as those of today vouch for its certificate.
+as long as those of today vouch for its certificate, and have not revoked it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, compress
 from typing import Any, Final
 
 import structlog
 from anyio import to_thread
 
+from agent.keys.shown import Chain, shown_chain, verified_chain
 from schemas.messages import RefusalCode
 from transport.pump.link import Link
 
+from .revocation import REVOKED, Lists
 from .sessions import Sessions
 
 _UNVOUCHED: Final = (
@@ -56,7 +58,7 @@ class VouchedLinks:
             return
         why = _UNVOUCHED
         try:
-            chains = {link: _shown_certificates(link) for link in links}
+            chains = {link: shown_chain(link.ssl_object) for link in links}
             ended = await to_thread.run_sync(_unvouched, chains, authorities)
         except Exception as error:  # noqa: BLE001 - in doubt they all dial again, and OpenSSL decides
             _log.error("vouching_failed", exc_info=error)
@@ -68,18 +70,21 @@ class VouchedLinks:
             else:
                 link.close()  # it has not said its hello yet
 
+    async def end_revoked(self, lists: Lists | None) -> None:
+        """Let these lists count from now on, and end every session whose certificate they revoke."""
+        # Nobody on them comes in meanwhile: whoever has yet to say hello is judged when that is said.
+        self._sessions.set_lists(lists)
+        if lists is None:
+            return
+        clients = list(chain(*self._sessions.connected().values()))
+        chains = [verified_chain(client.session.link.ssl_object) for client in clients]
+        is_revoked = await to_thread.run_sync(lambda: [lists.revokes(shown) for shown in chains])
+        for client in compress(clients, is_revoked):
+            client.session.refuse(RefusalCode.REVOKED, REVOKED)
 
-def _unvouched(chains: dict[Link, list[bytes]], authorities: bytes) -> list[Link]:
+
+def _unvouched(chains: dict[Link, Chain], authorities: bytes) -> list[Link]:
     from .vouching import Authorities  # not before the authorities have changed
 
     today = Authorities(authorities, now=datetime.now(UTC))
     return [link for link, certificates in chains.items() if not today.vouch_for(certificates)]
-
-
-def _shown_certificates(link: Link) -> list[bytes]:
-    """As DER, the peer's own first, then those it sent along, which Python's own TLS tells from 3.13 on."""
-    if link.ssl_object is None:
-        return []
-    own = link.ssl_object.getpeercert(True)
-    tell_chain = getattr(link.ssl_object, "get_unverified_chain", list)
-    return [own, *(tell_chain() or ())] if own is not None else []

@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from schemas.references import Reference
 from schemas.state import TlsClient, TlsGateway
@@ -24,7 +24,10 @@ from transport.tls import (
     server_context,
 )
 
-from .references import UnreadableReferenceError, describe, resolve
+from .references import MAX_SIZE, UnreadableReferenceError, describe, resolve
+
+if TYPE_CHECKING:
+    from .crl import RevocationLists
 
 Tls: TypeAlias = TlsGateway | TlsClient
 
@@ -45,6 +48,7 @@ class Pem:
     cert: bytes
     key: bytes = field(repr=False)
     ca: bytes
+    crl: bytes | None = field(default=None, repr=False)  # None: the state names none
 
 
 def gateway_context(
@@ -88,10 +92,14 @@ def outer_link_context(tls: TlsClient, pem: Pem | None = None) -> ssl.SSLContext
 
 
 def references(tls: Tls) -> Mapping[str, Reference]:
-    """The certificate, its key and the authority, by the fields of the state file that name them."""
+    """The certificate, its key and the authority, by the fields of the state file that name them.
+
+    Behind them, if the state names any, are the lists of what the authority has revoked.
+    """
     match tls:
-        case TlsGateway(cert=cert, key=key, client_ca=ca):
-            return {"gateway.tls.cert": cert, "gateway.tls.key": key, "gateway.tls.client_ca": ca}
+        case TlsGateway(cert=cert, key=key, client_ca=ca, crl=crl):
+            found = {"gateway.tls.cert": cert, "gateway.tls.key": key, "gateway.tls.client_ca": ca}
+            return found if crl is None else {**found, "gateway.tls.crl": crl}
         case TlsClient(cert=cert, key=key, ca=ca):
             return {"client.tls.cert": cert, "client.tls.key": key, "client.tls.ca": ca}
 
@@ -104,11 +112,23 @@ def read_pem(tls: Tls) -> Pem:
     texts = []
     for name, reference in references(tls).items():
         try:
-            texts.append(resolve(reference))
+            texts.append(resolve(reference, limit=_limit(name)))
         except UnreadableReferenceError as error:
             raise UnreadableReferenceError(f"{name}: {error}") from error
-    cert, key, ca = texts
-    return Pem(cert=cert, key=key, ca=ca)
+    cert, key, ca, *lists = texts
+    return Pem(cert=cert, key=key, ca=ca, crl=lists[0] if lists else None)
+
+
+def revocation_lists(tls: TlsGateway, pem: Pem) -> RevocationLists | None:
+    """What the authorities of a gateway's clients have revoked; None if the state names no lists.
+
+    :raises TidegateError: if they cannot be used.
+    """
+    if pem.crl is None or tls.crl is None:
+        return None
+    from .crl import read_lists  # it loads cryptography, which most gateways never need
+
+    return read_lists(pem.crl, authorities=pem.ca, name=f"gateway.tls.crl ({describe(tls.crl)})")
 
 
 def prove(tls: Tls, pem: Pem) -> Mapping[str, Any]:
@@ -128,6 +148,8 @@ def prove(tls: Tls, pem: Pem) -> Mapping[str, Any]:
     server = server_context(cert=pem.cert, key=pem.key, ca=pem.ca, names=names)
     client = client_context(cert=pem.cert, key=pem.key, ca=pem.ca, names=names)
     _check_authorities(server.get_ca_certs(), names.ca)
+    if isinstance(tls, TlsGateway):
+        revocation_lists(tls, pem)
     client.check_hostname = False
     own, peer = (server, client) if isinstance(tls, TlsGateway) else (client, server)
     own.verify_mode = ssl.CERT_NONE
@@ -146,13 +168,23 @@ def renewal(tls: Tls, before: Pem, now: Pem, seen: Mapping[str, Any]) -> Mapping
 
     :param seen: what :func:`prove` gave for it.
     """
-    pairs = ((before.cert, now.cert), (before.key, now.key), (before.ca, now.ca))
+    pairs = ((before.cert, now.cert), (before.key, now.key), (before.ca, now.ca), (before.crl, now.crl))
+    # Where no lists are named, both are None.
     return {
-        "changed": [name for name, (old, new) in zip(references(tls), pairs, strict=True) if old != new],
+        "changed": [name for name, (old, new) in zip(references(tls), pairs, strict=False) if old != new],
         "cert": describe(tls.cert),
         "serial": seen.get("serialNumber", ""),
         "expires": seen.get("notAfter", ""),
     }
+
+
+def _limit(name: str) -> int:
+    """Bytes of what a field of the state file refers to."""
+    if not name.endswith(".crl"):
+        return MAX_SIZE
+    from .crl import MAX_SIZE as LARGEST_LISTS  # as above
+
+    return LARGEST_LISTS
 
 
 def _check_authorities(authorities: Iterable[Mapping[str, Any]], name: str) -> None:
@@ -188,5 +220,6 @@ def _seen_by(peer: ssl.SSLContext, server: ssl.SSLContext, client: ssl.SSLContex
 
 
 def _names(tls: Tls) -> PemNames:
-    cert, key, ca = (f"{name} ({describe(reference)})" for name, reference in references(tls).items())
+    named = (f"{name} ({describe(reference)})" for name, reference in references(tls).items())
+    cert, key, ca, *_ = named
     return PemNames(cert=cert, key=key, ca=ca)

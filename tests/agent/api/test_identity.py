@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 
-from agent.api.identity import UNIX_SOCKET, ByCertificate, PeerCertificate, on_unix_socket
+from agent.api.identity import UNIX_SOCKET, ByCertificate, GetChain, PeerCertificate, on_unix_socket
 from agent.api.problems import ApiError
 from reconcile.desired import AdmissionSpec
 from schemas.names import ClientId, check_client_id
@@ -74,3 +76,20 @@ def test_an_admission_that_changes_holds_for_the_next_request() -> None:
     assert not identify(certificate("office")).is_admin
     with pytest.raises(ApiError):
         identify(certificate("office"))
+
+
+def test_who_is_revoked_may_not_call_whoever_it_is_and_from_the_next_request_on() -> None:
+    revoked = [False, True]
+    asked: list[tuple[bytes, ...]] = []
+
+    def is_revoked(certificate: Mapping[str, Any], chain: GetChain) -> bool:
+        asked.append(tuple(chain()))
+        return revoked.pop(0)
+
+    identify = ByCertificate(lambda: ANYBODY, is_revoked)
+
+    assert identify(certificate("ops"), lambda: [b"a certificate"]).is_admin
+    with pytest.raises(ApiError, match="this certificate has been revoked") as caught:
+        identify(certificate("ops"), lambda: [b"a certificate"])
+    assert caught.value.status == HTTPStatus.FORBIDDEN
+    assert asked == [(b"a certificate",)] * 2

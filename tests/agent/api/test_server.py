@@ -28,9 +28,12 @@ from agent.api.app import create_app
 from agent.api.declared import Stage
 from agent.api.identity import ByCertificate, on_unix_socket
 from agent.api.server import serve_api
+from agent.gateway.revocation import Revocations
 from agent.keys.certificates import Credentials
+from agent.keys.crl import read_lists
 from agent.process.own_socket import bind_own_socket
 from tests.support import pki
+from tests.support.authorities import revocation_list, serial
 
 from .backend import BLOG, GATEWAY, FakeGateway, entry, port, running
 from .serving import (
@@ -140,6 +143,42 @@ async def test_other_authorities_hold_on_a_connection_that_is_open(
             assert "the gateway's client CA was replaced" in refused.json()["detail"]
         async with calling_tls(tls_port, pki.client("ops")) as http:
             assert (await http.get("/clients")).status_code == 200
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_certificate_that_is_revoked_holds_on_a_connection_that_is_open(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.api.connection.IDLE_PATIENCE", 600)
+    stolen = pki.client("ops")
+    revocations = [Revocations()]
+    listening = socket.create_server(("127.0.0.1", 0))
+    serve = partial(
+        serve_api,
+        partial(create_app, gateway),
+        listening,
+        context=tls_context(),
+        identify=ByCertificate(
+            gateway.admission, lambda certificate, chain: revocations[0].refuse(certificate, chain)
+        ),
+    )
+    async with running(gateway), anyio.create_task_group() as tasks:
+        await tasks.start(serve)
+        tls_port = listening.getsockname()[1]
+        async with calling_tls(tls_port, stolen) as http, calling_tls(tls_port, pki.client("ops")) as other:
+            assert (await http.get("/clients")).status_code == 200
+            lists = read_lists(
+                revocation_list(pki.authority(), serial(stolen)),
+                authorities=pki.authority().certificate,
+                name="crl.pem",
+            )
+
+            revocations[0] = Revocations(lists=lists)
+
+            refused = await http.get("/clients")
+            assert refused.status_code == 403
+            assert "this certificate has been revoked" in refused.json()["detail"]
+            assert (await other.get("/clients")).status_code == 200
         tasks.cancel_scope.cancel()
 
 

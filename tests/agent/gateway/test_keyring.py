@@ -10,14 +10,19 @@ import pytest
 
 from agent.gateway.keyring import Keyring
 from agent.keys.certificates import Credentials
+from agent.keys.crl import MAX_SIZE, RevocationLists
 from reconcile.actuator import ActionError
 from schemas.errors import TidegateError
 from schemas.references import FileRef
 from schemas.state import TlsGateway
 from tests.support import pki
+from tests.support.authorities import NOW, revocation_list
+from tests.support.journal import Journal
 from transport.tls import ALPN
 
 pytestmark = pytest.mark.anyio
+
+OURS = pki.authority()
 
 
 class Files:
@@ -26,17 +31,22 @@ class Files:
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
         self.directory = directory
+        self.has_lists = False
         self.put(pki.gateway())
         self.put_authority(pki.authority())
 
     @property
     def tls(self) -> TlsGateway:
-        cert, key, ca = (FileRef(str(self.directory / name)) for name in ("crt", "key", "ca"))
-        return TlsGateway(cert=cert, key=key, client_ca=ca)
+        cert, key, ca, crl = (FileRef(str(self.directory / name)) for name in ("crt", "key", "ca", "crl"))
+        return TlsGateway(cert=cert, key=key, client_ca=ca, crl=crl if self.has_lists else None)
 
     def put(self, own: Credentials) -> None:
         (self.directory / "crt").write_bytes(own.certificate)
         (self.directory / "key").write_bytes(own.key)
+
+    def put_lists(self, lists: bytes) -> None:
+        self.has_lists = True
+        (self.directory / "crl").write_bytes(lists)
 
     def put_authority(self, authority: Credentials) -> None:
         (self.directory / "ca").write_bytes(authority.certificate)
@@ -188,3 +198,103 @@ async def test_a_port_that_takes_others_later_than_its_neighbor_tells_of_it_agai
         await keyring.change(port, other.tls)
 
     assert len(told.authorities) == 2
+
+
+class ToldOfLists:
+    """Who is told of revocation lists: how many they revoke."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self.counts: list[int | None] = []
+        keyring.on_lists = self._note
+
+    async def _note(self, lists: RevocationLists | None) -> None:
+        self.counts.append(None if lists is None else len(lists))
+
+
+async def test_other_lists_are_told_of_once_for_all_ports(files: Files) -> None:
+    keyring = Keyring()
+    told = ToldOfLists(keyring)
+    files.put_lists(revocation_list(OURS, 7))
+    await keyring.take(files.tls, alpn=(ALPN,))
+    await keyring.take(files.tls, alpn=("http/1.1",))
+    assert told.counts == [1]
+
+    files.put_lists(revocation_list(OURS, 7, 8))
+    renewed = await keyring.renew(files.tls)
+
+    assert renewed is not None
+    assert renewed["changed"] == ["gateway.tls.crl"]
+    assert told.counts == [1, 2]
+
+
+async def test_where_the_state_names_no_lists_any_more_there_are_none(files: Files) -> None:
+    keyring = Keyring()
+    told = ToldOfLists(keyring)
+    without = files.tls
+    files.put_lists(revocation_list(OURS, 7))
+    port = await keyring.take(files.tls, alpn=(ALPN,))
+
+    await keyring.change(port, without)
+
+    assert told.counts == [1, None]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"hello", "is no revocation list"),
+        (b"", "is empty"),
+        (revocation_list(OURS, 7)[:-40], "is cut off"),
+        (revocation_list(pki.authority("Somebody else"), 7, issuer="Test authority"), "is not signed by"),
+        (b"x" * (MAX_SIZE + 1), "holds more than 8192 KiB"),
+    ],
+    ids=["garbage", "empty", "cut off", "of another", "huge"],
+)
+async def test_lists_that_will_not_do_change_nothing_and_open_no_port(
+    files: Files, data: bytes, words: str
+) -> None:
+    keyring = Keyring()
+    told = ToldOfLists(keyring)
+    files.put_lists(revocation_list(OURS, 7))
+    port = await keyring.take(files.tls, alpn=(ALPN,))
+    files.put_lists(data)
+
+    with pytest.raises(TidegateError, match=words) as caught:
+        await keyring.renew(files.tls)
+
+    assert "gateway.tls.crl" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert told.counts == [1]
+    assert port.lists is not None
+    with pytest.raises(ActionError, match=words) as failed:
+        await Keyring().take(files.tls, alpn=(ALPN,))
+    assert failed.value.reason == "InvalidCertificate"
+
+
+async def test_a_list_that_is_gone_stays_in_force(files: Files) -> None:
+    keyring = Keyring()
+    told = ToldOfLists(keyring)
+    files.put_lists(revocation_list(OURS, 7))
+    await keyring.take(files.tls, alpn=(ALPN,))
+    (files.directory / "crl").unlink()
+
+    with pytest.raises(TidegateError, match="there is no such file"):
+        await keyring.renew(files.tls)
+
+    assert told.counts == [1]
+
+
+async def test_a_list_that_was_to_be_replaced_is_told_of_once_and_counts(
+    files: Files, journal: Journal
+) -> None:
+    keyring = Keyring()
+    files.put_lists(revocation_list(OURS, 7, end=NOW - timedelta(hours=1)))
+    port = await keyring.take(files.tls, alpn=(ALPN,))
+
+    for _ in range(3):
+        assert await keyring.renew(files.tls) is None
+
+    (line,) = journal.find("revocation_list_doubtful")
+    assert "was to be replaced by" in line["reason"]
+    assert keyring.warnings(NOW) == (line["reason"],)
+    assert port.lists is not None
