@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.keys.certificates import expiry_warning, utc_now
-from agent.keys.credentials import gateway_context, link_context
+from agent.keys.credentials import gateway_context, link_context, read_pem, revocation_lists, size_limit
 from agent.keys.references import describe, exposure, resolve
 from agent.offline import STDIN, OfflineState, read_offline, read_stdin
 from agent.view.cells import counted, printable
@@ -97,7 +97,7 @@ def _problems(section: Document, role: Role, tls: _Tls) -> Iterator[Problem]:
     readable = True
     for key, reference in _references(tls).items():
         try:
-            resolve(reference)
+            resolve(reference, limit=size_limit(key))
         except TidegateError as error:
             readable = False
             yield Problem(_place(section, role, key), str(error))
@@ -107,10 +107,18 @@ def _problems(section: Document, role: Role, tls: _Tls) -> Iterator[Problem]:
         match tls:
             case TlsGateway():
                 gateway_context(tls)
+                yield from _problems_of_lists(section, tls)
             case TlsClient():
                 link_context(tls)
     except TidegateError as error:
         yield Problem(section.locate((role.value, "tls"), key=True), str(error))
+
+
+def _problems_of_lists(section: Document, tls: TlsGateway) -> Iterator[Problem]:
+    try:
+        revocation_lists(tls, read_pem(tls))
+    except TidegateError as error:
+        yield Problem(_place(section, Role.GATEWAY, "crl"), str(error))
 
 
 def _misfits(section: Document, state: State) -> Iterator[Problem]:
@@ -191,6 +199,11 @@ def _warnings(section: Document, role: Role, tls: _Tls, now: datetime) -> Iterat
     for key, reference in _references(tls).items():
         if key == "key":
             warning = exposure(reference)
+        elif key == "crl" and isinstance(tls, TlsGateway):
+            lists = revocation_lists(tls, read_pem(tls))
+            for found in lists.warnings(now) if lists is not None else ():
+                yield Problem(_place(section, role, key), f"warning: {found}")
+            continue
         else:
             warning = expiry_warning(resolve(reference), name=describe(reference), now=now)
         if warning is not None:
@@ -201,7 +214,8 @@ def _references(tls: _Tls) -> dict[str, Reference]:
     """The references by the key that names them in the file."""
     match tls:
         case TlsGateway():
-            return {"cert": tls.cert, "key": tls.key, "client_ca": tls.client_ca}
+            found = {"cert": tls.cert, "key": tls.key, "client_ca": tls.client_ca}
+            return found if tls.crl is None else {**found, "crl": tls.crl}
         case TlsClient():
             return {"cert": tls.cert, "key": tls.key, "ca": tls.ca}
 

@@ -112,7 +112,7 @@ def read_pem(tls: Tls) -> Pem:
     texts = []
     for name, reference in references(tls).items():
         try:
-            texts.append(resolve(reference, limit=_limit(name)))
+            texts.append(resolve(reference, limit=size_limit(name)))
         except UnreadableReferenceError as error:
             raise UnreadableReferenceError(f"{name}: {error}") from error
     cert, key, ca, *lists = texts
@@ -178,9 +178,9 @@ def renewal(tls: Tls, before: Pem, now: Pem, seen: Mapping[str, Any]) -> Mapping
     }
 
 
-def _limit(name: str) -> int:
-    """Bytes of what a field of the state file refers to."""
-    if not name.endswith(".crl"):
+def size_limit(field: str) -> int:
+    """The bytes that may be read of what a field of the state file refers to."""
+    if field.rpartition(".")[2] != "crl":
         return MAX_SIZE
     from .crl import MAX_SIZE as LARGEST_LISTS  # as above
 

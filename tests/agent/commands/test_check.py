@@ -12,10 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from agent.commands.check import check_files, run_check, summary
+from agent.commands.check import Findings, check_files, run_check, summary
 from agent.keys.certificates import LEAF_LIFETIME
-from agent.keys.pki import init_authority, issue_client
+from agent.keys.pki import init_authority, issue_client, revoke_client, revoke_serial
 from agent.offline import read_offline
+from tests.support import pki
+from tests.support.authorities import revocation_list
 from tests.support.states import write_client, write_gateway, write_keys
 
 NOW = datetime.now(UTC)
@@ -176,3 +178,58 @@ def test_a_gateway_for_whoever_has_a_certificate_says_so(tmp_path: Path) -> None
 
     assert state is not None
     assert summary(state) == "valid: 1 tunnel on 1 listener, any client"
+
+
+def with_lists(directory: Path, data: bytes) -> Path:
+    """A gateway whose state names a revocation list with that content."""
+    write_keys(directory)
+    path = write_gateway(directory)
+    (directory / "pki" / "crl.pem").write_bytes(data)
+    path.write_text(
+        path.read_text().replace("client_ca: pki/ca.crt", "client_ca: pki/ca.crt, crl: pki/crl.pem")
+    )
+    return path
+
+
+def test_a_revocation_list_is_read_as_the_gateway_would_read_it(tmp_path: Path) -> None:
+    path = with_lists(tmp_path, b"")
+    issue_client(tmp_path / "pki", client_id="stolen")
+    (tmp_path / "pki" / "crl.pem").unlink()
+    revoke_client(tmp_path / "pki", name="stolen")
+
+    assert check_files(read_offline(path), now=NOW) == Findings()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "is empty"),
+        (b"hello", "is no revocation list"),
+        (
+            revocation_list(pki.authority(), 7, issuer="Tidegate CA"),
+            "is not signed by the authority of that name",
+        ),
+    ],
+    ids=["empty", "garbage", "of another"],
+)
+def test_a_revocation_list_that_will_not_do_is_a_problem_where_it_is_named(
+    tmp_path: Path, data: bytes, words: str
+) -> None:
+    path = with_lists(tmp_path, data)
+
+    (problem,) = check_files(read_offline(path), now=NOW).problems
+
+    assert words in problem.message
+    line = path.read_text().splitlines()[problem.place.line - 1] if problem.place is not None else ""
+    assert problem.place is not None
+    assert line[problem.place.col - 1 :].startswith("pki/crl.pem")
+
+
+def test_a_revocation_list_that_was_to_be_replaced_is_a_warning(tmp_path: Path) -> None:
+    path = with_lists(tmp_path, b"")
+    (tmp_path / "pki" / "crl.pem").unlink()
+    revoke_serial(tmp_path / "pki", serial=7)
+
+    found = check_files(read_offline(path), now=NOW + timedelta(days=9_999))
+
+    assert "was to be replaced by" in "".join(warning.message for warning in found.warnings)
