@@ -137,6 +137,7 @@ class LinkPhase(Enum):
     CONNECTED = "Connected"
     WAITING = "Waiting"  # for the next attempt
     REFUSED = "Refused"  # the gateway said no; tried again all the same
+    STANDBY = "Standby"  # the same gateway is reached at another address; dialed when that is lost
     DRAINING = (
         "Draining"  # one of the two is about to end it: no new visitors, those who are there may finish
     )
@@ -145,11 +146,13 @@ class LinkPhase(Enum):
 class LinkStatus(_Report):
     """One session to a gateway as the client sees it. Those of one gateway are numbered from 1.
 
+    ``address`` is where it goes if the gateway is given by a name that this machine looks up, and else empty.
     One that is no longer kept, or is replaced by another, is there beside the others while it drains.
     ``attempts`` counts how often it was dialed since it was last connected.
     """
 
     gateway: str
+    address: str = ""
     session: int
     phase: LinkPhase
     message: str

@@ -24,6 +24,7 @@ from transport.pump.link import Link
 from transport.pump.relay import Relay
 from transport.session import LaterMessage, Session
 
+from .places import Place
 from .services import Services
 
 REPLACED: Final = "another process connected with this client's certificate; stop one of the two"
@@ -44,18 +45,24 @@ class SessionState(Enum):
 class LinkSession:
     """A session, and its handler. ``number`` is what it is called at the gateway.
 
+    ``instance`` is the process of the gateway that answered; if that does not say, it is taken for another
+    one than any that is reached elsewhere.
+
     :param changed: called whenever the state has changed.
     """
 
     def __init__(
         self,
         spec: LinkSpec,
+        place: Place,
         number: int,
         services: Services,
         clock: Callable[[], datetime],
         changed: Callable[[LinkSession], None],
     ) -> None:
         self.spec = spec
+        self.place = place
+        self.instance = f"? {place}"
         self.number = number
         self.reason = ""  # why it ended
         self.lasted = 0.0  # seconds, once it is over
@@ -93,6 +100,7 @@ class LinkSession:
         :raises TidegateError: if there is no welcome.
         """
         self._session, welcome = await Session.greet(link, hello, self)
+        self.instance = welcome.instance or self.instance
         if self.was_replaced:  # said in one breath with the welcome
             self._session.close(REPLACED)
         return welcome

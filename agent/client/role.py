@@ -39,6 +39,7 @@ from reconcile.desired import Key, Kind, ServicesSpec, Spec
 from reconcile.loop import Reconciler, Turn
 from reconcile.source import FileSource
 from schemas.errors import Problem, StateError
+from schemas.gateway_address import GatewayAddress
 from schemas.names import ClientId
 from schemas.reload_report import ReloadReport
 from schemas.roles import Role
@@ -120,9 +121,14 @@ class Client:
             task_status.started()
 
         async with anyio.create_task_group() as tasks:
-            self._services = Services()
+            self._services = Services(IsolatedTasks(tasks))
             self._links = GatewayLinks(
-                self._services, IsolatedTasks(tasks), _now, lambda: self.drain_limit, self.events.publish
+                self._services,
+                IsolatedTasks(tasks),
+                _now,
+                lambda: self.drain_limit,
+                self.events.publish,
+                order=self._gateways,
             )
             self._services.on_change = self._links.services_changed
             self._actuator = ResourceActuator(
@@ -187,7 +193,12 @@ class Client:
             ready=is_ready(status) and self._links.is_connected and self.lifetime.is_running,
             source=source_status(self._path, status),
             resources=resource_statuses(self._actuator.observe()),
-            warnings=(*self.memory.warnings, *self._key_watch.warnings, *self._inherited.warnings),
+            warnings=(
+                *self.memory.warnings,
+                *self._key_watch.warnings,
+                *self._inherited.warnings,
+                *self._links.warnings,
+            ),
             links=self._links.status(),
             services=self._services.status(),
         )
@@ -246,6 +257,11 @@ class Client:
         """What the links are to use."""
         state = self._reconciler.status.state
         return state.client.tls if isinstance(state, ClientState) else None
+
+    def _gateways(self) -> Sequence[GatewayAddress]:
+        """In the order of the file."""
+        state = self._reconciler.status.state
+        return state.client.gateways if isinstance(state, ClientState) else ()
 
     async def _open_services(self, spec: ServicesSpec, failed: Failed) -> Services:
         await self._services.update(spec)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from agent.reports import counted
 from schemas.errors import TidegateError
@@ -67,6 +68,10 @@ def refusal(status: AgentStatus) -> str | None:
     return None if source.accepted else f"{_refused(source)}; generation {source.generation} still counts"
 
 
+# On whichever address, of several that a gateway's name stands for.
+_REACHED: Final = (LinkPhase.CONNECTED, LinkPhase.STANDBY)
+
+
 def _tunnels(status: GatewayStatus, condition: ConditionType, names: Sequence[str]) -> Iterator[Awaited]:
     by_name = {tunnel.name: tunnel for tunnel in status.tunnels}
     _check_names("tunnel", names, by_name, status.source)
@@ -90,7 +95,8 @@ def _links(status: ClientAgentStatus, names: Sequence[str]) -> Iterator[Awaited]
         if name not in gateways:
             yield _not_declared(name, status.source)
             continue
-        away = next((link for link in gateways[name] if link.phase is not LinkPhase.CONNECTED), None)
+        reached = {link.session for link in gateways[name] if link.phase in _REACHED}
+        away = next((link for link in gateways[name] if link.session not in reached), None)
         text = f"{name} is Ready" if away is None else _away(away)
         yield Awaited(name=name, is_met=away is None, text=text)
 

@@ -22,6 +22,7 @@ from schemas.status import (
     Life,
     LinkPhase,
     LinkStatus,
+    ServiceHealth,
     ServiceStatus,
     SessionStatus,
     SourceStatus,
@@ -151,16 +152,18 @@ def clients(status: GatewayStatus) -> Section:
 
 def links(status: ClientAgentStatus) -> Section:
     are_several = any(link.session > 1 for link in status.links)
+    are_named = any(link.address for link in status.links)
     return Section(
         columns=(
             Column(title="GATEWAY", worth=Worth.ESSENTIAL, least=15),
+            *([Column(title="ADDRESS")] if are_named else []),
             *([Column(title="SESSION", is_numeric=True)] if are_several else []),
             Column(title="STATE", worth=Worth.ESSENTIAL),
             Column(title="FOR", worth=Worth.ESSENTIAL),
             Column(title="NEXT ATTEMPT"),
             Column(title="ATTEMPTS", is_numeric=True, worth=Worth.NICE),
         ),
-        entries=tuple(_link(link, status.now, are_several) for link in status.links),
+        entries=tuple(_link(link, status.now, are_several, are_named) for link in status.links),
         fine="connected",
         empty="No gateways are declared.",
     )
@@ -326,25 +329,28 @@ def _client(client: SessionStatus, now: datetime, are_several: bool) -> Entry:
     )
 
 
-def _link(link: LinkStatus, now: datetime, are_several: bool) -> Entry:
+def _link(link: LinkStatus, now: datetime, are_several: bool, are_named: bool) -> Entry:
     gateway = printable(link.gateway)
+    name = f"{gateway} at {printable(link.address)}" if link.address else gateway
     is_connected = link.phase is LinkPhase.CONNECTED
+    is_reached = is_connected or link.phase is LinkPhase.STANDBY
     attempt = _NONE
     if link.next_attempt_at is not None and not is_connected:
         attempt = Cell(text=f"in {span(link.next_attempt_at - now)}")
     is_passing = link.phase in (LinkPhase.CONNECTING, LinkPhase.DRAINING)
-    style = GOOD if is_connected else SOON if is_passing else BAD
+    style = GOOD if is_reached else SOON if is_passing else BAD
     return Entry(
-        name=f"{gateway} #{link.session}" if are_several else gateway,
+        name=f"{name} #{link.session}" if are_several else name,
         cells=lambda: (
             Cell(text=gateway),
+            *([_optional(link.address or None)] if are_named else []),
             *([Cell(text=str(link.session))] if are_several else []),
             Cell(text=link.phase.value, style=style),
             Cell(text=span(now - link.since)),
             attempt,
             Cell(text=str(link.attempts)),
         ),
-        is_fine=is_connected and not link.message,
+        is_fine=is_reached and (not link.message or not is_connected),
         trouble=printable(link.message),
     )
 
@@ -352,7 +358,8 @@ def _link(link: LinkStatus, now: datetime, are_several: bool) -> Entry:
 def _service(service: ServiceStatus, rates: Rates) -> Entry:
     error = _NONE
     if service.last_error is not None:
-        text = printable(service.last_error)
+        withdrawn = "not offered: " if service.health is ServiceHealth.FAILS else ""
+        text = withdrawn + printable(service.last_error)
         error = Cell(text=text, fit=partial(elide_end, text))
     return Entry(
         name=printable(service.name),

@@ -14,8 +14,9 @@ import anyio
 import pytest
 
 from agent.actuator import ResourceActuator
-from agent.client import connector
+from agent.client import address_link, dialing
 from agent.client.connector import GatewayLinks
+from agent.client.places import Place
 from agent.client.services import Services
 from agent.keys.certificates import LEAF_LIFETIME, Credentials
 from agent.process.spawn import IsolatedTasks
@@ -121,7 +122,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chance has it that every attempt waits as long as it may; no test lives to see the second."""
     monkeypatch.setattr(random, "random", lambda: 0.999)
-    monkeypatch.setattr(connector, "backoff", lambda attempt, unit: 600.0 + attempt)
+    monkeypatch.setattr(address_link, "backoff", lambda attempt, unit: 600.0 + attempt)
 
 
 # Connected
@@ -383,7 +384,7 @@ async def test_something_else_on_the_gateways_port_is_told(journal: Journal) -> 
 async def test_a_gateway_that_never_answers_is_given_up(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connector, "_CONNECT_TIMEOUT", 0.05)
+    monkeypatch.setattr(dialing, "_CONNECT_TIMEOUT", 0.05)
     with blackhole() as hole:
         async with home() as here:
             await here.put(link_to(hole.address))
@@ -417,7 +418,7 @@ async def test_a_defect_is_shown_and_the_link_is_kept(
     def broken(tls: TlsClient) -> None:
         raise KeyError("a test")
 
-    monkeypatch.setattr(connector, "link_context", broken)
+    monkeypatch.setattr(dialing, "link_context", broken)
     async with home() as here:
         await here.put(link_to(free_listen()))
         await journal.wait_for("link_down")
@@ -436,7 +437,7 @@ async def test_the_delay_grows_with_every_failed_attempt(
         asked.append(attempt)
         return 0.0 if attempt < 4 else 600.0
 
-    monkeypatch.setattr(connector, "backoff", at_once)
+    monkeypatch.setattr(address_link, "backoff", at_once)
     async with home() as here:
         await here.put(link_to(free_listen()))
         await journal.wait_for("link_down", count=5)
@@ -453,14 +454,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         attempts.append(attempt)
         return 0.0
 
-    monkeypatch.setattr(connector, "backoff", at_once)
+    monkeypatch.setattr(address_link, "backoff", at_once)
     return attempts
 
 
 async def test_a_session_that_lasted_makes_the_next_delay_the_shortest_again(
     journal: Journal, asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connector, "_GOOD_SESSION", 0.0)
+    monkeypatch.setattr(address_link, "_GOOD_SESSION", 0.0)
     address = free_listen()
     async with home() as here:
         await here.put(link_to(address))
@@ -516,7 +517,7 @@ async def test_a_session_that_was_replaced_waits_for_half_of_the_delay_at_least(
         return 0.0 if len(units) == 1 else 600.0
 
     monkeypatch.setattr(random, "random", lambda: 0.0)
-    monkeypatch.setattr(connector, "backoff", as_told)
+    monkeypatch.setattr(address_link, "backoff", as_told)
     async with gateway_parts() as parts, home() as here:
         await here.put(link_to(parts.control))
         await journal.wait_for("link_up")
@@ -627,16 +628,16 @@ async def test_a_session_that_ends_while_its_successor_is_tried_for_is_not_shown
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dialing, may_fail = anyio.Event(), anyio.Event()
-    dial = connector._dial
+    dial = address_link.dial
 
-    async def slowly(spec: LinkSpec) -> Link:
+    async def slowly(spec: LinkSpec, place: Place) -> Link:
         if spec.timing == QUIET:
-            return await dial(spec)
+            return await dial(spec, place)
         dialing.set()
         await may_fail.wait()
         raise SessionLostError("a test")
 
-    monkeypatch.setattr(connector, "_dial", slowly)
+    monkeypatch.setattr(address_link, "dial", slowly)
     async with gateway_parts() as parts, home() as here:
         good = link_to(parts.control)
         await here.put(good)

@@ -12,6 +12,7 @@ import pytest
 
 from agent.client import link_session
 from agent.client.link_session import DRAINED, REPLACED, LinkSession, SessionState
+from agent.client.places import Place
 from agent.client.services import Services
 from agent.process.spawn import IsolatedTasks
 from reconcile.desired import LinkSpec, ServicesSpec
@@ -49,7 +50,12 @@ class Home:
             timing=replace(QUIET, ping_interval=PATIENCE),
         )
         self.session = LinkSession(
-            spec, 1, self.services, lambda: NOW, lambda session: self.states.append(session.state)
+            spec,
+            Place(spec.gateway),
+            1,
+            self.services,
+            lambda: NOW,
+            lambda session: self.states.append(session.state),
         )
 
     async def connect(self, target: str) -> None:

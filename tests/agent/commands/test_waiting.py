@@ -148,6 +148,14 @@ def test_a_clients_gateway_is_ready_when_every_session_to_it_is_connected() -> N
     assert told(client(up, down))[1:] == [(False, "gw1:9056 (session 2) is not Ready: Waiting: it refuses")]
 
 
+@pytest.mark.parametrize("phase", [LinkPhase.CONNECTED, LinkPhase.STANDBY])
+def test_a_gateway_is_ready_when_it_is_reached_at_one_of_its_addresses(phase: LinkPhase) -> None:
+    up = link("gw1:9056", phase)
+    down = link("gw1:9056", LinkPhase.WAITING, message="the network is unreachable")
+
+    assert told(client(down, up), "gw1:9056") == [(True, "gw1:9056 is Ready")]
+
+
 def test_a_client_has_gateways_and_only_ready() -> None:
     status = client(link("gw1:9056", LinkPhase.CONNECTED))
 

@@ -125,6 +125,23 @@ def test_a_link_says_when_it_is_tried_again_and_why_it_is_down() -> None:
     assert [entry.is_fine for entry in section.entries] == [True, False]
 
 
+def test_the_addresses_of_a_gateway_are_told_apart_where_its_name_has_some() -> None:
+    status = statuses.client()
+    one, two = status.links
+    named = [
+        one.model_copy(update={"address": "192.0.2.1"}),
+        one.model_copy(update={"address": "2001:db8::1", "phase": LinkPhase.STANDBY, "message": "a spare"}),
+        two,
+    ]
+    section = links(status.model_copy(update={"links": tuple(named)}))
+
+    assert "ADDRESS" not in texts(links(status), 0)
+    assert [texts(section, entry)["ADDRESS"] for entry in range(3)] == ["192.0.2.1", "2001:db8::1", "-"]
+    assert texts(section, 1)["STATE"] == "Standby"
+    assert [entry.is_fine for entry in section.entries] == [True, True, False]
+    assert section.entries[0].name == "gw1.example.com:9056 at 192.0.2.1"
+
+
 def test_the_sessions_of_a_gateway_are_told_apart_where_there_are_several() -> None:
     one, several = links(statuses.client()), links(statuses.spread_client())
 
@@ -198,3 +215,13 @@ def test_a_link_that_drains_says_why_and_one_that_is_connected_may_have_somethin
 
     assert [texts(section, entry)["STATE"] for entry in range(2)] == ["Draining", "Connected"]
     assert [entry.trouble for entry in section.entries] == ["for a reason"] * 2
+
+
+def test_a_service_that_its_health_check_has_withdrawn_says_so() -> None:
+    smtp, web = client().services
+    failing = smtp.model_copy(update={"health": ServiceHealth.FAILS})
+    status = client().model_copy(update={"services": (failing, web)})
+    shown, fine = services(status, None).entries
+
+    assert shown.cells()[-1].text.startswith("not offered: unix:/run/smtp.sock does not exist")
+    assert (shown.is_fine, fine.is_fine) == (False, True)

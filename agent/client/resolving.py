@@ -1,0 +1,138 @@
+"""The addresses that a gateway's name stands for, looked up again and again.
+
+Rule: what a name stands for is asked here. An answer takes the place of the last one; a question that gets
+no answer changes nothing: a name that does not resolve any more keeps what it had. How long an answer is
+good for, the system does not tell, so it is asked for again every half a minute, and whenever a session
+could not be made.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+import anyio
+import structlog
+
+from reconcile.retry import backoff
+
+LookUp: TypeAlias = Callable[[str], Awaitable[tuple[str, ...]]]
+
+_INTERVAL: Final = 30.0  # seconds, a quarter more or less
+_SHORTEST: Final = 1.0  # seconds between two questions, whoever has a reason to ask
+_TIMEOUT: Final = 15.0  # a name server that is down costs the system's resolver 5 s a try
+
+_log: Any = structlog.get_logger("names")
+
+
+async def look_up(host: str) -> tuple[str, ...]:
+    """The addresses of a name, the best one first (RFC 6724).
+
+    :raises OSError: if there are none, or nobody answers.
+    """
+    try:
+        # Without addresses of a family that this machine has no other address of.
+        found = await anyio.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    except socket.gaierror:
+        # One that has nothing but its loopback is told that there are none at all.
+        found = await anyio.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(sockaddr[0] for *_, sockaddr in found))
+
+
+class HostAddresses:
+    """What one name stands for, as long as :meth:`follow` runs.
+
+    :param changed: called when there are other addresses than before, or something else to tell.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        changed: Callable[[], None],
+        clock: Callable[[], datetime],
+        look_up: LookUp = look_up,
+    ) -> None:
+        self.host = host
+        self.addresses: tuple[str, ...] = ()  # one that was there before keeps its place
+        self.trouble = ""  # why there are none
+        self.attempts = 0  # since there were any
+        self.since = clock()
+        self.next_attempt_at: datetime | None = None
+        self._changed = changed
+        self._clock = clock
+        self._look_up = look_up
+        self._doubted: frozenset[str] = frozenset()  # the last answer was without them
+        self._rung = anyio.Event()
+
+    def ring(self) -> None:
+        """Look soon: a session to one of the addresses could not be made."""
+        self._rung.set()
+
+    async def follow(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            self._rung = anyio.Event()
+            await self._look()
+            pause = self._pause()
+            await anyio.sleep(_SHORTEST)
+            with anyio.move_on_after(pause):
+                await self._rung.wait()
+
+    async def _look(self) -> None:
+        try:
+            with anyio.fail_after(_TIMEOUT):
+                found = await self._look_up(self.host)
+        except (OSError, UnicodeError) as error:
+            self._failed(error)
+            return
+        # One may be missing only because one of two questions (A, AAAA) got no answer. If it is not named in
+        # the next answer either, it is gone.
+        missing = frozenset(self.addresses) - frozenset(found)
+        gone = missing & self._doubted
+        self._doubted = missing - gone
+        kept = [address for address in self.addresses if address not in gone]
+        self._resolved((*kept, *(address for address in found if address not in self.addresses)))
+
+    def _resolved(self, addresses: tuple[str, ...]) -> None:
+        self.attempts = 0
+        self.next_attempt_at = None
+        if addresses == self.addresses and not self.trouble:
+            return
+        if addresses != self.addresses:
+            _log.info("name_resolved", host=self.host, addresses=list(addresses))
+        self.addresses = addresses
+        self.trouble = ""
+        self._changed()
+
+    def _failed(self, error: Exception) -> None:
+        reason = _explain(self.host, error)
+        if reason != self.trouble or not self.addresses:
+            _log.warning("name_not_resolved", host=self.host, reason=reason, kept=len(self.addresses))
+        self.attempts += 1
+        self.trouble = reason
+        self.since = self._clock()
+        self._changed()
+
+    def _pause(self) -> float:
+        """Seconds until the next question, in which somebody may ring."""
+        unit = random.random()  # noqa: S311 - jitter is no secret
+        if self.addresses and not self._doubted:
+            return _INTERVAL * (0.75 + unit / 2)
+        if self._doubted:
+            return 0.0
+        pause = backoff(self.attempts - 1, unit)
+        self.next_attempt_at = self._clock() + timedelta(seconds=_SHORTEST + pause)
+        return pause
+
+
+def _explain(host: str, error: Exception) -> str:
+    match error:
+        case TimeoutError():
+            return f"the name {host} was not resolved in time: check this machine's name server"
+        case socket.gaierror() if error.errno in (socket.EAI_AGAIN, socket.EAI_FAIL):
+            return f"the name {host} cannot be resolved now: check this machine's name server"
+        case _:
+            return f"the name {host} does not exist: correct it in client.gateways, or add it to the DNS"

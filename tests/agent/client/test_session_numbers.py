@@ -1,0 +1,125 @@
+"""No two sessions of a process have one number at a gateway."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.client.places import Place
+from agent.client.session_numbers import SessionNumbers
+from schemas.messages import MAX_SESSION_NUMBER, MAX_SESSIONS
+from schemas.names import HostPort
+
+ONE = Place(HostPort("gw1.example", 9056))
+TWO = Place(HostPort("gw2.example", 9056))
+THREE = Place(HostPort("gw2.example", 9056), "192.0.2.7")
+
+
+def test_a_session_gets_the_number_that_it_had() -> None:
+    numbers = SessionNumbers()
+
+    assert numbers.take("a", 7, ONE, None) == 7
+    numbers.give_back(7, ONE)
+    assert numbers.take("a", 7, ONE, None) == 7
+
+
+def test_a_successor_gets_the_lowest_number_that_is_free() -> None:
+    numbers = SessionNumbers()
+    assert [numbers.take(keeper, wished, ONE, None) for keeper, wished in (("a", 1), ("b", 2), ("c", 3))] == [
+        1,
+        2,
+        3,
+    ]
+
+    assert [numbers.take(keeper, wished, ONE, None) for keeper, wished in (("b", 2), ("a", 1))] == [4, 5]
+
+
+def test_a_number_that_a_lost_session_had_is_left_to_it() -> None:
+    """Its gateway may not have noticed yet: any other number would leave a dead session there."""
+    numbers = SessionNumbers()
+    assert numbers.take("a", 1, ONE, None) == 1
+    numbers.give_back(1, ONE)
+
+    assert numbers.take("b", 1, TWO, None) == 2
+    assert numbers.take("a", 1, ONE, None) == 1
+
+
+def test_a_number_is_free_again_when_its_keeper_will_have_no_other_session() -> None:
+    numbers = SessionNumbers()
+    assert numbers.take("a", 1, ONE, None) == 1
+    numbers.give_back(1, ONE)
+    numbers.forget("a")
+
+    assert numbers.take("b", 1, TWO, None) == 1
+
+
+def test_two_places_of_which_one_has_not_answered_yet_share_no_number() -> None:
+    numbers = SessionNumbers()
+    assert numbers.take("a", 1, ONE, None) == 1
+    numbers.met(1, ONE, "gateway one")
+
+    assert numbers.take("b", 1, TWO, None) == 2
+
+
+def test_two_places_that_lead_to_one_gateway_share_no_number() -> None:
+    numbers = SessionNumbers()
+    for number in range(1, MAX_SESSION_NUMBER):
+        assert numbers.take(number, number, ONE, "the same") == number
+
+    assert numbers.take("b", 1, TWO, "the same") == MAX_SESSION_NUMBER
+    assert numbers.take("c", 1, TWO, "the same") is None
+
+
+def test_two_gateways_share_numbers_before_there_are_none_left_for_a_third_to_be_asked_with() -> None:
+    numbers = SessionNumbers()
+    for place, instance in ((ONE, "one"), (TWO, "two")):
+        for number in range(1, MAX_SESSIONS + 1):
+            taken = numbers.take((place, number), number, place, instance)
+            assert taken is not None
+
+    third = numbers.take("c", 1, THREE, None)
+
+    assert third is not None
+    assert all(numbers.take(("d", number), number, THREE, "three") for number in range(2, MAX_SESSIONS + 1))
+
+
+def test_every_session_can_have_one_successor_and_no_more() -> None:
+    numbers = SessionNumbers()
+    keepers = [*range(1, MAX_SESSIONS + 1)] * 2
+    taken = [numbers.take(keeper, keeper, ONE, None) for keeper in keepers]
+
+    assert sorted(number for number in taken if number is not None) == [*range(1, MAX_SESSION_NUMBER + 1)]
+    assert numbers.take(1, 1, ONE, None) is None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.booleans(),
+            st.integers(1, 40),
+            st.sampled_from([ONE, TWO, THREE]),
+            st.sampled_from([None, "x", "y"]),
+        )
+    )
+)
+def test_no_number_is_given_twice_where_it_may_be_the_same_gateway(
+    wishes: list[tuple[bool, int, Place, str | None]],
+) -> None:
+    numbers = SessionNumbers()
+    used: list[tuple[int, Place, str | None]] = []
+    for gives_back, wished, place, instance in wishes:
+        if gives_back and used:
+            number, where, _ = used.pop(0)
+            numbers.give_back(number, where)
+            continue
+        taken = numbers.take(wished, wished, place, instance)
+        rivals = [
+            number
+            for number, where, other in used
+            if where == place or instance is None or other is None or other == instance
+        ]
+        assert taken not in rivals
+        if taken is None:
+            assert set(rivals) == set(range(1, MAX_SESSION_NUMBER + 1))
+        else:
+            used.append((taken, place, instance))
