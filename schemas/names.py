@@ -95,6 +95,11 @@ class ListenAddress:
         """Whether this is every address of its family."""
         return self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        return ip_address(self.host).is_loopback
+
     def __str__(self) -> str:
         return _join(self.host, self.port)
 

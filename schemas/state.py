@@ -399,7 +399,9 @@ class Socks5(_Declared):
     """A SOCKS5 port for programs beside the client, through which they reach what a gateway lets them."""
 
     listen: Socks5ListenField = Field(
-        description="Where it listens: an address with its port, or unix:PATH.", examples=["127.0.0.1:1080"]
+        description="Where it listens: an address with its port, or unix:PATH. One that other machines can "
+        "reach needs a user.",
+        examples=["127.0.0.1:1080"],
     )
     user: SocksUserField = Field(
         default=None, description="Who may use it. Default: whoever can connect.", examples=["mail"]
@@ -418,6 +420,21 @@ class Socks5(_Declared):
             )
         if self.password is not None and self.user is None:
             raise faulty([Fault("password: there is no user whose it is; add user")])
+        return self
+
+    @model_validator(mode="after")
+    def _is_not_open_to_strangers(self) -> Self:
+        listen = self.listen
+        if self.user is None and isinstance(listen, ListenAddress) and not listen.is_loopback:
+            raise faulty(
+                [
+                    Fault(
+                        f'whoever reaches "{listen}" could leave through the gateway; '
+                        'add user and password, or listen on "127.0.0.1:1080"',
+                        ("listen",),
+                    )
+                ]
+            )
         return self
 
 

@@ -78,6 +78,14 @@ def test_anything_else_is_no_listen_address_and_the_message_says_what_to_write(
 def test_a_listen_address_knows_its_family_and_whether_it_is_every_address() -> None:
     assert [(address.family, address.is_wildcard) for address in (ANY_V4, ANY_V6)] == [(4, True), (6, True)]
     assert not ListenAddress("::1", 443).is_wildcard
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("0.0.0.0", False), ("192.0.2.1", False)],
+)
+def test_an_address_that_only_this_machine_reaches_is_known(host: str, is_loopback: bool) -> None:
+    assert ListenAddress(host, 1080).is_loopback is is_loopback
     assert str(ANY_V4) == "0.0.0.0:443"
     assert str(ANY_V6) == "[::]:443"
     assert sorted([ANY_V6, ANY_V4]) == [ANY_V4, ANY_V6]
