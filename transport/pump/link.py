@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from schemas.errors import TidegateError
 from transport.wire.budget import Budget
 from transport.wire.errors import RemoteProtocolError
 from transport.wire.frames import GoAwayCode
@@ -38,6 +39,10 @@ PROCESS_GROWTH: Final = 128 * 1024 * 1024
 CLIENTS_OFFERED: Final = 512
 _GROWTH: Final = Budget(PROCESS_GROWTH)
 _HELD: Final = Held(PROCESS_LIMIT)
+
+
+class CarrierFailedError(TidegateError):
+    """What carried the link on has failed; says why."""
 
 
 class LinkOwner(MuxOwner, Protocol):
@@ -185,7 +190,7 @@ class Link(asyncio.BufferedProtocol):
         if self._goodbye is not None:
             self._goodbye.cancel()
         if self.carrier is not None and self.carrier.failure:
-            exc = ConnectionError(self.carrier.failure)
+            exc = CarrierFailedError(self.carrier.failure)
         self._lose(exc)
 
     # Its own

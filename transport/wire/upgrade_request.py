@@ -86,12 +86,22 @@ class UpgradeRequest:
             return Answer(text=text, why=f"the request is no WebSocket's: {self._protocol.handshake_exc}")
         return Answer(text=text, end=WebSocketEnd(self._protocol))
 
-    def refuse(self, why: str) -> Answer:
-        """For a reason that is no fault of the request's form."""
-        return self._refuse(_Status.BAD_REQUEST, f"{_SAY}{why}\n")
+    def refuse(self, text: str, *, why: str) -> Answer:
+        """For a reason that is no fault of the request's form, to be told in these words.
+
+        :param why: what a log says.
+        """
+        response = self._protocol.reject(_Status.BAD_REQUEST, f"{_SAY}{text}\n")
+        return Answer(text=response.serialize(), why=why)
 
     def _refuse(self, status: _Status, text: str, **headers: str) -> Answer:
-        return _refusal(self._protocol, status, text, self._request, **headers)
+        response = self._protocol.reject(status, text)
+        for name, value in headers.items():
+            if name in response.headers:
+                del response.headers[name]
+            response.headers[name] = value
+        said, asked = f"{status.value} {response.reason_phrase}", self._request
+        return Answer(text=response.serialize(), why=f"answered {said} to {asked.method} {asked.path[:80]}")
 
 
 def peek_upgrade_request(buffer: Buffer) -> UpgradeRequest | None:
@@ -118,20 +128,7 @@ def peek_upgrade_request(buffer: Buffer) -> UpgradeRequest | None:
             raise RemoteProtocolError(f"the request is not understood: {ascii(str(error))[1:-1]}")
 
 
-def bad_request(why: str) -> bytes:
+def bad_request(why: str) -> Answer:
     """The answer to bytes that are no request."""
-    return _refusal(ServerProtocol(), _Status.BAD_REQUEST, f"{_SAY}The request is refused: {why}\n").text
-
-
-def _refusal(
-    protocol: ServerProtocol, status: _Status, text: str, request: Request | None = None, **headers: str
-) -> Answer:
-    response = protocol.reject(status, text)
-    for name, value in headers.items():
-        if name in response.headers:
-            del response.headers[name]
-        response.headers[name] = value
-    asked = "" if request is None else f" to {request.method} {request.path[:80]}"
-    return Answer(
-        text=response.serialize(), why=f"answered {response.status_code} {response.reason_phrase}{asked}"
-    )
+    response = ServerProtocol().reject(_Status.BAD_REQUEST, f"{_SAY}The request is refused: {why}\n")
+    return Answer(text=response.serialize(), why=f"answered 400 Bad Request: {why}")

@@ -37,6 +37,7 @@ _LOG_IN: Final = "this network may want you to log in first (open any web page),
 _NOT_REACHED: Final = (
     "the reverse proxy there does not reach the gateway: check that it runs, and the log of the reverse proxy"
 )
+_LOOK: Final = "look into the log of the reverse proxy and of the gateway"
 _REMEDIES: Final = {
     200: f"this is a web page and no gateway: {_LOG_IN}; else {_CHECK_PATH}",
     400: _UPGRADE_LOST,
@@ -66,6 +67,7 @@ class UpgradeAttempt:
         path, _, query = path.partition("?")
         uri = WebSocketURI(secure=secure, host=host, port=port, path=path, query=query)
         self._protocol = ClientProtocol(uri, max_size=MAX_MESSAGE)
+        self._is_secure = secure
         self._protocol.send_request(self._protocol.connect())
         self.request = b"".join(self._protocol.data_to_send())
 
@@ -87,7 +89,7 @@ class UpgradeAttempt:
         if status is None:
             raise RemoteProtocolError(_NOT_HTTP)
         if int(status[1]) != 101:
-            raise RemoteProtocolError(_refusal(int(status[1]), status[2] or b"", data[:size]))
+            raise RemoteProtocolError(self._refusal(int(status[1]), status[2] or b"", data[:size]))
         return self._open(data[:size]), size
 
     def _open(self, head: bytes) -> WebSocketEnd:
@@ -104,14 +106,15 @@ class UpgradeAttempt:
                     "a proxy in between has changed it, or is no gateway"
                 )
 
-
-def _refusal(status: int, phrase: bytes, head: bytes) -> str:
-    words = phrase.decode("latin-1")
-    said = f"the answer was {status} {words if words.isprintable() else ''}".rstrip()
-    location = _LOCATION.search(head)
-    if 300 <= status < 400:
-        where = f" to {location[1].decode('ascii')}" if location else ""
-        return f"{said}{where}: {_LOG_IN}"
-    if status >= 500:
-        return f"{said}: {_REMEDIES.get(status, 'look into the log of the reverse proxy and of the gateway')}"
-    return f"{said}: {_REMEDIES.get(status, _CHECK_PATH)}"
+    def _refusal(self, status: int, phrase: bytes, head: bytes) -> str:
+        words = phrase.decode("latin-1")
+        said = f"the answer was {status} {words if words.isprintable() else ''}".rstrip()
+        location = _LOCATION.search(head)
+        if 300 <= status < 400:
+            where = f" to {location[1].decode('ascii')}" if location else ""
+            return f"{said}{where}: {_LOG_IN}"
+        if status >= 500:
+            return f"{said}: {_REMEDIES.get(status, _LOOK)}"
+        if status == 400 and not self._is_secure:
+            return f"{said}: {_UPGRADE_LOST}; or this port wants TLS: write wss://"
+        return f"{said}: {_REMEDIES.get(status, _CHECK_PATH)}"

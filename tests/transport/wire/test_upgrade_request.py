@@ -131,7 +131,7 @@ def test_what_two_readers_could_understand_differently_is_refused(data: bytes) -
         peek_upgrade_request(data)
 
     assert str(caught.value).isprintable()
-    assert bad_request(str(caught.value)).startswith(b"HTTP/1.1 400 ")
+    assert bad_request(str(caught.value)).text.startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,13 @@ def test_a_request_can_be_refused_for_what_it_does_not_say() -> None:
     asked = peek_upgrade_request(request())
     assert asked is not None
 
-    answer = asked.refuse("It does not say for whom it is.")
+    answer = asked.refuse("It does not say for whom it is.", why="10.0.0.5 says nothing")
 
     assert answer.end is None
     assert answer.text.startswith(b"HTTP/1.1 400 ")
     assert b"for whom it is" in answer.text
+    assert b"10.0.0.5" not in answer.text
+    assert answer.why == "10.0.0.5 says nothing"
 
 
 @given(st.lists(st.integers(0, 400), max_size=20))
