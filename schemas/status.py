@@ -165,9 +165,18 @@ class ServiceStatus(_Report):
     name: str
     target: str
     last_error: str | None
+class ServiceHealth(Enum):
+    """What the health check of a service says. One that fails is not offered."""
+
+    UNCHECKED = "unchecked"  # it has none, and is offered
+    ANSWERS = "answers"
+    FAILS = "fails"
+
+
     traffic: Traffic
 
 
+    health: ServiceHealth = ServiceHealth.UNCHECKED
 class GatewayStatus(_Report):
     role: Literal["gateway"] = "gateway"
     name: str

@@ -17,11 +17,12 @@ import structlog
 from agent.dialed import DialedConnection
 from agent.lingering import Lingering
 from agent.process.descriptors import TOO_MANY
+from agent.process.spawn import Spawn, spawn_nothing
 from agent.traffic import TrafficBook, service_side
 from reconcile.desired import ServicesSpec
 from schemas.messages import FailureCode
 from schemas.names import HostPort, ProxyProtocol, ServiceEntry, ServiceName, Target, TcpTarget, UnixTarget
-from schemas.status import ServiceStatus
+from schemas.status import ServiceHealth, ServiceStatus
 from transport.offer import Offer
 from transport.pump.link import Link
 from transport.pump.relay import Relay, RelayEnd
@@ -30,7 +31,7 @@ from transport.session import Session
 from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import build_v1, build_v2
 
-DIAL_TIMEOUT: Final = 10.0
+from .health import DIAL_TIMEOUT, HealthChecks
 
 _NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 
@@ -38,23 +39,33 @@ _log: Any = structlog.get_logger("services")
 
 
 class Services:
-    """Everything this client offers. ``on_change`` is called when that has changed."""
+    """Everything this client offers. ``on_change`` is called when that has changed.
+
+    :param spawn: starts what looks after services; needed for those that have a health check.
+    """
 
     is_alive = True  # nothing can happen to it
 
-    def __init__(self) -> None:
+    def __init__(self, spawn: Spawn = spawn_nothing) -> None:
         self.on_change: Callable[[], None] = _nobody
         self.traffic = TrafficBook(service_side)
         self.log: Any = _log.bind()  # once: a logger that is not bound is made anew for each line
         self._targets: dict[ServiceName, ServiceEntry] = {}
         self._last_error: dict[ServiceName, str] = {}
+        self._health = HealthChecks(spawn, self)
 
     @property
     def names(self) -> tuple[ServiceName, ...]:
-        return tuple(self._targets)
+        """What is offered now."""
+        return tuple(
+            name
+            for name, entry in self._targets.items()
+            if self._health.of(name, entry) is not ServiceHealth.FAILS
+        )
 
     async def update(self, spec: ServicesSpec) -> None:
         self._targets = dict(spec.targets)
+        self._health.update(self._targets)
         self.on_change()
 
     async def close(self) -> None:
@@ -64,11 +75,12 @@ class Services:
         return tuple(
             ServiceStatus(
                 name=name,
-                target=str(target),
+                target=str(entry),
+                health=self._health.of(name, entry),
                 last_error=self._last_error.get(name),
                 traffic=self.traffic[name].snapshot(),
             )
-            for name, target in self._targets.items()
+            for name, entry in self._targets.items()
         )
 
     @property
@@ -102,6 +114,22 @@ class Services:
         """A service has not."""
         self._last_error[name] = message
 
+    # HealthOwner
+
+    def tried(self, name: ServiceName, timeout: float, error: OSError | None) -> None:
+        if error is None:
+            self._last_error.pop(name, None)
+        else:
+            self.failed(name, f"{self._targets[name]}: {_explain(error, timeout)}")
+
+    def fails(self, name: ServiceName) -> None:
+        self.log.warning("service_withdrawn", service=name, reason=self._last_error.get(name))
+        self.on_change()
+
+    def answers(self, name: ServiceName) -> None:
+        self.log.info("service_offered", service=name, target=str(self._targets[name]))
+        self.on_change()
+
 
 class ServiceConnection(DialedConnection):
     """The connection to one service, for one visitor; the owner of its relay."""
@@ -131,7 +159,7 @@ class ServiceConnection(DialedConnection):
         offer.join(relay, link, prologue)
 
     def _failed(self, offer: Offer, error: OSError) -> None:
-        self._fail(offer, _explain(error))
+        self._fail(offer, _explain(error, DIAL_TIMEOUT))
 
     def _has_no_room(self, offer: Offer) -> None:
         self._fail(offer, TOO_MANY)
@@ -187,9 +215,9 @@ def _prologue(header: OpenHeader) -> bytes:
     assert_never(header.proxy_protocol)
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: OSError, timeout: float) -> str:
     if isinstance(error, TimeoutError) and not error.errno:
-        return f"no answer within {DIAL_TIMEOUT:g} s; check that the service is up and reachable"
+        return f"no answer within {timeout:g} s; check that the service is up and reachable"
     # Of a name with several addresses a loop tells all errors in one sentence, and no number but in there.
     numbers = _NUMBER.findall(str(error))
     match error.errno or (int(numbers[0]) if numbers else None):

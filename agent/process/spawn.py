@@ -22,6 +22,11 @@ class Spawn(Protocol):
     def __call__(self, function: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any) -> object: ...
 
 
+def spawn_nothing(function: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any) -> None:
+    """Where nothing is to be started."""
+    raise RuntimeError(f"{getattr(function, '__qualname__', function)} has nowhere to run")
+
+
 class IsolatedTasks:
     """Starts tasks of which each fails alone. Cancelling the group ends them all.
 

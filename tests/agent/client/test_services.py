@@ -411,7 +411,7 @@ async def test_nothing_is_kept_of_a_stream_that_has_ended(journal: Journal) -> N
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EHOSTUNREACH, errno.ETIMEDOUT])
 async def test_what_the_system_says_of_a_service_is_one_line(code: int) -> None:
-    said = _explain(OSError(code, os.strerror(code)))
+    said = _explain(OSError(code, os.strerror(code)), 10)
 
     assert said
     assert len(said.splitlines()) == 1
@@ -423,4 +423,4 @@ async def test_of_a_name_with_several_addresses_the_first_error_is_told() -> Non
         "[Errno 111] Connect call failed ('127.0.0.1', 80)"
     )
 
-    assert _explain(tried).startswith("connection refused; start the service")
+    assert _explain(tried, 10).startswith("connection refused; start the service")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from agent.process.spawn import IsolatedTasks
+from agent.process.spawn import IsolatedTasks, spawn_nothing
 from tests.support.journal import Journal
 
 pytestmark = pytest.mark.anyio
@@ -37,3 +37,11 @@ async def test_cancelling_the_group_cancels_the_tasks_without_a_word(journal: Jo
         tasks.cancel_scope.cancel()
 
     assert journal.lines == []
+
+
+async def test_where_nothing_is_to_be_started_nothing_is() -> None:
+    async def task() -> None:
+        """Is never called."""
+
+    with pytest.raises(RuntimeError, match="has nowhere to run"):
+        spawn_nothing(task)

@@ -9,7 +9,7 @@ import pytest
 from agent.view.rates import Rate
 from agent.view.sections import Section
 from agent.view.status_parts import clients, failures, headline, links, services, tunnels
-from schemas.status import ConditionType, Life, LinkPhase, ResourceStatus, Traffic
+from schemas.status import ConditionType, Life, LinkPhase, ResourceStatus, ServiceHealth, Traffic
 from tests.support import statuses
 
 
@@ -218,10 +218,9 @@ def test_a_link_that_drains_says_why_and_one_that_is_connected_may_have_somethin
 
 
 def test_a_service_that_its_health_check_has_withdrawn_says_so() -> None:
-    smtp, web = client().services
+    smtp, web = statuses.client().services
     failing = smtp.model_copy(update={"health": ServiceHealth.FAILS})
-    status = client().model_copy(update={"services": (failing, web)})
-    shown, fine = services(status, None).entries
+    section = services(statuses.client().model_copy(update={"services": (failing, web)}), None)
 
-    assert shown.cells()[-1].text.startswith("not offered: unix:/run/smtp.sock does not exist")
-    assert (shown.is_fine, fine.is_fine) == (False, True)
+    assert texts(section, 0)["LAST ERROR"].startswith("not offered: unix:/run/smtp.sock does not exist")
+    assert [entry.is_fine for entry in section.entries] == [False, True]
