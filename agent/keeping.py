@@ -31,7 +31,7 @@ from .api.identity import on_unix_socket
 from .api.loading import LoadApp
 from .api.server import serve_api
 from .events import EventKind, Events
-from .keys.key_watch import KeyWatch
+from .keys.key_watch import KeyWatch, KeyWatches
 from .process.lifetime import Lifetime
 from .process.looking import until
 from .process.running import Running
@@ -64,7 +64,7 @@ class Drain(Protocol):
 async def keep(
     *,
     source: FileSource,
-    key_watch: KeyWatch[Any],
+    key_watch: KeyWatch[Any] | KeyWatches,
     reconciler: Reconciler,
     actuator: ResourceActuator,
     load: LoadApp,
@@ -142,7 +142,7 @@ async def _drain(drain: Drain, events: Events) -> None:
 class _Files:
     """Everything on the disk that an agent depends on, for the one watch there is."""
 
-    def __init__(self, source: FileSource, key_watch: KeyWatch[Any]) -> None:
+    def __init__(self, source: FileSource, key_watch: KeyWatch[Any] | KeyWatches) -> None:
         self._parts = (source, key_watch)
 
     def watch_directories(self) -> set[Path]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from anyio import to_thread
 
-from agent.keys.credentials import Pem, prove, read_pem, renewal
+from agent.keys.credentials import Pem, prove, read_pem, references, renewal
+from schemas.references import Reference
 from schemas.state import TlsClient
 
 
@@ -31,6 +32,9 @@ class LinkKeys:
     def in_use(self) -> Iterable[TlsClient]:
         tls = self._tls()
         return [] if tls is None else [tls]
+
+    def references(self, tls: TlsClient) -> Iterable[Reference]:
+        return references(tls).values()
 
     async def renew(self, tls: TlsClient) -> Mapping[str, Any] | None:
         pem = await to_thread.run_sync(read_pem, tls)

@@ -17,9 +17,18 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from agent.keys.credentials import Pem, gateway_context, prove, read_pem, renewal, revocation_lists
+from agent.keys.credentials import (
+    Pem,
+    gateway_context,
+    prove,
+    read_pem,
+    references,
+    renewal,
+    revocation_lists,
+)
 from reconcile.actuator import ActionError
 from schemas.errors import TidegateError
+from schemas.references import Reference
 from schemas.state import TlsGateway
 
 if TYPE_CHECKING:
@@ -107,6 +116,9 @@ class Keyring:
     @property
     def in_use(self) -> Iterable[TlsGateway]:
         return [port.tls for port in self._ports]
+
+    def references(self, tls: TlsGateway) -> Iterable[Reference]:
+        return references(tls).values()
 
     async def renew(self, tls: TlsGateway) -> Mapping[str, Any] | None:
         self._look_at_lists()

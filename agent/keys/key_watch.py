@@ -12,7 +12,7 @@ the occasion, so a ring means nothing but "look".
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -22,30 +22,33 @@ import structlog
 
 from reconcile.hops import directories_on_the_way
 from schemas.errors import TidegateError
-from schemas.references import FileRef
-
-from .credentials import Tls, references
+from schemas.references import FileRef, Reference
 
 SETTLING: Final = 2.0
 """Seconds in which whoever writes the files can finish."""
 
 _log: Any = structlog.get_logger("keys")
 
-_TlsT = TypeVar("_TlsT", bound=Tls)
+KeysT = TypeVar("KeysT", bound=Hashable)
+"""The references of keys that belong together."""
 
 
-class KeyUser(Protocol[_TlsT]):
+class KeyUser(Protocol[KeysT]):
     """Who uses keys."""
 
     meanwhile: str
     """What holds while the files will not do, as the end of a sentence about them."""
 
     @property
-    def in_use(self) -> Iterable[_TlsT]:
+    def in_use(self) -> Iterable[KeysT]:
         """The references that are used. Read in a worker thread, too."""
         ...
 
-    async def renew(self, tls: _TlsT) -> Mapping[str, Any] | None:
+    def references(self, keys: KeysT) -> Iterable[Reference]:
+        """All that belong together. Called in a worker thread, too."""
+        ...
+
+    async def renew(self, keys: KeysT) -> Mapping[str, Any] | None:
         """Read what these references stand for, and use it if it is something else.
 
         :returns: what to log if it is something else, None if it is what is used already.
@@ -61,13 +64,13 @@ class _Trouble:
     told: str = ""  # what was said of it, "" while there is hope
 
 
-class KeyWatch(Generic[_TlsT]):
+class KeyWatch(Generic[KeysT]):
     """Keeps the keys of an agent up to date."""
 
-    def __init__(self, user: KeyUser[_TlsT]) -> None:
+    def __init__(self, user: KeyUser[KeysT]) -> None:
         self._user = user
         self._bell = anyio.Event()
-        self._troubles: dict[_TlsT, _Trouble] = {}
+        self._troubles: dict[KeysT, _Trouble] = {}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -78,8 +81,8 @@ class KeyWatch(Generic[_TlsT]):
         """Where a change may change a key. Blocks on the disk."""
         files = {
             reference.path
-            for tls in tuple(self._user.in_use)
-            for reference in references(tls).values()
+            for keys in tuple(self._user.in_use)
+            for reference in self._user.references(keys)
             if isinstance(reference, FileRef)
         }
         return set().union(*(directories_on_the_way(Path(file)) for file in files))
@@ -95,9 +98,9 @@ class KeyWatch(Generic[_TlsT]):
                 await self._bell.wait()
             self._bell = anyio.Event()
             used = tuple(dict.fromkeys(self._user.in_use))
-            self._troubles = {tls: trouble for tls, trouble in self._troubles.items() if tls in used}
-            for tls in used:
-                await self._look(tls)
+            self._troubles = {keys: trouble for keys, trouble in self._troubles.items() if keys in used}
+            for keys in used:
+                await self._look(keys)
 
     def _next_look(self) -> float:
         """Without a ring: when what is wrong now has had its time."""
@@ -106,24 +109,47 @@ class KeyWatch(Generic[_TlsT]):
             default=math.inf,
         )
 
-    async def _look(self, tls: _TlsT) -> None:
+    async def _look(self, keys: KeysT) -> None:
         try:
-            renewed = await self._user.renew(tls)
+            renewed = await self._user.renew(keys)
         except (TidegateError, OSError) as error:
-            self._note_trouble(tls, str(error))
+            self._note_trouble(keys, str(error))
             return
         except Exception as error:  # noqa: BLE001 - a defect here must not stop an agent that works
             _log.error("key_look_failed", exc_info=error)
             return
-        trouble = self._troubles.pop(tls, None)
+        trouble = self._troubles.pop(keys, None)
         if renewed is not None:
             _log.info("keys_renewed", **renewed)
         elif trouble is not None and trouble.told:
             _log.info("keys_mended", reason="the files hold again what is in use")
 
-    def _note_trouble(self, tls: _TlsT, reason: str) -> None:
-        trouble = self._troubles.setdefault(tls, _Trouble(since=anyio.current_time()))
+    def _note_trouble(self, keys: KeysT, reason: str) -> None:
+        trouble = self._troubles.setdefault(keys, _Trouble(since=anyio.current_time()))
         reason = f"{reason}; {self._user.meanwhile}"
         if reason != trouble.told and anyio.current_time() >= trouble.since + SETTLING:
             trouble.told = reason
             _log.error("keys_refused", reason=reason)
+
+
+class KeyWatches:
+    """Several, each for a user of its own, as one."""
+
+    def __init__(self, *watches: KeyWatch[Any]) -> None:
+        self._watches = watches
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(warning for watch in self._watches for warning in watch.warnings)
+
+    def watch_directories(self) -> set[Path]:
+        return set().union(*(watch.watch_directories() for watch in self._watches))
+
+    def ring(self) -> None:
+        for watch in self._watches:
+            watch.ring()
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            for watch in self._watches:
+                tasks.start_soon(watch.run)

@@ -11,9 +11,9 @@ import anyio
 import pytest
 
 from agent.keys import key_watch
-from agent.keys.key_watch import KeyWatch
+from agent.keys.key_watch import KeyWatch, KeyWatches
 from schemas.errors import TidegateError
-from schemas.references import EnvRef, FileRef
+from schemas.references import EnvRef, FileRef, Reference
 from schemas.state import TlsGateway
 from tests.support.journal import PATIENCE, Journal
 
@@ -34,6 +34,9 @@ class User:
         self.finds: Exception | Mapping[str, str] | None = None
         self.looks = 0
         self._looked = anyio.Event()
+
+    def references(self, tls: TlsGateway) -> Iterable[Reference]:
+        return tls.cert, tls.key, tls.client_ca
 
     async def renew(self, tls: TlsGateway) -> Mapping[str, str] | None:
         self.looks += 1
@@ -178,3 +181,24 @@ async def test_without_files_there_is_nothing_to_watch() -> None:
     user = User()
     user.in_use = ()
     assert KeyWatch(user).watch_directories() == set()
+
+
+async def test_several_are_rung_watched_and_told_of_as_one(
+    journal: Journal, at_once: None, tmp_path: Path
+) -> None:
+    users = [User(), User(OTHER)]
+    watches = KeyWatches(*(KeyWatch(user) for user in users))
+    for user in users:
+        user.finds = MISMATCH
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watches.run)
+        await anyio.wait_all_tasks_blocked()
+        watches.ring()
+        await users[0].look()
+        tasks.cancel_scope.cancel()
+
+    assert [user.looks for user in users] == [1, 1]
+    assert watches.warnings == ("the two do not belong together; the old one is in use",) * 2
+    (tmp_path / "a").mkdir()
+    users[1].in_use = (TLS.model_copy(update={"key": FileRef(str(tmp_path / "a" / "key.pem"))}),)
+    assert tmp_path / "a" in watches.watch_directories()
