@@ -35,7 +35,7 @@ from .pump.link import Link
 from .pump.relay import Relay
 from .tls_errors import explain_tls_error
 from .wire.control import ControlDecoder, encode_message
-from .wire.egress_header import peek_egress_header
+from .wire.egress_header import EgressHeader, encode_egress_header, peek_egress_header
 from .wire.errors import RemoteProtocolError
 from .wire.frames import GoAwayCode
 from .wire.keepalive import Keepalive, Verdict
@@ -184,6 +184,16 @@ class Session:
         :raises LocalProtocolError: if the session can open no more streams.
         """
         relay.open(self.link, encode_open_header(header), keeps=keeps)
+        if self.link.mux.is_used_up:
+            self._notify()
+
+    def open_egress(self, relay: Relay, header: EgressHeader, *, keeps: bool = False) -> None:
+        """Open a stream to what the gateway is to dial for a program, and join it.
+
+        :param keeps: whether the program can be led to another gateway with all that it has said.
+        :raises LocalProtocolError: if the session can open no more streams.
+        """
+        relay.open(self.link, encode_egress_header(header), keeps=keeps)
         if self.link.mux.is_used_up:
             self._notify()
 

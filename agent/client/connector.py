@@ -18,7 +18,6 @@ from agent.process.spawn import Spawn
 from reconcile.desired import Key, LinkSpec, key_of
 from schemas.gateway_address import GatewayAddress
 from schemas.status import LinkPhase, LinkStatus
-from transport.session import Session
 
 from .gateway_link import GatewayLink
 from .link_session import LinkSession, SessionState
@@ -103,14 +102,14 @@ class GatewayLinks:
         """How many sessions drain, and are not over yet."""
         return len(self._leaving)
 
-    def first_healthy(self) -> tuple[Session, ...]:
+    def first_healthy(self) -> tuple[LinkSession, ...]:
         """The sessions that can carry a stream to the first gateway, in the order of the file, that has any.
 
         They are all to one place, so that what leaves through them leaves from one machine.
         """
         for sessions in self.places.sessions():
             able = tuple(
-                session.session
+                session
                 for session in sessions
                 if session.state is SessionState.OPEN and session.session.is_open
             )

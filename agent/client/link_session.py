@@ -18,7 +18,7 @@ from agent.lingering import Lingering
 from agent.process.looking import until
 from agent.process.spawn import Spawn
 from reconcile.desired import LinkSpec
-from schemas.messages import Drain, Hello, Replaced, Welcome
+from schemas.messages import Drain, Hello, Replaced, StreamFailed, Welcome
 from transport.offer import Offer
 from transport.pump.link import Link
 from transport.pump.relay import Relay
@@ -71,7 +71,7 @@ class LinkSession:
         self._services = services
         self._clock = clock
         self._changed = changed
-        self._lingering = Lingering(spec.timing.half_close_timeout)
+        self.lingering = Lingering(spec.timing.half_close_timeout)
         self._set(SessionState.OPEN)
 
     @property
@@ -114,7 +114,7 @@ class LinkSession:
         began = anyio.current_time()
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._lingering.run)
+                tasks.start_soon(self.lingering.run)
                 reason = await self.session.run(
                     ping_interval=timing.ping_interval, ping_timeout=timing.ping_timeout
                 )
@@ -125,7 +125,7 @@ class LinkSession:
             self.lasted = anyio.current_time() - began
             self._set(SessionState.OVER)
             self._changed(self)
-            spawn(self._lingering.run_out)
+            spawn(self.lingering.run_out)
 
     async def leave(self, limit: float, reason: str) -> None:
         """Let the visitors who are there finish, and end it then, or at the limit in seconds."""
@@ -162,8 +162,12 @@ class LinkSession:
             case Drain() if self._state is SessionState.OPEN:
                 self._set(SessionState.GATEWAY_DRAINS)
                 self._changed(self)
+            case StreamFailed(stream=stream_id, code=code, message=text):
+                stream = self.session.link.mux.streams.get(stream_id)
+                if stream is not None and isinstance(stream.sink, Relay) and stream.sink.is_opening:
+                    stream.sink.note.stream_failed(code, text)
             case _:
                 pass  # only a client says anything else, and a drain once is enough
 
     def stream_offered(self, session: Session, offer: Offer) -> None:
-        self._services.connect(offer, session, self._lingering)
+        self._services.connect(offer, session, self.lingering)

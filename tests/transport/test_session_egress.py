@@ -46,6 +46,23 @@ async def test_what_a_client_asks_for_is_offered_to_the_gateway_with_what_follow
     offer.stream.reset()
 
 
+async def test_what_a_program_says_follows_the_header(site: World) -> None:
+    site.door.on_connected = lambda relay: site.client.open_egress(relay, WANTED, keeps=True)
+    program = await site.visit()
+    relay = await site.door.until("connected")
+    await program.send(b"EHLO")
+    await site.gateway_handler.bell.until(lambda: site.gateway_handler.offers)
+    (offer,) = site.gateway_handler.offers
+    await turn_until(lambda: offer.holding == 4)
+
+    assert offer.header == WANTED
+    offer.stream.accept()
+    offer.stream.send(b"250 ok")
+    assert await program.receive_exactly(6) == b"250 ok"
+    assert (relay.bytes_read, relay.bytes_written) == (4, 6)
+    offer.stream.reset()
+
+
 async def test_a_gateway_says_why_it_refuses(site: World) -> None:
     stream, sink = ask(site)
     await site.gateway_handler.bell.until(lambda: site.gateway_handler.offers)
