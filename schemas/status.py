@@ -117,6 +117,8 @@ class SourceStatus(_Report):
 class SessionStatus(_Report):
     """A client as the gateway sees it. ``address`` is that of its first session, if there are several.
 
+    So are ``serial`` and ``fingerprint`` (SHA-256), which name its certificate as a state file does where it
+    is ``revoked``.
     ``draining``: it is about to stop, and none of its sessions takes a visitor any more.
     """
 
@@ -127,6 +129,8 @@ class SessionStatus(_Report):
     sessions: int
     draining: bool = False
     address: str | None
+    serial: str | None = None
+    fingerprint: str | None = None
     software: str | None
     services: tuple[str, ...]
     traffic: Traffic
@@ -177,6 +181,15 @@ class ServiceHealth(Enum):
 
 
     health: ServiceHealth = ServiceHealth.UNCHECKED
+class Socks5Status(_Report):
+    """The client's SOCKS5 port, while it is open. ``bytes_in`` flow to the programs that use it."""
+
+    listen: str
+    user: str | None
+    last_error: str | None
+    traffic: Traffic
+
+
 class GatewayStatus(_Report):
     role: Literal["gateway"] = "gateway"
     name: str
@@ -205,6 +218,7 @@ class ClientAgentStatus(_Report):
     warnings: tuple[str, ...] = ()  # what is wrong though all that is declared is in force
     links: tuple[LinkStatus, ...]
     services: tuple[ServiceStatus, ...]
+    socks5: Socks5Status | None = None
 
 
 AgentStatus: TypeAlias = Annotated[GatewayStatus | ClientAgentStatus, Field(discriminator="role")]

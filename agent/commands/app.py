@@ -377,6 +377,50 @@ def pki_client(
     print(f"the client's machine needs these two and {directory / 'ca.crt'}, and no other key")
 
 
+@pki.command("revoke", short_help="Put a client's certificate on the list of those that are refused.")
+def pki_revoke(
+    directory: _Directory,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="The client whose certificate is DIR/ID.crt.", show_default=False),
+    ] = None,
+    serial: Annotated[
+        str | None,
+        typer.Option(
+            "--serial",
+            metavar="NUMBER",
+            help="The serial number of a certificate that is not in DIR any more, as 4f:2a:09.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Put a client's certificate on the revocation list DIR/crl.pem, which is made if there is none.
+
+    A gateway whose state file names the list (gateway.tls.crl) refuses the client within a second. A new
+    certificate of the same client (tidegate pki client DIR ID --force) is not on the list.
+
+    \b
+    Examples:
+      tidegate pki revoke pki homelab
+      tidegate pki revoke pki --serial 4f:2a:09
+    """
+    from agent.keys.pki import revoke_client, revoke_serial
+    from schemas.revocation import parse_serial, spell_serial
+
+    if (name is None) is (serial is None):
+        raise typer.BadParameter("name a client or a number: ID, or --serial NUMBER")
+    if name is not None:
+        revoked = revoke_client(directory, name=name)
+    else:
+        try:
+            revoked = revoke_serial(directory, serial=parse_serial(serial))
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--serial") from error
+    told = "now lists" if revoked.is_new else "lists already"
+    print(f"{revoked.path} {told} {spell_serial(revoked.serial)}")
+    print(f"the gateway's machine needs {revoked.path}, and its state file crl: in gateway.tls")
+
+
 def _run_role(
     role: str,
     state: Path,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from agent.keys.shown import verified_chain
 from agent.lingering import Lingering
 from reconcile.desired import Timing
 from schemas.messages import Drain, FailureCode, Hello, Replaced, Services, StreamFailed
@@ -19,6 +20,8 @@ from schemas.names import ClientId, HostPort, ServiceName
 from transport.pump.link import Link
 from transport.pump.relay import Relay
 from transport.session import LaterMessage, Session
+
+from .revocation import ShownCertificate
 
 if TYPE_CHECKING:
     from transport.offer import Offer
@@ -36,6 +39,8 @@ class ConnectedClient:
         self.instance = ""  # which of the client's processes it is; "" if it does not say
         self.number = 1  # of the session, among those of the instance
         self.address = str(HostPort(*link.peer_address))
+        self._link = link
+        self._certificate: ShownCertificate | None = None  # until somebody asks
         self.since = since
         self.software = ""
         self.services: frozenset[ServiceName] = frozenset()
@@ -51,6 +56,14 @@ class ConnectedClient:
         self.number = hello.session
         self.software = hello.software
         self.services = _names(hello.services)
+
+    @property
+    def certificate(self) -> ShownCertificate:
+        """What names its certificate."""
+        if self._certificate is None:
+            shown = verified_chain(self._link.ssl_object)
+            self._certificate = ShownCertificate.of(self._link.peer_certificate, shown)
+        return self._certificate
 
     @property
     def can_serve(self) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
+from schemas.revocation import spell_serial
 from schemas.state import Revocation
 
 REVOKED: Final = "this certificate has been revoked: ask the operator for another"
@@ -24,6 +26,22 @@ class Lists(Protocol):
 
     def revokes(self, chain: Chain) -> bool:
         """Whether the first certificate is revoked, or an authority that it depends on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownCertificate:
+    """What names a certificate, as it stands under ``revoked`` in a state file."""
+
+    serial: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, certificate: Mapping[str, object], chain: Chain) -> ShownCertificate:
+        """:param certificate: what :meth:`ssl.SSLSocket.getpeercert` says of it."""
+        return cls(
+            serial=spell_serial(abs(serial_in(certificate) or 0)),
+            fingerprint=fingerprint_of(chain[0]) if chain else "",
+        )
 
 
 class Revocations:

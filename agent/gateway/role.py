@@ -182,6 +182,7 @@ class Gateway:
                 warnings=lambda: (
                     *self.memory.warnings,
                     *self._key_watch.warnings,
+                    *self._keyring.warnings(_now()),
                     *self._inherited.warnings,
                 ),
                 life=lambda: self.lifetime.life,

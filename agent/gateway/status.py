@@ -194,6 +194,8 @@ class GatewayReporter:
             sessions=len(sessions) if sessions is not None else 0,
             draining=sessions is not None and all(client.draining for client in sessions),
             address=first.address if first is not None else None,
+            serial=first.certificate.serial if first is not None else None,
+            fingerprint=first.certificate.fingerprint if first is not None else None,
             software=first.software if first is not None else None,
             services=tuple(sorted(sessions.services)) if sessions is not None else (),
             traffic=self._sessions.traffic[client_id].snapshot(),

@@ -138,8 +138,13 @@ def revoke_client(directory: Path, *, name: str, now: datetime | None = None) ->
 def revoke_serial(directory: Path, *, serial: int, now: datetime | None = None) -> Revoked:
     """Put the certificate with that number on the authority's list. It need not be there any more.
 
-    :raises PkiError: if there is no authority in the directory, or the list cannot be read or written.
+    :raises PkiError: if there is no authority in the directory, no certificate can have that number, or the
+        list cannot be read or written.
     """
+    if not 0 < serial < 1 << 159:  # RFC 5280, section 4.1.2.2
+        raise PkiError(
+            f"{serial} is the number of no certificate: look at tidegate status --json of the gateway"
+        )
     authority = _read_authority(directory)
     path = directory / REVOCATION_LIST
     with _alone_in(directory):

@@ -36,6 +36,7 @@ COMMANDS = [
     ["pki", "init"],
     ["pki", "gateway"],
     ["pki", "client"],
+    ["pki", "revoke"],
 ]
 
 # What a process that only prints help has no use for. Typer itself loads pydantic's core.
@@ -114,6 +115,9 @@ def test_without_a_command_the_help_is_shown_as_an_error(
         (["gateway", "a", "--log-format", "xml"], "invalid value for '--log-format'"),
         (["pki", "client", "pki"], "missing argument 'ID' (see tidegate pki client --help)"),
         (["pki", "init", "pki", "--days", "0"], "invalid value for '--days'"),
+        (["pki", "revoke", "pki"], "invalid value: name a client or a number: ID, or --serial NUMBER"),
+        (["pki", "revoke", "pki", "homelab", "--serial", "7"], "invalid value: name a client or a number"),
+        (["pki", "revoke", "pki", "--serial", "x"], 'invalid value for --serial: "x" is not the serial'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -178,3 +182,20 @@ def test_keys_that_are_there_are_not_replaced_unless_asked(tmp_path: Path) -> No
     assert refused.returncode == 1
     assert "--force" in refused.stderr
     assert forced.returncode == 0
+
+
+def test_a_client_is_revoked_in_one_command_whether_or_not_its_certificate_is_there_still(
+    tmp_path: Path,
+) -> None:
+    write_keys(tmp_path)
+
+    first = tidegate("pki", "revoke", "pki", "homelab", directory=tmp_path)
+    second = tidegate("pki", "revoke", "pki", "homelab", directory=tmp_path)
+    third = tidegate("pki", "revoke", "pki", "--serial", "4f:2a", directory=tmp_path)
+
+    assert first.stdout.startswith("pki/crl.pem now lists ")
+    assert second.stdout.startswith("pki/crl.pem lists already ")
+    assert third.stdout.startswith("pki/crl.pem now lists 4f:2a\n")
+    state = write_gateway(tmp_path)
+    state.write_text(state.read_text().replace("pki/ca.crt}", "pki/ca.crt, crl: pki/crl.pem}"))
+    assert tidegate("check", state.name, directory=tmp_path).returncode == 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from agent.gateway.revocation import Revocations, fingerprint_of, serial_in
+from agent.gateway.revocation import Revocations, ShownCertificate, fingerprint_of, serial_in
 from schemas.state import Revocation
 
 DER = b"a certificate"
@@ -94,3 +94,10 @@ def test_who_has_shown_no_certificate_has_none_that_is_revoked() -> None:
 @pytest.mark.parametrize(("text", "serial"), [("4F2A", 0x4F2A), ("-01", -1), ("", None)])
 def test_the_number_is_read_as_openssl_writes_it(text: str, serial: int | None) -> None:
     assert serial_in({"serialNumber": text} if text else {}) == serial
+
+
+def test_a_certificate_is_named_as_a_state_file_names_it() -> None:
+    shown = ShownCertificate.of(OURS, [DER])
+
+    assert refuses(named(serial=shown.serial, fingerprint=shown.fingerprint))
+    assert shown == ShownCertificate(serial="4f:2a", fingerprint=FINGERPRINT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from agent.process.bind import bind
 from reconcile.loop import Reconciler
 from schemas.messages import Drain
 from schemas.names import ClientId, ListenAddress, ServiceName, TunnelName
-from schemas.state import ClientEntry, GatewaySettings, GatewayState, Tunnel
+from schemas.state import ClientEntry, GatewaySettings, GatewayState, Revocation, Tunnel
 from schemas.status import ConditionType, SessionStatus, Traffic, TunnelStatus
 from tests.reconcile.loops import MemorySource
 from tests.support import pki
-from tests.support.gateway_parts import GatewayParts, gateway_parts, gateway_tls, hand_driven
+from tests.support.authorities import serial
+from tests.support.gateway_parts import GatewayParts, admission, gateway_parts, gateway_tls, hand_driven
 from tests.support.journal import Journal
 from tests.support.peers import free_listen, until, visit
 
@@ -113,6 +115,18 @@ async def test_a_tunnel_through_which_a_visitor_gets_is_ready() -> None:
         assert told.serving_client == "homelab"
         assert told.traffic == Traffic(open=1, total=1, bytes_in=0, bytes_out=7)
         assert here.reporter.status().ready
+
+
+async def test_the_certificate_of_a_client_is_told_so_that_it_can_be_revoked() -> None:
+    own = pki.client()
+    async with place() as here, hand_driven(here.parts.control, credentials=own):
+        told = here.client()
+        assert told.serial is not None
+        entry = Revocation.model_validate({"serial": told.serial, "fingerprint": told.fingerprint})
+        assert entry.serial == serial(own)
+        revoked = replace(admission(), revoked=(entry,))
+
+        assert here.parts.sessions.losing(revoked) == {"homelab"}
 
 
 async def test_a_status_that_was_prepared_in_steps_is_a_whole_one_and_is_kept_until_something_changes() -> (

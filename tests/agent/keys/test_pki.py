@@ -222,6 +222,9 @@ def test_a_certificate_that_is_gone_is_revoked_by_its_number(pki: Path) -> None:
 def test_what_cannot_be_revoked_is_told_with_what_to_do(pki: Path, tmp_path: Path) -> None:
     with pytest.raises(PkiError, match="tidegate pki init"):
         revoke_serial(tmp_path, serial=7)
+    for serial in (0, -7, 1 << 160):
+        with pytest.raises(PkiError, match="is the number of no certificate"):
+            revoke_serial(pki, serial=serial)
     with pytest.raises(PkiError, match="name its number with --serial"):
         revoke_client(pki, name="nobody")
     with pytest.raises(PkiError, match="is the name of the authority's own files"):
