@@ -56,11 +56,33 @@ class Traffic(_Report):
     bytes_out: int = 0
 
 
+class Standing(Enum):
+    """How a client of a tunnel stands now."""
+
+    SERVES = "serves"  # it gets the next visitor, or a share of them
+    STANDS_BY = "stands_by"  # it could, and another one is preferred
+    DOUBTED = "doubted"  # it has failed lately, and the others are asked first for a while
+    DOES_NOT_OFFER = "does_not_offer"  # it is connected
+    AWAY = "away"
+
+
+class TunnelClient(_Report):
+    """One of several clients of a tunnel. ``visitors``: those who are with it now."""
+
+    id: str
+    standing: Standing
+    visitors: int
+
+
 class TunnelStatus(_Report):
+    """One tunnel. ``clients`` is empty where there is only one; ``serving_client`` is the first that serves."""
+
     name: str
     listen: tuple[str, ...]
     hostname: tuple[str, ...]
     client: tuple[str, ...]
+    balance: str = "preference"
+    clients: tuple[TunnelClient, ...] = ()
     service: str
     proxy_protocol: str
     declared_by: str | None
@@ -120,6 +142,8 @@ class SessionStatus(_Report):
     So are ``serial`` and ``fingerprint`` (SHA-256), which name its certificate as a state file does where it
     is ``revoked``.
     ``draining``: it is about to stop, and none of its sessions takes a visitor any more.
+    ``egress``: how many of the open connections in ``traffic`` the gateway has made for it. Of those, too,
+    ``bytes_in`` flow to the client.
     """
 
     id: str
@@ -134,6 +158,7 @@ class SessionStatus(_Report):
     software: str | None
     services: tuple[str, ...]
     traffic: Traffic
+    egress: int = 0
 
 
 class LinkPhase(Enum):
@@ -165,10 +190,6 @@ class LinkStatus(_Report):
     next_attempt_at: datetime | None
 
 
-class ServiceStatus(_Report):
-    name: str
-    target: str
-    last_error: str | None
 class ServiceHealth(Enum):
     """What the health check of a service says. One that fails is not offered."""
 
@@ -177,10 +198,14 @@ class ServiceHealth(Enum):
     FAILS = "fails"
 
 
+class ServiceStatus(_Report):
+    name: str
+    target: str
+    health: ServiceHealth = ServiceHealth.UNCHECKED
+    last_error: str | None
     traffic: Traffic
 
 
-    health: ServiceHealth = ServiceHealth.UNCHECKED
 class Socks5Status(_Report):
     """The client's SOCKS5 port, while it is open. ``bytes_in`` flow to the programs that use it."""
 
