@@ -1,187 +1,18 @@
-"""A client's links: kept whatever happens, and shown as they are."""
+"""A client's links to all its gateways: each stands for itself, and the file says which is the first."""
 
 from __future__ import annotations
 
-import random
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import anyio
 import pytest
 
-from agent.actuator import ResourceActuator
-from agent.client import address_link, dialing
-from agent.client.connector import GatewayLinks
-from agent.client.places import Place
-from agent.client.services import Services
-from agent.keys.certificates import LEAF_LIFETIME, Credentials
-from agent.process.spawn import IsolatedTasks
-from reconcile.desired import Kind, LinkSpec, ServicesSpec, Spec, key_of
-from reconcile.observed import Phase
-from reconcile.plan import Action, Verb
-from schemas.messages import Drain
-from schemas.names import ClientId, HostPort, ListenAddress, ServiceEntry, ServiceName, parse_target
-from schemas.references import FileRef, InlinePem
-from schemas.state import TlsClient
-from schemas.status import LinkPhase, LinkStatus
+from schemas.names import HostPort, ListenAddress
+from schemas.status import LinkPhase
 from tests.support import pki
-from tests.support.gateway_parts import (
-    QUIET,
-    admission,
-    gateway_parts,
-    gateway_tls,
-    hand_driven,
-    route,
-)
-from tests.support.journal import PATIENCE, Journal
-from tests.support.peers import blackhole, free_listen, service, until, visit
-from transport.pump.link import Link
-from transport.session import SessionLostError
+from tests.support.gateway_parts import gateway_parts, gateway_tls
+from tests.support.home import HOMELAB, Dns, home, link_to
+from tests.support.journal import Journal
+from tests.support.peers import free_listen, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
-
-HOMELAB = ClientId("homelab")
-NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
-
-
-def client_tls(own: Credentials | None = None, authority: Credentials | None = None) -> TlsClient:
-    own = own or pki.client()
-    ca = authority or pki.authority()
-    return TlsClient(
-        cert=InlinePem(own.certificate.decode()),
-        key=InlinePem(own.key.decode()),
-        ca=InlinePem(ca.certificate.decode()),
-    )
-
-
-def link_to(
-    address: ListenAddress, *, tls: TlsClient | None = None, client_id: str = "homelab", session: int = 1
-) -> LinkSpec:
-    return LinkSpec(
-        gateway=HostPort(address.host, address.port),
-        session=session,
-        client_id=ClientId(client_id),
-        tls=tls or client_tls(),
-        timing=QUIET,
-    )
-
-
-class Home:
-    """A client without state file and API."""
-
-    def __init__(self, spawn: IsolatedTasks) -> None:
-        self.services = Services()
-        self.drain_limit = PATIENCE
-        self.links = GatewayLinks(self.services, spawn, lambda: NOW, lambda: self.drain_limit)
-        self.services.on_change = self.links.services_changed
-        self.actuator = ResourceActuator({Kind.LINK: self.links}, lambda: None)
-
-    async def put(self, spec: Spec) -> None:
-        key = key_of(spec)
-        verb = Verb.UPDATE if key in self.actuator.observe() else Verb.OPEN
-        await self.actuator.perform(Action(verb=verb, key=key, spec=spec))
-
-    async def drop(self, spec: Spec) -> None:
-        await self.actuator.perform(Action(verb=Verb.CLOSE, key=key_of(spec), spec=None))
-
-    async def offer(self, **targets: str) -> None:
-        found = tuple(
-            (ServiceName(name), ServiceEntry(parse_target(text))) for name, text in sorted(targets.items())
-        )
-        await self.services.update(ServicesSpec(targets=found))
-
-    @property
-    def link(self) -> LinkStatus:
-        (status,) = self.links.status()
-        return status
-
-
-@asynccontextmanager
-async def home() -> AsyncIterator[Home]:
-    async with anyio.create_task_group() as tasks:
-        made = Home(IsolatedTasks(tasks))
-        try:
-            yield made
-        finally:
-            with anyio.CancelScope(shield=True):
-                await made.actuator.close_all()
-            tasks.cancel_scope.cancel()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chance has it that no attempt waits for long."""
-    monkeypatch.setattr(random, "random", lambda: 0.01)
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chance has it that every attempt waits as long as it may; no test lives to see the second."""
-    monkeypatch.setattr(random, "random", lambda: 0.999)
-    monkeypatch.setattr(address_link, "backoff", lambda attempt, unit: 600.0 + attempt)
-
-
-# Connected
-
-
-async def test_a_link_is_shown_as_connecting_from_the_moment_it_is_declared() -> None:
-    async with home() as here:
-        with blackhole() as hole:
-            await here.put(link_to(hole.address))
-
-            assert here.link.phase is LinkPhase.CONNECTING
-            assert not here.links.is_connected
-            await here.actuator.close_all()
-
-
-async def test_a_connected_link_has_told_what_it_offers(journal: Journal) -> None:
-    async with gateway_parts() as parts, home() as here:
-        await here.offer(web="127.0.0.1:80")
-        await here.put(link_to(parts.control))
-        await journal.wait_for("link_up")
-
-        assert (here.link.phase, here.link.message) == (LinkPhase.CONNECTED, "")
-        assert here.links.is_connected
-        assert parts.sessions.connected()[HOMELAB].services == {"web"}
-        (line,) = journal.find("link_up")
-        assert (line["gateway"], line["name"]) == (str(parts.control), "gw-test")
-
-
-async def test_a_change_of_the_services_is_told_at_once(journal: Journal) -> None:
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control))
-        await journal.wait_for("link_up")
-
-        await here.offer(web="127.0.0.1:80", smtp="127.0.0.1:25")
-
-        await until(lambda: parts.sessions.connected()[HOMELAB].services == {"web", "smtp"})
-
-
-async def test_a_change_of_the_services_during_the_greeting_is_not_lost(journal: Journal) -> None:
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control))
-        await until(lambda: HOMELAB in parts.sessions.connected())
-        assert not here.links.is_connected  # the welcome is still on its way
-
-        await here.offer(web="127.0.0.1:80")
-
-        await until(lambda: parts.sessions.connected()[HOMELAB].services == {"web"})
-
-
-async def test_a_visitor_reaches_a_service(journal: Journal) -> None:
-    with service() as web:
-        async with gateway_parts() as parts, home() as here:
-            address = await parts.listen(route())
-            await here.offer(web=web.target)
-            await here.put(link_to(parts.control))
-            await journal.wait_for("link_up")
-            async with visit(address) as visitor:
-                await visitor.send(b"question")
-                assert await (await web.accept()).receive_exactly(8) == b"question"
 
 
 async def test_each_gateway_has_a_link_and_the_client_is_connected_when_all_are(journal: Journal) -> None:
@@ -193,9 +24,6 @@ async def test_each_gateway_has_a_link_and_the_client_is_connected_when_all_are(
 
         assert len(here.links.status()) == 2
         assert not here.links.is_connected
-
-
-# Several sessions
 
 
 async def test_the_sessions_of_a_process_live_beside_each_other_at_the_gateway(journal: Journal) -> None:
@@ -286,510 +114,130 @@ async def test_closing_one_session_leaves_the_others_as_they_are(journal: Journa
         assert not journal.find("link_down", session=1)
 
 
-# Down
+# Which is the first
 
 
-@pytest.mark.usefixtures("patient")
-async def test_a_gateway_that_is_not_there_is_told_with_when_it_is_tried_again(journal: Journal) -> None:
-    async with home() as here:
-        await here.put(link_to(free_listen()))
-        line = await journal.wait_for("link_down")
+def named(host: str, address: ListenAddress) -> HostPort:
+    return HostPort(host, address.port)
 
-        assert (here.link.phase, here.link.attempts) == (LinkPhase.WAITING, 1)
-        assert "nothing listens there: check that the gateway runs" in here.link.message
-        assert (here.link.since, here.link.next_attempt_at) == (NOW, NOW + timedelta(seconds=600))
-        assert (line["level"], line["reason"], line["retry_in"]) == ("warning", here.link.message, 600.0)
+
+async def test_links_are_shown_in_the_order_of_the_file() -> None:
+    one, two = sorted([free_listen(), free_listen()], key=str)
+    order = [HostPort(two.host, two.port), HostPort(one.host, one.port)]
+    async with home(order=order) as here:
+        await here.put(link_to(one), link_to(two), link_to(two, session=2))
+
+        assert [(link.gateway, link.session) for link in here.links.status()] == [
+            (str(two), 1),
+            (str(two), 2),
+            (str(one), 1),
+        ]
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_link_comes_back_after_its_gateway_did(journal: Journal) -> None:
-    async with home() as here:
-        async with gateway_parts() as parts:
-            await here.put(link_to(parts.control))
-            await journal.wait_for("link_up")
-            parts.stop()
-            await journal.wait_for("link_down")
-        async with gateway_parts(control=parts.control):
-            await journal.wait_for("link_up", count=2)
-            assert here.link.phase is LinkPhase.CONNECTED
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_refusal_is_shown_in_the_words_of_the_gateway(journal: Journal) -> None:
-    async with gateway_parts(admitted=admission("office")) as parts, home() as here:
-        await here.put(link_to(parts.control))
-        await journal.wait_for("link_down")
-
-        assert here.link.phase is LinkPhase.REFUSED
-        assert here.link.message == (
-            "refused: the gateway does not list the client 'homelab': add it under clients in its file"
-        )
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_gateway_of_another_authority_is_not_trusted(journal: Journal) -> None:
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control, tls=client_tls(authority=pki.authority("Somebody else"))))
-        await journal.wait_for("link_down")
-
-        assert here.link.phase is LinkPhase.WAITING
-        assert "not signed by the authority this side trusts" in here.link.message
-
-
-@pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize(
-    "own",
-    [
-        pki.client(signed_by=pki.authority("Somebody else")),
-        pki.client(now=datetime.now(UTC) - 2 * LEAF_LIFETIME),
-        pki.gateway(),
-    ],
-    ids=["another CA", "expired", "a gateway's"],
-)
-async def test_a_certificate_that_the_gateway_does_not_accept_is_told(
-    own: Credentials, journal: Journal
-) -> None:
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control, tls=client_tls(own)))
-        await journal.wait_for("link_down")
-
-        # With TLS 1.3 the client is done before the gateway has looked, and its alert may be lost on the way.
-        assert here.link.phase is LinkPhase.WAITING
-        assert re.search(r"this (side|client)'s certificate", here.link.message)
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_gateway_dialed_by_a_name_that_is_not_in_its_certificate_is_not_trusted(
+async def test_what_goes_to_the_first_gateway_goes_to_the_next_one_while_that_is_away(
     journal: Journal,
 ) -> None:
-    async with gateway_parts(tls=gateway_tls(pki.gateway("gw1.example"))) as parts, home() as here:
-        await here.put(link_to(parts.control))
-        await journal.wait_for("link_down")
+    async with gateway_parts() as one, gateway_parts() as two:
+        order = [HostPort(parts.control.host, parts.control.port) for parts in (two, one)]
+        async with home(order=order) as here:
+            assert here.links.first_healthy() == ()
+            await here.put(link_to(one.control), link_to(two.control), link_to(two.control, session=2))
+            await journal.wait_for("link_up", count=3)
 
-        assert "is not for the name or address that was dialed" in here.link.message
+            sessions = here.links.first_healthy()
+            assert len(sessions) == 2
+            assert {session.session.link.peer_address[0] for session in sessions} == {two.control.host}
 
-
-@pytest.mark.usefixtures("patient")
-async def test_something_else_on_the_gateways_port_is_told(journal: Journal) -> None:
-    async with gateway_parts() as parts, home() as here, hand_driven(parts.control):
-        address = await parts.listen(route("site", "a.example"), peek_timeout=0.05)
-        await here.put(link_to(address))
-        await journal.wait_for("link_down")
-
-        assert here.link.phase is LinkPhase.WAITING
-        assert here.link.message
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_gateway_that_never_answers_is_given_up(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dialing, "_CONNECT_TIMEOUT", 0.05)
-    with blackhole() as hole:
-        async with home() as here:
-            await here.put(link_to(hole.address))
-            await journal.wait_for("link_down")
-
-            assert "did not answer in time" in here.link.message
-            await until(lambda: not hole.has_caller())
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_key_that_cannot_be_read_is_told_and_read_anew_the_next_time(
-    journal: Journal, tmp_path: Path
-) -> None:
-    own = pki.client()
-    tls = TlsClient(cert=client_tls(own).cert, key=FileRef(str(tmp_path / "home.key")), ca=client_tls().ca)
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control, tls=tls))
-        await journal.wait_for("link_down")
-        assert "home.key cannot be read; there is no such file" in here.link.message
-
-        (tmp_path / "home.key").write_bytes(own.key)
-        await here.put(link_to(parts.control, tls=tls))
-
-        await journal.wait_for("link_up")
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_defect_is_shown_and_the_link_is_kept(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(tls: TlsClient) -> None:
-        raise KeyError("a test")
-
-    monkeypatch.setattr(dialing, "link_context", broken)
-    async with home() as here:
-        await here.put(link_to(free_listen()))
-        await journal.wait_for("link_down")
-
-        assert here.link.message == "a defect in Tidegate: KeyError; please report it"
-        assert isinstance(journal.find("link_failed")[0]["exc_info"], KeyError)
-        assert {seen.phase for seen in here.actuator.observe().values()} == {Phase.OPEN}
-
-
-async def test_the_delay_grows_with_every_failed_attempt(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
-
-    def at_once(attempt: int, unit: float) -> float:
-        asked.append(attempt)
-        return 0.0 if attempt < 4 else 600.0
-
-    monkeypatch.setattr(address_link, "backoff", at_once)
-    async with home() as here:
-        await here.put(link_to(free_listen()))
-        await journal.wait_for("link_down", count=5)
-
-        assert asked == [0, 1, 2, 3, 4]
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The attempts for which a delay was asked; there is none."""
-    attempts: list[int] = []
-
-    def at_once(attempt: int, unit: float) -> float:
-        attempts.append(attempt)
-        return 0.0
-
-    monkeypatch.setattr(address_link, "backoff", at_once)
-    return attempts
-
-
-async def test_a_session_that_lasted_makes_the_next_delay_the_shortest_again(
-    journal: Journal, asked: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(address_link, "_GOOD_SESSION", 0.0)
-    address = free_listen()
-    async with home() as here:
-        await here.put(link_to(address))
-        await journal.wait_for("link_down", count=2)
-        async with gateway_parts(control=address) as parts:
-            await journal.wait_for("link_up")
-            failures = len(asked)
-            parts.stop()
-            await until(lambda: len(asked) > failures)
-
-    assert asked[: failures + 1] == [*range(failures), 0]
-
-
-@pytest.mark.usefixtures("patient")
-async def test_attempts_are_counted_since_the_link_was_last_connected(journal: Journal) -> None:
-    address = free_listen()
-    async with home() as here:
-        await here.put(link_to(address))
-        await journal.wait_for("link_down")
-        await here.put(link_to(address))
-        await journal.wait_for("link_down", count=2)
-        assert here.link.attempts == 2
-        async with gateway_parts(control=address) as parts:
-            await here.put(link_to(address))
-            await journal.wait_for("link_up")
-            assert here.link.attempts == 0
-            parts.stop()
-            await journal.wait_for("link_down", count=3)
-        assert here.link.attempts == 0
-
-
-async def test_a_short_session_does_not_make_the_delay_shorter(journal: Journal, asked: list[int]) -> None:
-    """Two processes with one certificate would otherwise replace each other without a pause."""
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control))
-        for count in (1, 2, 3):
-            await journal.wait_for("link_up", count=count)
-            (client,) = parts.sessions.connected()[HOMELAB]
-            client.session.close("a test")
-            await journal.wait_for("link_down", count=count)
-
-    assert asked[:3] == [0, 1, 2]
-
-
-async def test_a_session_that_was_replaced_waits_for_half_of_the_delay_at_least(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first of many that returns replaces all of the other process, so none may return at once."""
-    units: list[float] = []
-
-    def as_told(attempt: int, unit: float) -> float:
-        units.append(unit)
-        return 0.0 if len(units) == 1 else 600.0
-
-    monkeypatch.setattr(random, "random", lambda: 0.0)
-    monkeypatch.setattr(address_link, "backoff", as_told)
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control))
-        await journal.wait_for("link_up")
-        (client,) = parts.sessions.connected()[HOMELAB]
-        client.session.close("a test")
-        await journal.wait_for("link_up", count=2)
-        async with hand_driven(parts.control):
+            two.stop()
             await journal.wait_for("link_down", count=2)
+            (session,) = here.links.first_healthy()
+            assert session.session.link.peer_address[0] == one.control.host
 
-    assert units == [0.0, 0.5]
-
-
-async def test_another_process_with_the_same_certificate_is_told(journal: Journal) -> None:
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control))
-        await journal.wait_for("link_up")
-        async with hand_driven(parts.control):
-            line = await journal.wait_for("session_replaced")
-
-            assert "stop one of the two" in line["reason"]
-            assert here.actuator.observe()
-
-
-# Changed and closed
+            (client,) = one.sessions.connected()[HOMELAB]
+            one.sessions.drain()
+            await journal.wait_for("gateway_drains", gateway=str(one.control))
+            assert client.session.is_open
+            assert here.links.first_healthy() == ()
 
 
 @pytest.mark.usefixtures("patient")
-async def test_a_link_that_waits_tries_at_once_when_its_settings_change(journal: Journal) -> None:
-    async with gateway_parts() as parts, home() as here:
-        wrong = client_tls(authority=pki.authority("Somebody else"))
-        await here.put(link_to(parts.control, tls=wrong))
-        await journal.wait_for("link_down")
+async def test_the_loss_of_one_gateway_is_not_felt_at_the_other(journal: Journal) -> None:
+    async with gateway_parts() as one, gateway_parts() as two, home() as here:
+        await here.put(link_to(one.control), link_to(two.control))
+        await journal.wait_for("link_up", count=2)
+        (there,) = one.sessions.connected()[HOMELAB]
 
-        await here.put(link_to(parts.control))
+        two.stop()
+        await journal.wait_for("link_down", gateway=str(two.control))
 
-        await journal.wait_for("link_up")
+        assert here.phases == {str(one.control): "Connected", str(two.control): "Waiting"}
+        assert list(one.sessions.connected()[HOMELAB]) == [there]
+        assert there.can_serve
 
 
-@pytest.mark.usefixtures("patient")
-async def test_a_link_that_is_connecting_takes_new_settings_as_soon_as_that_has_failed(
+# One gateway that is reached twice
+
+
+async def test_two_names_of_one_gateway_have_one_session_and_a_spare(journal: Journal) -> None:
+    async with gateway_parts(tls=gateway_tls(pki.gateway("a.example", "b.example"))) as parts:
+        a, b = named("a.example", parts.control), named("b.example", parts.control)
+        dns = Dns(a_example=[parts.control.host], b_example=[parts.control.host])
+        async with home(dns, order=[b, a]) as here:
+            await here.put(link_to(a), link_to(b))
+            await journal.wait_for("link_spare", gateway=str(a))
+
+            await until(lambda: len(parts.sessions.connected()[HOMELAB]) == 1)
+            await until(lambda: len(here.links.status()) == 2)
+            assert [(link.gateway, link.phase) for link in here.links.status()] == [
+                (str(b), LinkPhase.CONNECTED),
+                (str(a), LinkPhase.STANDBY),
+            ]
+            assert here.links.is_connected
+            assert not journal.find("session_replaced")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_spare_takes_over_when_the_other_name_does_not_lead_there_any_more(
     journal: Journal,
 ) -> None:
-    async with gateway_parts() as parts, home() as here:
-        wrong = client_tls(authority=pki.authority("Somebody else"))
-        await here.put(link_to(parts.control, tls=wrong))
-        await here.put(link_to(parts.control))
+    async with gateway_parts(tls=gateway_tls(pki.gateway("a.example", "b.example"))) as parts:
+        a, b = named("a.example", parts.control), named("b.example", parts.control)
+        dns = Dns(a_example=[parts.control.host], b_example=[parts.control.host])
+        async with home(dns, order=[a, b]) as here:
+            await here.put(link_to(a), link_to(a, session=2))
+            await journal.wait_for("link_up", count=2)
+            await here.put(link_to(b), link_to(b, session=2))
+            await journal.wait_for("link_spare", gateway=str(b), session=2)
+            await journal.wait_for("link_spare", gateway=str(b), session=1)
+            await until(lambda: len(parts.sessions.connected()[HOMELAB]) == 2)
+            # Only one of the sessions had to find out who is there.
+            assert len(journal.find("link_up", gateway=str(b))) == 1
 
-        await journal.wait_for("link_up")
+            for number in (1, 2):
+                await here.drop(link_to(a, session=number))
 
-
-async def test_changed_settings_are_those_of_a_new_session_beside_the_old_one(journal: Journal) -> None:
-    with service() as web:
-        async with gateway_parts() as parts, home() as here:
-            address = await parts.listen(route())
-            await here.offer(web=web.target)
-            await here.put(link_to(parts.control))
-            await journal.wait_for("link_up")
-            (before,) = parts.sessions.connected()[HOMELAB]
-            async with visit(address) as visitor:
-                answering = await web.accept()
-                await answering.send(b"x")
-                assert await visitor.receive() == b"x"
-
-                changed = replace(link_to(parts.control), timing=replace(QUIET, ping_interval=300.0))
-                await here.put(changed)
-                await journal.wait_for("link_up", count=2)
-                await until(lambda: before.draining)
-
-                assert [client.can_serve for client in parts.sessions.connected()[HOMELAB]] == [False, True]
-                phases = [link.phase for link in here.links.status()]
-                assert phases == [LinkPhase.CONNECTED, LinkPhase.DRAINING]
-                await answering.send(b"still here")
-                assert await visitor.receive() == b"still here"
-                async with visit(address) as another:
-                    await another.send(b"to the new one")
-                    assert await (await web.accept()).receive_exactly(14) == b"to the new one"
-                answering.end()
-                visitor.end()
-                assert await visitor.receive_all() == b""
-
-            await until(lambda: [link.phase for link in here.links.status()] == [LinkPhase.CONNECTED])
-            assert not journal.find("link_down")
-            assert not journal.find("visitor_refused")
+            await journal.wait_for("link_up", gateway=str(b), session=2)
+            await until(lambda: here.links.is_connected and len(here.links.status()) == 2)
+            assert {link.phase for link in here.links.status()} == {LinkPhase.CONNECTED}
+            assert not journal.find("session_replaced")
 
 
-async def test_the_session_of_before_serves_while_there_is_none_with_the_new_settings(
-    journal: Journal,
-) -> None:
-    async with gateway_parts() as parts, home() as here:
-        good = link_to(parts.control)
-        await here.put(good)
-        await journal.wait_for("link_up")
-        (before,) = parts.sessions.connected()[HOMELAB]
-
-        await here.put(link_to(parts.control, tls=client_tls(authority=pki.authority("Somebody else"))))
-        await journal.wait_for("link_not_renewed")
-
-        assert here.link.phase is LinkPhase.CONNECTED
-        assert "the settings of before are still in use" in here.link.message
-        assert before.can_serve
-        await here.put(good)
-        await until(lambda: here.link.message == "")
-        assert list(parts.sessions.connected()[HOMELAB]) == [before]
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_session_that_ends_while_its_successor_is_tried_for_is_not_shown_as_connected(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dialing, may_fail = anyio.Event(), anyio.Event()
-    dial = address_link.dial
-
-    async def slowly(spec: LinkSpec, place: Place) -> Link:
-        if spec.timing == QUIET:
-            return await dial(spec, place)
-        dialing.set()
-        await may_fail.wait()
-        raise SessionLostError("a test")
-
-    monkeypatch.setattr(address_link, "dial", slowly)
-    async with gateway_parts() as parts, home() as here:
-        good = link_to(parts.control)
-        await here.put(good)
-        await journal.wait_for("link_up")
-        (client,) = parts.sessions.connected()[HOMELAB]
-        await here.put(replace(good, timing=replace(QUIET, ping_interval=300.0)))
-        await dialing.wait()
-
-        client.session.close("it broke")
-
-        await until(lambda: here.link.phase is LinkPhase.CONNECTING)
-        may_fail.set()
-        await journal.wait_for("link_down")
-        assert (here.link.phase, here.link.message) == (LinkPhase.WAITING, "a test")
-        assert not journal.find("link_not_renewed")
-        await here.put(good)
-        await journal.wait_for("link_up", count=2)
-
-
-async def test_a_link_that_is_not_kept_any_more_lets_its_visitors_finish(journal: Journal) -> None:
-    with service() as web:
-        async with gateway_parts() as parts, home() as here:
-            address = await parts.listen(route())
-            await here.offer(web=web.target)
-            await here.put(link_to(parts.control))
-            await journal.wait_for("link_up")
-            async with visit(address) as visitor:
-                answering = await web.accept()
-                await visitor.send(b"question")
-                await answering.receive_exactly(8)
-
-                await here.drop(link_to(parts.control))
-                assert here.link.phase is LinkPhase.DRAINING
-                await until(lambda: not parts.sessions.serving([HOMELAB], ServiceName("web")))
-                await answering.send(b"answer")
-                answering.end()
-                visitor.end()
-
-                assert await visitor.receive_all() == b"answer"
-            await journal.wait_for("client_disconnected")
-            assert journal.find("visitor_left")[0]["end"] == "done"
-            await until(lambda: here.links.status() == ())
-
-
-async def test_a_gateway_that_drains_is_shown_and_dialed_again_when_it_has_gone(
-    journal: Journal, asked: list[int]
-) -> None:
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control))
-        await journal.wait_for("link_up")
-        (client,) = parts.sessions.connected()[HOMELAB]
-
-        for _ in range(3):  # once is enough, and more does not hurt
-            client.session.tell(Drain())
-        await journal.wait_for("gateway_drains")
-        assert here.link.phase is LinkPhase.DRAINING
-        assert "the gateway is stopping" in here.link.message
-        assert not here.links.is_connected
-        await here.put(replace(link_to(parts.control), timing=replace(QUIET, ping_interval=300.0)))
-        client.session.close("gone")
-
-        await journal.wait_for("link_up", count=2)
-        assert len(journal.find("gateway_drains")) == 1
-        assert asked[0] == 0
-        assert journal.find("link_down")[0]["reason"] == "the gateway stopped, as it had announced"
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_changed_id_is_a_new_session_at_once(journal: Journal) -> None:
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control))
-        await journal.wait_for("link_up")
-
-        await here.put(link_to(parts.control, client_id="office", tls=client_tls(pki.client("office"))))
-
-        await journal.wait_for("link_up", count=2)
-        await until(lambda: list(parts.sessions.connected()) == ["office"])
-
-
-@pytest.mark.usefixtures("patient")
-async def test_an_id_that_changes_during_the_greeting_is_a_new_session_at_once(journal: Journal) -> None:
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control))
-        await until(lambda: HOMELAB in parts.sessions.connected())
-
-        await here.put(link_to(parts.control, client_id="office", tls=client_tls(pki.client("office"))))
-
-        await until(lambda: list(parts.sessions.connected()) == ["office"])
-
-
-async def test_a_closed_link_has_left_the_gateway_and_is_shown_no_more(journal: Journal) -> None:
-    async with gateway_parts() as parts, home() as here:
-        await here.put(link_to(parts.control))
-        await journal.wait_for("link_up")
-
-        await here.drop(link_to(parts.control))
-
-        await until(lambda: here.links.status() == ())
-        line = await journal.wait_for("client_disconnected")
-        assert line["reason"] == "the peer closed the connection"
-
-
-@pytest.mark.usefixtures("patient")
-async def test_a_link_can_be_closed_while_it_waits_and_while_it_connects(journal: Journal) -> None:
-    with blackhole() as hole:
-        async with home() as here:
-            waiting, connecting = link_to(free_listen()), link_to(hole.address)
-            await here.put(waiting)
-            await here.put(connecting)
+@pytest.mark.usefixtures("impatient")
+async def test_a_gateway_that_starts_again_is_reached_at_one_of_its_two_names(journal: Journal) -> None:
+    tls = gateway_tls(pki.gateway("a.example", "b.example"))
+    control = free_listen()
+    a, b = named("a.example", control), named("b.example", control)
+    dns = Dns(a_example=[control.host], b_example=[control.host])
+    async with home(dns, order=[a, b]) as here:
+        async with gateway_parts(tls=tls, control=control) as parts:
+            await here.put(link_to(a), link_to(b))
+            await journal.wait_for("link_spare")
+            parts.stop()
             await journal.wait_for("link_down")
-            await until(hole.has_caller)
-
-            await here.drop(waiting)
-            await here.drop(connecting)
-
-            assert here.links.status() == ()
-            await until(lambda: not hole.has_caller())
-
-
-async def test_closing_a_link_ends_its_visitors_at_the_limit_and_their_services_too(journal: Journal) -> None:
-    with service() as web:
-        async with gateway_parts() as parts, home() as here:
-            here.drain_limit = 0.0
-            address = await parts.listen(route())
-            await here.offer(web=web.target)
-            await here.put(link_to(parts.control))
-            await journal.wait_for("link_up")
-            async with visit(address) as visitor:
-                answering = await web.accept()
-                await answering.send(b"x")
-                assert await visitor.receive() == b"x"
-
-                await here.drop(link_to(parts.control))
-
-                await visitor.wait_reset()
-                await answering.wait_reset()
-
-
-async def test_a_half_closed_connection_that_stands_still_is_dropped_on_this_side_too(
-    journal: Journal,
-) -> None:
-    timing = replace(QUIET, half_close_timeout=0.05)
-    with service() as web:
-        async with gateway_parts() as parts, home() as here:
-            address = await parts.listen(route())
-            await here.offer(web=web.target)
-            await here.put(replace(link_to(parts.control), timing=timing))
-            await journal.wait_for("link_up")
-            async with visit(address) as visitor:
-                answering = await web.accept()
-                visitor.end()
-                assert await answering.receive_all() == b""
-
-                assert (await journal.wait_for("stream_closed"))["end"] == "aborted"
-                await visitor.wait_reset()
+        async with gateway_parts(tls=tls, control=control) as parts:
+            await until(
+                lambda: sorted(link.phase.value for link in here.links.status()) == ["Connected", "Standby"]
+            )
+            await until(lambda: len(parts.sessions.connected()[HOMELAB]) == 1)
+            assert not journal.find("session_replaced")
