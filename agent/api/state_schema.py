@@ -1,7 +1,7 @@
 """The schema of the document that is a whole state.
 
 Rule: it is that of the state files, and takes besides what only a document has: who
-declared a tunnel through the API, and what stands for PEM text that is not shown.
+declared a tunnel through the API, and what stands for secrets that are not shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DECLARER: Final = {
     "type": "string",
 }
 _HIDDEN: Final = {
-    "description": "PEM text that stands in a state file, and is not shown.",
+    "description": "PEM text, or a proxy with its password, that stands in a state file, and is not shown.",
     "const": HIDDEN,
 }
 
@@ -33,7 +33,8 @@ def state_schema() -> Schema:
         definitions |= schema.pop("$defs")
         del schema["$schema"]
     roles[Role.GATEWAY]["properties"]["tunnels"]["items"]["properties"]["declared_by"] = _DECLARER
-    definitions["reference"]["anyOf"].append(_HIDDEN)
+    for name in ("reference", "proxy"):
+        definitions[name]["anyOf"].append(_HIDDEN)
     return {
         "title": "State",
         "description": "A document of a state file, of either role. What has its default is left out.",

@@ -39,7 +39,7 @@ from .proposal import Basis, Proposal, check_rights, conclude, read_basis, signe
 from .threshold import MAX_ENTRIES, MAX_KEYS
 
 _TUNNELS: Final = "tunnels"
-_OPERATORS: Final = ("tidegate", "gateway", "clients", "allow_empty")
+_OPERATORS: Final = ("tidegate", "gateway", "clients", "revoked", "egress", "allow_empty")
 
 
 def propose_state(

@@ -185,7 +185,8 @@ async def test_what_the_file_declares_is_changed_in_the_file_and_its_line_is_nam
     document, tag = await got(http)
     (blog,) = document["tunnels"]
     other = changed(document, admins=["me"], domain="example.com")
-    other |= {"allow_empty": True, "clients": [], "tunnels": [{**blog, "service": "other"}]}
+    other |= {"allow_empty": True, "clients": [], "revoked": [{"serial": "0x01"}]}
+    other |= {"egress": {"allow": []}, "tunnels": [{**blog, "service": "other"}]}
 
     answer = await put(http, other, tag)
     removed = await put(http, {**document, "tunnels": []}, tag)
@@ -196,12 +197,16 @@ async def test_what_the_file_declares_is_changed_in_the_file_and_its_line_is_nam
         "/gateway/admins",
         "/gateway/domain",
         "/clients",
+        "/revoked",
+        "/egress",
         "/allow_empty",
         "/tunnels/0",
     ]
     assert [(one["file"], one["line"]) for one in problem(answer)["problems"]] == [
         (str(state), 3),
         (str(state), 3),
+        (None, None),
+        (None, None),
         (None, None),
         (None, None),
         (str(state), 6),
@@ -211,6 +216,8 @@ async def test_what_the_file_declares_is_changed_in_the_file_and_its_line_is_nam
         f"gateway.admins is changed here, {only}",
         f"gateway.domain is set here, {only}",
         f"clients is set here, {only}",
+        f"revoked is set here, {only}",
+        f"egress is set here, {only}",
         f"allow_empty is set here, {only}",
         f'{state} declares the tunnel "blog", which stands here otherwise: change it there',
     ]
