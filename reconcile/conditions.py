@@ -162,10 +162,10 @@ def _resolved(tunnel: Tunnel, clients: ClientsView) -> _Finding:
         who, verb = _nobody(tunnel.client, "is not", "is")
         message = f"{who} {verb} connected: start the client, or look at its log."
         return _Finding(holds=False, reason="ClientAway", message=message)
-    verb = "is connected and does" if len(connected) == 1 else "are connected and do"
+    verb = "is connected but does" if len(connected) == 1 else "are connected but do"
     message = (
-        f"{' and '.join(connected)} {verb} not offer {tunnel.service}: "
-        f"add {tunnel.service} to services in the client's state file."
+        f"{' and '.join(connected)} {verb} not offer {tunnel.service} now: "
+        f"add {tunnel.service} to services in the client's state file, or start it if its health check fails."
     )
     return _Finding(holds=False, reason="ServiceUnknown", message=message)
 

@@ -75,7 +75,7 @@ class TunnelClient(_Report):
 
 
 class TunnelStatus(_Report):
-    """One tunnel. ``clients`` is empty where there is only one; ``serving_client`` is the first that serves."""
+    """One tunnel. ``clients`` is empty where it has one only; ``serving_client`` is the first that serves."""
 
     name: str
     listen: tuple[str, ...]

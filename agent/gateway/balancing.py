@@ -16,6 +16,8 @@ from typing import Final, assert_never
 from reconcile.desired import RouteSpec
 from schemas.names import Balance, ClientId, ServiceName, TunnelName
 
+from .standing import BalancerView
+
 PATIENCE: Final = 3.0
 """Seconds that a client has to accept a visitor while there is another one that might."""
 ALL_PATIENCE: Final = 20.0
@@ -106,6 +108,10 @@ class Doubts:
         doubt = self._doubts.get((client, service))
         return 0.0 if doubt is None else max(0.0, doubt.ends_at - now)
 
+    def view(self, now: float) -> dict[tuple[ClientId, ServiceName], float]:
+        """Who is passed over now, and for how many seconds still."""
+        return {key: doubt.ends_at - now for key, doubt in self._doubts.items() if doubt.ends_at > now}
+
     def tried(self, client: ClientId, service: ServiceName, now: float) -> None:
         """A visitor is led there. The first one after a doubt finds out for the others whether it serves."""
         doubt = self._doubts.get((client, service))
@@ -131,9 +137,9 @@ class Balancer:
                 self.doubts.tried(able[0], route.service, now)
         return Attempts(able, ends_at=now + ALL_PATIENCE)
 
-    def visitors(self, tunnel: TunnelName, client: ClientId) -> int:
-        """How many visitors of the tunnel the client has."""
-        return self._visitors[tunnel, client]
+    def view(self, now: float) -> BalancerView:
+        """What is known now."""
+        return BalancerView(doubts=self.doubts.view(now), visitors=dict(self._visitors))
 
     def came(self, tunnel: TunnelName, client: ClientId) -> None:
         """A visitor is led to the client."""

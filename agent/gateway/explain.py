@@ -8,23 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from math import ceil
+from typing import Final, assert_never
 
-from reconcile.conditions import ClientsView, first_serving
+from reconcile.conditions import ClientsView
 from reconcile.desired import ControlSpec, Key, ListenerSpec, ManagementSpec, RouteSpec, Spec, resources
 from reconcile.observed import Observed, ObservedState, Phase
 from schemas.errors import Problem
 from schemas.explanation import Explanation, Match
-from schemas.names import ListenAddress
+from schemas.names import Balance, ListenAddress
 from schemas.quantities import spell_duration
 from schemas.state import GatewayState
+from schemas.status import Standing
 
 from .question import Question
 from .refusal import Reason, TrafficKind, describe_refusal
 from .routing import Refused, Routed, RouteTable, classify, decide
+from .standing import NOTHING_KNOWN, BalancerView, ClientStanding, standings
 
 _MOST_NEXT: Final = 5  # routes that are told besides the one that takes the visitor
 _CLOSED: Final = "a refused connection, or whatever other program has the port"
+_SHARED: Final[Mapping[Balance, str]] = {
+    Balance.ROUND_ROBIN: "They get visitors in turn.",
+    Balance.LEAST_CONNECTIONS: "The one with the fewest visitors gets the next.",
+}
 _OTHER_PORTS: Final[Mapping[type[ControlSpec | ManagementSpec], str]] = {
     ControlSpec: "the control port, where clients connect",
     ManagementSpec: "a management port, where the API answers",
@@ -41,6 +48,7 @@ class Facts:
     problems: tuple[Problem, ...]
     observed: ObservedState
     clients: ClientsView
+    balancer: BalancerView = NOTHING_KNOWN
     is_stopping: bool = False
 
 
@@ -255,20 +263,46 @@ class _Story:
 
     def _tell_of_clients(self, decision: Routed) -> None:
         route, view = decision.route, self._facts.clients
-        serving = first_serving(route.clients, route.service, view)
-        for client in route.clients:
-            if client == serving:
-                self._why.append(f"{client} is connected and offers {route.service}: it serves.")
-                self._client = client
-                self._gets = f"the service {route.service} of {client}"
-                return
-            if view.admitted is not None and client not in view.admitted:
-                self._why.append(f"{client} may not connect: list it under clients in the state file.")
-            elif client in view.offers:
-                self._why.append(f"{client} is connected and does not offer {route.service}.")
-            else:
-                self._why.append(f"{client} is not connected.")
-        self._gets = describe_refusal(decision.kind, Reason.CLIENT_AWAY)
+        all_of_them = standings(route, view, self._facts.balancer)
+        serving = [one.client for one in all_of_them if one.standing is Standing.SERVES]
+        for one in all_of_them:
+            self._why.append(self._tell_of_client(one, route, shared=len(serving) > 1))
+            if one.standing is Standing.SERVES and route.balance is Balance.PREFERENCE:
+                break  # whoever comes behind does not matter
+        if not serving:
+            self._gets = describe_refusal(decision.kind, Reason.CLIENT_AWAY)
+            return
+        self._client = serving[0]
+        self._gets = f"the service {route.service} of {' or '.join(serving)}"
+        if len(serving) > 1:
+            self._why.append(_SHARED[route.balance])
+
+    def _tell_of_client(self, one: ClientStanding, route: RouteSpec, *, shared: bool) -> str:
+        client, service, view = one.client, route.service, self._facts.clients
+        match one.standing:
+            case Standing.SERVES if shared:
+                return f"{client} is connected and offers {service}: {_visitors(one.visitors)} now."
+            case Standing.SERVES:
+                return f"{client} is connected and offers {service}: it serves."
+            case Standing.STANDS_BY:
+                return f"{client} is connected and offers {service}: it stands by."
+            case Standing.DOUBTED:
+                left = spell_duration(float(ceil(self._facts.balancer.doubts[client, service])))
+                return (
+                    f"{client} is connected and offers {service}, but has not served a visitor lately: "
+                    f"the others are asked first for {left}."
+                )
+            case Standing.DOES_NOT_OFFER:
+                return f"{client} is connected but does not offer {service} now."
+            case Standing.AWAY if view.admitted is not None and client not in view.admitted:
+                return f"{client} may not connect: list it under clients in the state file."
+            case Standing.AWAY:
+                return f"{client} is not connected."
+        assert_never(one.standing)
+
+
+def _visitors(count: int) -> str:
+    return "1 visitor" if count == 1 else f"{count} visitors"
 
 
 def _spelled(match: Match) -> str:

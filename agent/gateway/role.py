@@ -258,6 +258,7 @@ class Gateway:
         return self._reconciler.status.state, self._reconciler.status.digest
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
+            balancer=self._reporter.balancer_view(),
         """The current and the last state of every known client, in threshold's words."""
         return self._sessions.states()
 

@@ -7,6 +7,7 @@ tells when something changed, not when somebody asked.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,14 +22,24 @@ from agent.traffic import TrafficBook
 from agent.version import VERSION
 from reconcile.actuator import Actuator
 from reconcile.conditions import ClientsView
+from reconcile.desired import route_of
 from reconcile.fine_turns import fine_turns
 from reconcile.loop import Reconciler
 from schemas.names import ClientId
-from schemas.state import GatewayState
-from schemas.status import Condition, GatewayStatus, Life, SessionStatus, TunnelStatus
+from schemas.state import GatewayState, Tunnel
+from schemas.status import (
+    Condition,
+    GatewayStatus,
+    Life,
+    SessionStatus,
+    Standing,
+    TunnelClient,
+    TunnelStatus,
+)
 
 from .lookout import STEP, Difference, Facts, Lookout, Seen, compare
 from .sessions import Sessions
+from .standing import BalancerView, standings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +104,10 @@ class GatewayReporter:
         await to_thread.run_sync(self._resources.of, self._actuator.observe())
         seen = list(self._lookout.seen())
         for start in range(0, len(seen), STEP):
-            self._told.update((one.tunnel.name, self._tell(one)) for one in seen[start : start + STEP])
+            views = self.clients_view(), self.balancer_view()
+            self._told.update(
+                (one.tunnel.name, self._tell(one, *views)) for one in seen[start : start + STEP]
+            )
             await anyio.lowlevel.checkpoint()
 
     def _note(self, difference: Difference | None = None) -> None:
@@ -154,17 +168,24 @@ class GatewayReporter:
 
     def _tunnel_statuses(self) -> tuple[TunnelStatus, ...]:
         """Of all tunnels. One of which there is nothing new to say is told as it was before."""
-        self._told = {seen.tunnel.name: self._tell(seen) for seen in self._lookout.seen()}
+    def balancer_view(self) -> BalancerView:
+        """Who is passed over, and how many visitors each of several clients has."""
+        return self._sessions.balancer.view(time.monotonic())
+
+        views = self.clients_view(), self.balancer_view()
+        self._told = {seen.tunnel.name: self._tell(seen, *views) for seen in self._lookout.seen()}
         return tuple(told.status for told in self._told.values())
 
     def _publish_change(self, seen: Seen, changed: tuple[Condition, ...]) -> None:
         self._publish(EventKind.TUNNEL_CHANGED, tunnel=seen.tunnel.name, conditions=changed)
 
-    def _tell(self, seen: Seen) -> _Told:
+    def _tell(self, seen: Seen, connected: ClientsView, balancer: BalancerView) -> _Told:
         tunnel = seen.tunnel
         before = self._told.get(tunnel.name)
         traffic = self._tunnels.traffic(tunnel.name)
-        if before is not None and before.seen is seen:
+        clients = _clients_of(tunnel, connected, balancer) if len(tunnel.client) > 1 else ()
+        serving = _first_serving(clients) if clients else seen.serving
+        if before is not None and before.seen is seen and before.status.clients == clients:
             if before.status.traffic is traffic or before.status.traffic == traffic:
                 return before
             return _Told(seen=seen, status=before.status.model_copy(update={"traffic": traffic}))
@@ -175,8 +196,10 @@ class GatewayReporter:
             client=tunnel.client,
             service=tunnel.service,
             proxy_protocol=tunnel.proxy_protocol.value,
+            balance=tunnel.balance.value,
+            clients=clients,
             declared_by=tunnel.declared_by,
-            serving_client=seen.serving,
+            serving_client=serving,
             conditions=seen.conditions,
             traffic=traffic,
         )
@@ -200,3 +223,15 @@ class GatewayReporter:
             services=tuple(sorted(sessions.services)) if sessions is not None else (),
             traffic=self._sessions.traffic[client_id].snapshot(),
         )
+
+
+def _clients_of(tunnel: Tunnel, connected: ClientsView, balancer: BalancerView) -> tuple[TunnelClient, ...]:
+    """How they stand, which may be another thing at any moment."""
+    return tuple(
+        TunnelClient(id=one.client, standing=one.standing, visitors=one.visitors)
+        for one in standings(route_of(tunnel), connected, balancer)
+    )
+
+
+def _first_serving(clients: tuple[TunnelClient, ...]) -> str | None:
+    return next((one.id for one in clients if one.standing is Standing.SERVES), None)

@@ -26,6 +26,7 @@ from schemas.status import (
     ServiceStatus,
     SessionStatus,
     SourceStatus,
+    Standing,
     Traffic,
     TunnelStatus,
 )
@@ -283,10 +284,13 @@ def _twin(address: str) -> str | None:
 
 
 def _route(tunnel: TunnelStatus) -> Cell:
-    """The clients, the one that serves now first, and the service."""
-    serving = [client for client in tunnel.client if client == tunnel.serving_client]
-    names = [printable(client) for client in (*serving, *tunnel.client)]
-    ordered = list(dict.fromkeys(names))
+    """The clients, those that serve now first and together, and the service."""
+    serving = [client.id for client in tunnel.clients if client.standing is Standing.SERVES]
+    if not serving:
+        serving = [client for client in tunnel.client if client == tunnel.serving_client]
+    others = [printable(client) for client in tunnel.client if client not in serving]
+    together = ["+".join(map(printable, serving))] if serving else []
+    ordered = together + others
     service = printable(tunnel.service)
     return Cell(
         text=f"{', '.join(ordered)} → {service}",

@@ -176,7 +176,8 @@ def test_a_client_that_does_not_offer_the_service_is_told_apart_from_one_that_is
     assert brief(found[ConditionType.RESOLVED_REFS]) == (
         False,
         "ServiceUnknown",
-        "homelab is connected and does not offer web: add web to services in the client's state file.",
+        "homelab is connected but does not offer web now: add web to services in the client's state file, "
+        "or start it if its health check fails.",
     )
 
 

@@ -27,6 +27,7 @@ PURE: Final = (
     "agent/gateway/route_table.py",
     "agent/gateway/routing.py",
     "agent/gateway/special_addresses.py",
+    "agent/gateway/standing.py",
     "agent/keys/crl.py",
     "reconcile/actuator.py",
     "reconcile/conditions.py",

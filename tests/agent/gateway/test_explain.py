@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from agent.gateway.explain import Facts, decision_on, explain
 from agent.gateway.question import parse_question
 from agent.gateway.routing import Refused, Routed, RouteTable, classify
+from agent.gateway.standing import BalancerView
 from reconcile.conditions import ClientsView
 from reconcile.desired import Key, Kind, ListenerSpec, resources
 from reconcile.observed import Observed, Phase
 from schemas.errors import Place, Problem
 from schemas.explanation import Explanation
-from schemas.names import ClientId, ServiceName
+from schemas.names import Balance, ClientId, ServiceName
 from schemas.state import Tunnel
 from tests.reconcile.samples import gateway_state, tunnel
 from tests.support.hellos import build_hello, server_name
@@ -133,7 +134,7 @@ def test_a_client_that_is_away_or_does_not_offer_the_service_is_told_with_what_t
     assert (away.served, away.client, away.gets) == (False, None, "the TLS alert internal_error")
     assert away.why[-1] == "homelab is not connected."
     assert idle.gets == "HTTP 503 Service Unavailable"
-    assert idle.why[-1] == "homelab is connected and does not offer web."
+    assert idle.why[-1] == "homelab is connected but does not offer web now."
 
 
 def test_the_first_client_that_can_serves_and_the_others_before_it_are_told() -> None:
@@ -285,3 +286,51 @@ def test_what_is_said_to_match_is_where_the_visitor_is_led(ports: list[list[str]
         decision.route.tunnel if isinstance(decision, Routed) else None
     )
     assert found.served == isinstance(decision, Routed)
+
+
+THREE = tunnel("blog", "0.0.0.0:443", client=("homelab", "office", "attic"))
+WEB_AT_ALL = {"homelab": ["web"], "office": ["web"], "attic": []}
+
+
+def balanced(balance: Balance) -> Tunnel:
+    return THREE.model_copy(update={"balance": balance})
+
+
+def test_who_is_preferred_serves_and_nobody_else_is_told_of() -> None:
+    found = told(facts(THREE, offers=WEB_AT_ALL), "443")
+
+    assert found.why[-1] == "homelab is connected and offers web: it serves."
+    assert found.client == "homelab"
+
+
+def test_who_has_failed_lately_is_passed_over_and_for_how_long_is_told() -> None:
+    view = BalancerView(doubts={(ClientId("homelab"), ServiceName("web")): 3.4})
+    found = told(facts(THREE, offers=WEB_AT_ALL, balancer=view), "443")
+
+    assert found.why[-2:] == (
+        "homelab is connected and offers web, but has not served a visitor lately: "
+        "the others are asked first for 4s.",
+        "office is connected and offers web: it serves.",
+    )
+    assert (found.client, found.gets) == ("office", "the service web of office")
+
+
+@pytest.mark.parametrize(
+    ("balance", "how"),
+    [
+        (Balance.ROUND_ROBIN, "They get visitors in turn."),
+        (Balance.LEAST_CONNECTIONS, "The one with the fewest visitors gets the next."),
+    ],
+)
+def test_clients_that_share_visitors_are_all_told_of(balance: Balance, how: str) -> None:
+    visitors = {(THREE.name, ClientId("homelab")): 1, (THREE.name, ClientId("office")): 12}
+    known = facts(balanced(balance), offers=WEB_AT_ALL, balancer=BalancerView(visitors=visitors))
+    found = told(known, "443")
+
+    assert found.why[-4:] == (
+        "homelab is connected and offers web: 1 visitor now.",
+        "office is connected and offers web: 12 visitors now.",
+        "attic is connected but does not offer web now.",
+        how,
+    )
+    assert (found.served, found.gets) == (True, "the service web of homelab or office")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from reconcile.loop import Reconciler
 from schemas.messages import Drain
 from schemas.names import ClientId, ListenAddress, ServiceName, TunnelName
 from schemas.state import ClientEntry, GatewaySettings, GatewayState, Revocation, Tunnel
-from schemas.status import ConditionType, SessionStatus, Traffic, TunnelStatus
+from schemas.status import ConditionType, SessionStatus, Standing, Traffic, TunnelStatus
 from tests.reconcile.loops import MemorySource
 from tests.support import pki
 from tests.support.authorities import serial
@@ -300,3 +301,28 @@ async def test_the_traffic_of_a_client_is_that_of_all_its_tunnels(journal: Journ
 
         assert here.client().traffic == Traffic(open=0, total=2, bytes_in=8, bytes_out=14)
         assert here.tunnel("mail").traffic == Traffic(open=0, total=1, bytes_in=4, bytes_out=7)
+
+
+async def test_of_a_tunnel_with_several_clients_it_is_told_how_each_of_them_stands_now() -> None:
+    async with (
+        place() as here,
+        hand_driven(here.parts.control) as homelab,
+        hand_driven(here.parts.control, "office"),
+    ):
+        listen = free_listen()
+        names = tuple(ClientId(name) for name in ("homelab", "office", "attic"))
+        await here.declare(tunnel("blog", listen).model_copy(update={"client": names}))
+        async with visit(listen) as visitor:
+            await homelab.join(visitor)
+            told = here.tunnel()
+            assert told == here.tunnel()
+            here.parts.sessions.balancer.doubts.failed(names[0], ServiceName("web"), time.monotonic())
+            later = here.tunnel()
+
+    assert [(one.id, one.standing, one.visitors) for one in told.clients] == [
+        ("homelab", Standing.SERVES, 1),
+        ("office", Standing.STANDS_BY, 0),
+        ("attic", Standing.AWAY, 0),
+    ]
+    assert (told.serving_client, later.serving_client) == ("homelab", "office")
+    assert later.clients[0].standing is Standing.DOUBTED

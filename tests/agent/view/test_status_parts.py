@@ -9,7 +9,16 @@ import pytest
 from agent.view.rates import Rate
 from agent.view.sections import Section
 from agent.view.status_parts import clients, failures, headline, links, services, tunnels
-from schemas.status import ConditionType, Life, LinkPhase, ResourceStatus, ServiceHealth, Traffic
+from schemas.status import (
+    ConditionType,
+    Life,
+    LinkPhase,
+    ResourceStatus,
+    ServiceHealth,
+    Standing,
+    Traffic,
+    TunnelClient,
+)
 from tests.support import statuses
 
 
@@ -224,3 +233,17 @@ def test_a_service_that_its_health_check_has_withdrawn_says_so() -> None:
 
     assert texts(section, 0)["LAST ERROR"].startswith("not offered: unix:/run/smtp.sock does not exist")
     assert [entry.is_fine for entry in section.entries] == [False, True]
+
+
+def test_the_clients_that_serve_together_come_first() -> None:
+    status = statuses.three()
+    clients_of_it = (
+        TunnelClient(id="homelab", standing=Standing.DOUBTED, visitors=0),
+        TunnelClient(id="office", standing=Standing.SERVES, visitors=3),
+        TunnelClient(id="attic", standing=Standing.SERVES, visitors=4),
+    )
+    names = tuple(one.id for one in clients_of_it)
+    blog = status.tunnels[0].model_copy(update={"client": names, "clients": clients_of_it})
+    section = tunnels(status.model_copy(update={"tunnels": (blog,)}), None)
+
+    assert f"office+attic, homelab → {blog.service}" in texts(section, 0).values()
