@@ -1,37 +1,49 @@
 """The control port: where clients connect to the gateway.
 
-Rule: this file accepts connections and does the TLS handshake with each. Who the
-peer is, and whether it may stay, is decided by ``sessions``.
+Rule: this file accepts connections and does the TLS handshake with each. What comes is
+told by ``first_bytes``; who the peer is, and whether it may stay, is decided by ``sessions``.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 from collections import Counter
-from typing import Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import structlog
+from anyio import to_thread
 
 from agent.actuator import Failed
-from agent.process.accepting import accept, peer_host, peer_name
+from agent.keys.credentials import Pem, outer_gateway_context
+from agent.process.accepting import accept, peer_host
 from agent.process.bind import Bind, bind
 from agent.process.running import Running
 from agent.process.spawn import Spawn
 from reconcile.desired import ControlSpec
+from schemas.errors import TidegateError
 from transport.pump.link import Link
 from transport.pump.sockets import accept_link
 from transport.tls import ALPN, TlsError, check_alpn
 from transport.tls_errors import explain_tls_error
 
+from .balancers import Balancers
+from .first_bytes import Arrival, Opening
 from .keyring import Keyring, PortKeys
 from .sessions import Sessions
 from .vouched_links import VouchedLinks
+
+if TYPE_CHECKING:
+    from transport.wire.upgrade_request import UpgradeRequest
 
 _HANDSHAKE_TIMEOUT: Final = 10.0
 # Handshakes cost CPU before a peer has proved anything. Beyond this many at once, the address with
 # the most of them gives way: silent connections of one stranger keep nobody else out.
 _MAX_HANDSHAKES: Final = 512
+
+_LAST_MOMENT: Final = 0.001  # seconds; none at all is no time that a handshake can be given
 
 _log: Any = structlog.get_logger("control")
 
@@ -60,6 +72,8 @@ class ControlPort:
         self._accepting = Running(failed)
         self._handshakes: dict[anyio.CancelScope, str] = {}  # oldest first, and where each comes from
         self._is_full = False
+        self._balancers = Balancers(spec.accept_proxy_protocol)
+        self._outer: tuple[Pem, ssl.SSLContext] | None = None  # once somebody wanted TLS around HTTP
 
     def start(self, listening: socket.socket) -> None:
         """Accept until closed."""
@@ -69,6 +83,7 @@ class ControlPort:
         await self._keyring.change(self._keys, spec.tls)
         if spec.timing != self._spec.timing:
             self._sessions.set_timing(spec.timing)
+        self._balancers = Balancers(spec.accept_proxy_protocol)
         self._spec = spec
 
     async def close(self) -> None:
@@ -107,13 +122,15 @@ class ControlPort:
         return True
 
     async def _greet(self, connection: socket.socket, scope: anyio.CancelScope) -> None:
-        timing, address = self._spec.timing, peer_name(connection)
+        timing, arrival = self._spec.timing, Arrival(connection)
         link: Link | None = None
         try:
             with scope:
-                link = await self._shake_hands(connection)
-        except (OSError, TlsError) as error:
-            _log.warning("handshake_failed", address=address, reason=explain_tls_error(error))
+                link = await self._shake_hands(arrival, scope)
+        except TidegateError as error:
+            _log.warning("handshake_failed", address=arrival.name, reason=str(error))
+        except OSError as error:
+            _log.warning("handshake_failed", address=arrival.name, reason=explain_tls_error(error))
         finally:
             del self._handshakes[scope]
             self._is_full = self._is_full and len(self._handshakes) > _MAX_HANDSHAKES // 2
@@ -121,17 +138,26 @@ class ControlPort:
             with self._links.holding(link):
                 await self._sessions.serve(link, timing)
 
-    async def _shake_hands(self, connection: socket.socket) -> Link:
+    async def _shake_hands(self, arrival: Arrival, scope: anyio.CancelScope) -> Link:
         """
         :raises OSError: if the handshake fails.
-        :raises TlsError: if the peer speaks another protocol, or its certificate must be looked at again.
+        :raises TidegateError: if the peer speaks another protocol, has to say for whom it speaks, or its
+            certificate must be looked at again.
         """
         authorities = self._keys.pem.ca
+        deadline = anyio.current_time() + _HANDSHAKE_TIMEOUT
         try:
-            link = await accept_link(connection, self._keys.context, handshake_timeout=_HANDSHAKE_TIMEOUT)
-        except Exception:  # when cancelled, the pump closes it: its loop may still be watching it
-            connection.close()
+            with anyio.fail_after(_HANDSHAKE_TIMEOUT):
+                opening = await arrival.look(self._balancers)
+        except BaseException:
+            arrival.connection.close()
             raise
+        self._handshakes[scope] = arrival.host
+        if opening is Opening.NATIVE:
+            link = await self._link_on(arrival.connection, deadline)
+        else:
+            link = await self._accept_carried(arrival, opening, scope, deadline)
+        link.stated_address = arrival.stated
         try:
             check_alpn(link.alpn)
             if self._keys.pem.ca != authorities:
@@ -140,6 +166,46 @@ class ControlPort:
             link.abort()
             raise
         return link
+
+    async def _link_on(self, connection: socket.socket, deadline: float) -> Link:
+        patience = max(deadline - anyio.current_time(), _LAST_MOMENT)
+        try:
+            return await accept_link(connection, self._keys.context, handshake_timeout=patience)
+        except Exception:  # when cancelled, the pump closes it: its loop may still be watching it
+            connection.close()
+            raise
+
+    async def _accept_carried(
+        self, arrival: Arrival, opening: Opening, scope: anyio.CancelScope, deadline: float
+    ) -> Link:
+        """A link within a WebSocket, and that within TLS of its own if nobody in front has ended it."""
+        await to_thread.run_sync(_load_websocket)
+        from .websocket import accept_websocket
+
+        def judge(request: UpgradeRequest) -> None:
+            arrival.forwarded(request.forwarded_for, self._balancers)
+            self._handshakes[scope] = arrival.host
+
+        context = await self._outer_context() if opening is Opening.TLS else None
+        patience = max(deadline - anyio.current_time(), _LAST_MOMENT)
+        with anyio.fail_after(patience):
+            inside, carrier = await accept_websocket(
+                arrival.connection, context, handshake_timeout=patience, judge=judge
+            )
+        arrival.stated = arrival.stated or carrier.peer_address
+        try:
+            link = await self._link_on(inside, deadline)
+        except BaseException:
+            carrier.abort()
+            raise
+        link.carrier = carrier
+        return link
+
+    async def _outer_context(self) -> ssl.SSLContext:
+        pem = self._keys.pem
+        if self._outer is None or self._outer[0] is not pem:
+            self._outer = pem, await to_thread.run_sync(partial(outer_gateway_context, self._keys.tls, pem))
+        return self._outer[1]
 
 
 class ControlPorts:
@@ -167,3 +233,8 @@ class ControlPorts:
         port = ControlPort(spec, keys, self._keyring, self._sessions, self._links, self._spawn, failed)
         port.start(listening)
         return port
+
+
+def _load_websocket() -> None:
+    """Nobody waits for these imports but who needs them."""
+    from . import websocket  # noqa: F401

@@ -89,7 +89,9 @@ HTTP = b"GET / HTTP/1.1\r\nHost: gw1\r\n\r\n"
 STRANGERS: dict[str, tuple[Stranger, str, str]] = {
     "garbage": (sending(bytes(range(256)) * 4), "handshake_failed", "does not speak TLS"),
     "zeros": (sending(bytes(1024)), "handshake_failed", "does not speak TLS"),
-    "plain HTTP": (sending(HTTP), "handshake_failed", "speaks plain HTTP"),
+    "plain HTTP": (sending(HTTP), "handshake_failed", "answered 404 Not Found to GET /"),
+    "half a request": (leaving_after(HTTP[:20]), "handshake_failed", "before it had asked for anything"),
+    "SSH": (sending(b"SSH-2.0-OpenSSH_9.2\r\n"), "handshake_failed", "not an HTTP/1 request"),
     "gone at once": (leaving_after(b""), "handshake_failed", "closed the connection"),
     "reset at once": (resetting, "handshake_failed", "closed the connection"),
     "gone in its hello": (leaving_after(client_hello()[:100]), "handshake_failed", "closed the connection"),
@@ -99,7 +101,7 @@ STRANGERS: dict[str, tuple[Stranger, str, str]] = {
     "expired": (showing(client_from(-2 * LEAF_LIFETIME)), "handshake_failed", "has expired"),
     "not yet valid": (showing(client_from(timedelta(days=7))), "handshake_failed", "not valid yet"),
     "a gateway's": (showing(lambda: pki.gateway()), "handshake_failed", "made for another purpose"),
-    "a browser's ALPN": (showing(pki.client, HTTP, alpn="http/1.1"), "handshake_failed", "no protocol known"),
+    "a browser": (showing(pki.client, HTTP, alpn="http/1.1"), "handshake_failed", "answered 404 Not Found"),
     "HTTP within TLS": (showing(pki.client, HTTP), "client_refused", "the peer broke the protocol"),
 }
 
