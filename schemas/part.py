@@ -20,6 +20,7 @@ from .merge import Merge, sorted_services
 from .messages import MAX_SERVICES
 from .names import ClientId, ListenAddress, ServiceEntry, ServiceName
 from .networks import Network
+from .rights import breaches
 from .roles import Role
 from .state import (
     ClientEntry,
@@ -215,6 +216,9 @@ def _gateway_fits(gateway: GatewaySettings, parts: Sequence[Part]) -> bool:
         ids = [client.id for client in clients]
         used = frozenset[ClientId]().union(*(part.used_clients for part in parts))
         if not _are_unique(ids) or not used <= frozenset(ids):
+            return False
+        tunnels = list(chain.from_iterable(part.tunnels for part in parts))
+        if any(breaches(gateway, clients, tunnels)):
             return False
     if sum(part.egress is not None for part in parts) > 1 or not _balancers_fit(parts):
         return False

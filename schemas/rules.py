@@ -18,6 +18,7 @@ from .errors import Place, Problem
 from .names import ListenAddress, ServiceName, TunnelName
 from .positions import Path
 from .quoting import quote
+from .rights import Breach, Right, breaches
 from .state import ClientEntry, ClientState, Egress, GatewaySettings, GatewayState, OwnTunnel, State, Tunnel
 from .suggest import suggest
 
@@ -55,6 +56,7 @@ def check_gateway_rules(
         *_routes_are_unique(tunnels, where),
         *_addresses_fit_together(gateway, tunnels, where),
         *_balancers_are_agreed_on(tunnels, where),
+        *_rights_are_kept(gateway, clients or (), tunnels, where),
     ]
 
 
@@ -114,6 +116,32 @@ def _clients_are_declared(
         if client not in known.names:
             advice = known.advice(client)
             yield Problem(where(path), f"the client {quote(client)} is not declared in clients; {advice}")
+
+
+def _rights_are_kept(
+    gateway: GatewaySettings | None, clients: Sequence[ClientEntry], tunnels: Sequence[Tunnel], where: Where
+) -> Iterator[Problem]:
+    listed = {client.id: index for index, client in reversed(list(enumerate(clients)))}
+    for breach in breaches(gateway, clients, tunnels):
+        entry = listed[breach.client]
+        written = breach.right.value in clients[entry].model_fields_set
+        yield Problem(
+            where(("tunnels", breach.tunnel, *_part_of(breach))),
+            breach.message,
+            see=where(("clients", entry, breach.right.value if written else "id")),
+        )
+
+
+def _part_of(breach: Breach) -> Path:
+    """What of the tunnel is in breach."""
+    match breach.right:
+        case Right.SERVICES:
+            return ("client", breach.at)
+        case Right.LISTEN:
+            return ("listen", breach.at)
+        case Right.DECLARES | Right.MAX_PORTS:
+            return ("name",)
+    assert_never(breach.right)
 
 
 def _services_are_offered(

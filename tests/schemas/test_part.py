@@ -20,6 +20,15 @@ from .reading import CLIENT, GATEWAY, document, state_of
 from .values import STATE_LIKE
 
 CLIENTS = st.sampled_from(["home", "office"])
+ENTRY = st.fixed_dictionaries(
+    {"id": CLIENTS},
+    optional={
+        "services": st.sampled_from(["web", "w*", "*", []]),
+        "listen": st.sampled_from([":1", "127.0.0.1:*", "0.0.0.0:1-2", []]),
+        "declares": st.sampled_from(["none", "kept"]),
+        "max_ports": st.sampled_from([0, 1, 2, 100]),
+    },
+)
 TUNNEL = st.fixed_dictionaries(
     {
         "name": st.sampled_from("abcdefgh"),
@@ -30,7 +39,7 @@ TUNNEL = st.fixed_dictionaries(
             unique=True,
         ),
         "client": st.lists(CLIENTS, min_size=1, max_size=2, unique=True),
-        "service": st.just("web"),
+        "service": st.sampled_from(["web", "web", "web", "mail"]),
     },
     optional={
         "hostname": st.lists(st.sampled_from(["x", "X", "*.y", "z"]), min_size=1, max_size=2),
@@ -41,14 +50,18 @@ TUNNEL = st.fixed_dictionaries(
 TLS = {"cert": "a", "key": "b", "client_ca": "c"}
 SECTION = st.fixed_dictionaries(
     {"tls": st.just(TLS)},
-    optional={"control": st.sampled_from(["127.0.0.1:1", ":3"]), "management": st.sampled_from([":3", ":4"])},
+    optional={
+        "admins": st.lists(CLIENTS, max_size=1),
+        "control": st.sampled_from(["127.0.0.1:1", ":3"]),
+        "management": st.sampled_from([":3", ":4"]),
+    },
 )
 #: The documents of gateways, which clash with each other often and are broken now and then.
 VALUES = st.fixed_dictionaries(
     {"tidegate": st.sampled_from([1, 1, 1, 1, 2])},
     optional={
         "gateway": SECTION,
-        "clients": st.lists(st.fixed_dictionaries({"id": CLIENTS}), max_size=2),
+        "clients": st.lists(ENTRY, max_size=2),
         "tunnels": st.lists(TUNNEL, max_size=3),
         "allow_empty": st.booleans(),
     },
