@@ -47,14 +47,14 @@ def named(proxy: ProxyUrl, said_in: str) -> str:
 
 
 async def _http_connect(connection: socket.socket, proxy: ProxyUrl, host: str, port: int) -> None:
-    from transport.wire.http_connect import HttpConnect, Tunneled  # few need it
+    from transport.wire.http_connect import HttpConnect  # few need it
 
     attempt = HttpConnect(host, port, proxy.user, proxy.password)
     await _send(connection, attempt.request)
     buffer = bytearray()
-    while not isinstance(attempt.next_event(buffer), Tunneled):
+    while (end := attempt.peek(buffer)) is None:
         buffer += await _receive(connection)
-    _end(buffer)
+    _end(buffer[end:])
 
 
 async def _socks5(connection: socket.socket, proxy: ProxyUrl, host: str, port: int) -> None:

@@ -4,17 +4,17 @@ Rule: this file alone says what an answer of a proxy means and what to do about 
 answer and the first byte of the far side there is nothing else, and no page that comes with a refusal is
 read.
 
-How to use it: write ``request``; then give :meth:`HttpConnect.next_event` everything that has come and was
-not taken yet, until it is :class:`Tunneled`. What is left in the buffer then is the far end's.
+How to use it: write ``request``; then give :meth:`HttpConnect.peek` everything that has come, until it says
+where the far end's bytes begin.
 """
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
-from dataclasses import dataclass
 from typing import Final
 
+from .cursor import Buffer
 from .errors import LocalProtocolError, RemoteProtocolError
 
 # Of an answer, with the interim ones (1xx) before it. Proxies put cookies and whole reports into it, but
@@ -52,11 +52,6 @@ _REMEDIES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tunneled:
-    """The proxy has reached the far end."""
-
-
 class HttpConnect:
     """One request for a way to a host and a port.
 
@@ -65,7 +60,7 @@ class HttpConnect:
     :raises LocalProtocolError: if one of them cannot be said in HTTP.
     """
 
-    __slots__ = ("_has_login", "_taken", "request")
+    __slots__ = ("_has_login", "request")
 
     def __init__(self, host: str, port: int, user: str | None = None, password: str | None = None) -> None:
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -81,29 +76,30 @@ class HttpConnect:
             lines.append(f"Proxy-Authorization: Basic {login}")
         self.request = "\r\n".join((*lines, "", "")).encode("ascii")
         self._has_login = user is not None
-        self._taken = 0  # of interim answers
 
-    def next_event(self, buffer: bytearray) -> Tunneled | None:
-        """What the start of the buffer comes to, which is taken from it; None for "need more".
+    def peek(self, buffer: Buffer) -> int | None:
+        """How many bytes the proxy's answer has, None while it is not complete. What follows is the far end's.
 
         :raises RemoteProtocolError: if there is no way through; says what the proxy answered and what to do.
         """
+        data = bytes(buffer[:MAX_ANSWER])
+        start = 0
         while True:
-            if not buffer.startswith(_BEGINNING[: len(buffer)]):
+            beginning = data[start : start + len(_BEGINNING)]
+            if not _BEGINNING.startswith(beginning):
                 raise RemoteProtocolError(_NOT_HTTP)
-            end = _END.search(buffer, 0, MAX_ANSWER - self._taken)
+            end = _END.search(data, start)
             if end is None:
-                if self._taken + len(buffer) >= MAX_ANSWER:
-                    raise RemoteProtocolError(f"the answer has a head of more than {MAX_ANSWER} bytes")
+                if len(data) == MAX_ANSWER:
+                    raise RemoteProtocolError(f"its answer has a head of more than {MAX_ANSWER} bytes")
                 return None
-            head = bytes(buffer[: end.start()])
-            del buffer[: end.end()]
-            self._taken += end.end()
+            head = data[start : end.start()]
             status, reason = _status(head)
             if status == 101 or status >= 300:
                 raise RemoteProtocolError(self._refusal(status, reason, head))
             if status >= 200:  # any of them, and its length says nothing: RFC 9110 section 9.3.6
-                return Tunneled()
+                return end.end()
+            start = end.end()  # an interim answer, behind which comes another
 
     def _refusal(self, status: int, reason: str, head: bytes) -> str:
         said = f"it answered {status} {reason}".rstrip()
