@@ -1,21 +1,22 @@
 """Dialing a gateway: from its address to a link.
 
 Rule: everything that comes before the greeting is strung together here, and bounded by one time: the way out
-of the network, a proxy, TLS. Keys and proxy are read anew for every session, so that new ones need no
-restart.
+of the network, a proxy, a WebSocket, TLS. Keys and proxy are read anew for every session, so that new ones
+need no restart.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
 
 from agent.keys.credentials import link_context
 from reconcile.desired import LinkSpec
+from schemas.gateway_address import WebSocketUrl
 from schemas.proxy_url import ProxyUrl
 from transport.pump.link import Link
 from transport.pump.sockets import dial_link
@@ -28,6 +29,9 @@ from .places import Place
 from .resolving import look_up
 from .way_out import ProxyError, Straight, choose, is_address, read
 
+if TYPE_CHECKING:
+    from transport.pump.carrier import Carrier
+
 _CONNECT_TIMEOUT: Final = 10.0  # seconds for all of it
 
 
@@ -39,11 +43,18 @@ async def dial(spec: LinkSpec, place: Place) -> Link:
     context = await anyio.to_thread.run_sync(link_context, spec.tls)
     host, port = spec.gateway.host, spec.gateway.port
     deadline = anyio.current_time() + _CONNECT_TIMEOUT
+    carrier: Carrier | None = None
     try:
         connection = await reach(spec, place)
+        if isinstance(spec.gateway, WebSocketUrl):
+            from .websocket import open_websocket  # few need one
+
+            left = deadline - anyio.current_time()
+            connection, carrier = await open_websocket(connection, spec.gateway, spec.tls, patience=left)
         left = deadline - anyio.current_time()
         with anyio.fail_after(left):
             link = await dial_link(host, port, context, handshake_timeout=left, connection=connection)
+        link.carrier = carrier
     except (OSError, TimeoutError) as error:
         raise SessionLostError(explain_tls_error(error)) from error
     try:
