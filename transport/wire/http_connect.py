@@ -78,7 +78,7 @@ class HttpConnect:
         self._has_login = user is not None
 
     def peek(self, buffer: Buffer) -> int | None:
-        """How many bytes the proxy's answer has, None while it is not complete. What follows is the far end's.
+        """How many bytes the answer has, None while it is not complete. What follows is the far end's.
 
         :raises RemoteProtocolError: if there is no way through; says what the proxy answered and what to do.
         """
