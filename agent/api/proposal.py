@@ -38,6 +38,7 @@ from schemas.validating import Reading
 from .conditional import ANY_DIGEST, Digests, stale
 from .identity import Caller
 from .naming import keep_apart
+from .own_rights import check_own_rights
 from .problems import BODY, ApiError, RequestProblem, spell
 from .problems import Path as BodyPath
 
@@ -250,6 +251,7 @@ def _check_rules(caller: Caller, basis: Basis, asked: Sequence[Tunnel], paths: S
         alone = _problems_of(basis.documents)
         if alone:
             raise _conflict(_BROKEN_FILE, alone) from error
+        check_own_rights(caller, parse_gateway(basis.documents).clients or (), asked, paths)
         to_blame: Sequence[Problem]
         # A tunnel of somebody else with which something is wrong is left out, and no reason to refuse this.
         to_blame = [problem for problem in error.problems if not others.is_left_out(problem, ours)]
