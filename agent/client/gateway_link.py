@@ -52,9 +52,7 @@ class GatewayLink:
     async def update(self, spec: LinkSpec) -> None:
         """Use the new settings from the next session on, which is tried for now."""
         self._spec = spec
-        for place, link in self._addresses.items():
-            link.update(spec, place)
-        self._aim()
+        self._aim(has_news=True)
 
     async def close(self) -> None:
         """Keep no session. Those that are there may drain; they are no longer this link's."""
@@ -99,8 +97,11 @@ class GatewayLink:
         for link in self._addresses.values():
             link.look()
 
-    def _aim(self) -> None:
-        """See to it that there is a link to each place, and none to another."""
+    def _aim(self, *, has_news: bool = False) -> None:
+        """See to it that there is a link to each place, and none to another.
+
+        :param has_news: whether there are other settings for each.
+        """
         gateway = self._spec.gateway
         if resolves_here(self._spec.way_out, gateway, os.environ):
             name = self._follow(gateway.host)
@@ -117,12 +118,15 @@ class GatewayLink:
             # Another way out of the network is a setting like others: what there is serves until the other
             # works.
             for old, place in zip(gone, new, strict=False):
-                link = self._addresses[place] = self._addresses.pop(old)
-                link.update(self._spec, place)
+                self._addresses[place] = self._addresses.pop(old)
+                self._addresses[place].update(self._spec, place)
         for place in places:
-            if place not in self._addresses:
-                self._addresses[place] = AddressLink(self._spec, place, self._links, self._failed)
-                self._addresses[place].start()
+            link = self._addresses.get(place)
+            if link is None:
+                link = self._addresses[place] = AddressLink(self._spec, place, self._links, self._failed)
+                link.start()
+            elif has_news:
+                link.update(self._spec, place)
         for place in [place for place in self._addresses if place not in places]:
             self._links.spawn(self._addresses.pop(place).close)
             self._links.released(place)
