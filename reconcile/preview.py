@@ -35,6 +35,8 @@ class Live:
     by_link: Mapping[Key, int] = field(default_factory=_none)
     lost: Mapping[ClientId, int] = field(default_factory=_none)
     """Clients that are connected and would no longer be admitted, each with its connections."""
+    forbidden: Mapping[ClientId, int] = field(default_factory=_none)
+    """Connections made for a client that the rules of egress would no longer allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +99,12 @@ def _change(verb: Verb, key: Key, now: Observed | None, wanted: Spec | None, liv
     routes = tuple(_routes(before, wanted, live))
     lost: tuple[tuple[ClientId, int], ...] = ()
     finishing = sum(route.finishing for route in routes)
+    forbidden = 0
     match key.kind:
         case Kind.ADMISSION:
             lost = tuple(sorted(live.lost.items()))
+        case Kind.EGRESS:
+            forbidden = sum(live.forbidden.values())
         case Kind.SERVICES:
             finishing = sum(live.by_service.get(name, 0) for name in _withdrawn(before, wanted))
         case Kind.LINK:  # changed, it gets another session; either way the one there is drains
@@ -115,7 +120,7 @@ def _change(verb: Verb, key: Key, now: Observed | None, wanted: Spec | None, liv
         lost=lost,
         failure=failure,
         finishing=finishing,
-        dropped=sum(count for _, count in lost),
+        dropped=sum(count for _, count in lost) + forbidden,
     )
 
 

@@ -74,6 +74,7 @@ IMPURE_CALLS: Final = {
 TESTED_ELSEWHERE: Final[dict[str, str]] = {
     "agent/__main__.py": "calls main; every end-to-end test starts its agents with it",
     "agent/dialed.py": "what services and egress have in common; test_services.py and test_egress.py run it",
+    "agent/gateway/egress_connection.py": "one connection of Egress, and nothing without it: test_egress.py",
     "agent/keeping.py": "how both roles begin and end: test_role.py of each role runs it",
     "agent/commands/operations.py": "as they are typed; tests/agent/commands/test_app.py has all of them",
     "schemas/log_level.py": "an Enum; tests/agent/logs/test_pipeline.py has every level",

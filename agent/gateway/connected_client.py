@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
@@ -26,6 +26,14 @@ from .revocation import ShownCertificate
 if TYPE_CHECKING:
     from transport.offer import Offer
 
+# Told of what a client wants the gateway to dial.
+AskEgress: TypeAlias = Callable[["ConnectedClient", "Offer"], None]
+
+
+def dial_nobody(client: ConnectedClient, offer: Offer) -> None:
+    """What a gateway does that has no egress."""
+    offer.refuse(FailureCode.NOT_ALLOWED, "the gateway dials nobody")
+
 
 class ConnectedClient:
     """A client with a session, and the handler of what it says on it. It may have other sessions."""
@@ -33,7 +41,12 @@ class ConnectedClient:
     session: Session
 
     def __init__(
-        self, link: Link, timing: Timing, since: datetime, changed: Callable[[ConnectedClient], None]
+        self,
+        link: Link,
+        timing: Timing,
+        since: datetime,
+        changed: Callable[[ConnectedClient], None],
+        ask: AskEgress,
     ) -> None:
         self.id = ClientId("")
         self.instance = ""  # which of the client's processes it is; "" if it does not say
@@ -48,6 +61,7 @@ class ConnectedClient:
         self.lingering = Lingering(timing.half_close_timeout)
         self._timing = timing
         self._changed = changed
+        self._ask = ask
 
     def greeted(self, session: Session, client_id: ClientId, hello: Hello) -> None:
         self.session = session
@@ -110,7 +124,7 @@ class ConnectedClient:
                 pass  # only a gateway says this
 
     def stream_offered(self, session: Session, offer: Offer) -> None:
-        offer.refuse(FailureCode.NOT_ALLOWED, "the gateway dials nobody for this client")
+        self._ask(self, offer)
 
 
 def _names(services: Iterable[str]) -> frozenset[ServiceName]:

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from agent.actuator import ResourceActuator
 from reconcile.desired import Kind
 
+from .egress import Egress
 from .listeners import PublicListeners
 from .sessions import Sessions
 
 
 class GatewayDrain:
-    """A gateway closes its public and control ports, and keeps its sessions while there are visitors.
+    """A gateway closes its public and control ports, and keeps its sessions while there are visitors, or
+    connections that it has made for its clients.
 
     :param limit: gives the seconds that it may take.
     """
@@ -26,11 +28,13 @@ class GatewayDrain:
         actuator: ResourceActuator,
         listeners: PublicListeners,
         sessions: Sessions,
+        egress: Egress,
         limit: Callable[[], float],
     ) -> None:
         self._actuator = actuator
         self._listeners = listeners
         self._sessions = sessions
+        self._egress = egress
         self._limit = limit
 
     @property
@@ -39,12 +43,14 @@ class GatewayDrain:
 
     @property
     def open(self) -> int:
-        return self._listeners.open
+        return self._listeners.open + self._egress.open
 
     async def begin(self) -> None:
         self._sessions.drain()
+        self._egress.drain()
         await self._actuator.close_all(Kind.LISTENER, Kind.CONTROL)
 
     async def finish(self) -> None:
         self._listeners.turn_everyone_away()
+        self._egress.turn_everyone_away()
         await self._sessions.end("the gateway is stopping")

@@ -41,7 +41,7 @@ from agent.traffic import TrafficBook, visitor_side
 from agent.turn_events import TurnEvents
 from agent.version import VERSION
 from reconcile.declared import DeclaredFile
-from reconcile.desired import AdmissionSpec, Key, Kind, Spec
+from reconcile.desired import AdmissionSpec, EgressSpec, Key, Kind, Spec
 from reconcile.loop import Reconciler, Turn
 from reconcile.source import FileSource
 from reconcile.state_reader import StateReader
@@ -55,6 +55,8 @@ from schemas.status import GatewayStatus
 from .admission import Admissions
 from .control_port import ControlPorts
 from .drain import GatewayDrain
+from .egress import NOTHING, Egress, EgressOpener
+from .egress_names import Names
 from .keyring import Keyring
 from .listeners import PublicListeners
 from .management import ManagementPorts
@@ -97,6 +99,7 @@ class Gateway:
         self._reporter: GatewayReporter
         self._sessions: Sessions
         self._listeners: PublicListeners
+        self._egress: Egress
         self._declared: DeclaredTunnels
         self._source: FileSource
         self._actuator: ResourceActuator
@@ -156,9 +159,12 @@ class Gateway:
 
         async with anyio.create_task_group() as tasks:
             spawn = IsolatedTasks(tasks)
+            egress = self._egress = Egress(Names(spawn), lambda: actuator.observe(), sessions.traffic)
+            sessions.ask_egress = egress.ask
             actuator = self._actuator = ResourceActuator(
                 {
                     Kind.ADMISSION: Admissions(sessions),
+                    Kind.EGRESS: EgressOpener(egress),
                     Kind.CONTROL: ControlPorts(sessions, self._keyring, spawn, ports.bind),
                     Kind.MANAGEMENT: ManagementPorts(load, sessions, self._keyring, spawn, ports.bind),
                     Kind.LISTENER: listeners,
@@ -179,6 +185,7 @@ class Gateway:
                 actuator=actuator,
                 sessions=sessions,
                 tunnels=tunnels,
+                egress=egress.open_of,
                 warnings=lambda: (
                     *self.memory.warnings,
                     *self._key_watch.warnings,
@@ -199,11 +206,12 @@ class Gateway:
                     background=[self._keep_looking, self.memory.keeping(source, self.reload)],
                     started=started,
                     lifetime=self.lifetime,
-                    drain=GatewayDrain(actuator, listeners, sessions, lambda: self.drain_limit),
+                    drain=GatewayDrain(actuator, listeners, sessions, egress, lambda: self.drain_limit),
                     events=self.events,
                 )
             finally:
                 listeners.turn_everyone_away()
+                egress.turn_everyone_away()
             tasks.cancel_scope.cancel()
         return problems
 
@@ -217,7 +225,7 @@ class Gateway:
         """How it is, in one short line."""
         if self.lifetime.is_running:
             return self._reporter.summary()
-        return f"Draining: {counted(self._listeners.open, 'connection')} open"
+        return f"Draining: {counted(self._listeners.open + self._egress.open, 'connection')} open"
 
     def reload(self) -> None:
         """Look at the state file, and at what it refers to, now."""
@@ -250,6 +258,7 @@ class Gateway:
             problems=status.problems,
             observed=self._actuator.observe(),
             clients=self._reporter.clients_view(),
+            balancer=self._reporter.balancer_view(),
             is_stopping=not self.lifetime.is_running,
         )
 
@@ -258,7 +267,6 @@ class Gateway:
         return self._reconciler.status.state, self._reconciler.status.digest
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
-            balancer=self._reporter.balancer_view(),
         """The current and the last state of every known client, in threshold's words."""
         return self._sessions.states()
 
@@ -305,9 +313,12 @@ class Gateway:
 
         admission = next(spec for spec in desired.values() if isinstance(spec, AdmissionSpec))
         lost = self._sessions.losing(admission)
-        visits = self._listeners.visits(losing=lost)
+        visits, egress = self._listeners.visits(losing=lost), self._egress
+        rules = next((spec for spec in desired.values() if isinstance(spec, EgressSpec)), NOTHING)
         return Live(
-            by_route=visits.by_route, lost={client: visits.by_client.get(client, 0) for client in lost}
+            by_route=visits.by_route,
+            lost={client: visits.by_client.get(client, 0) + egress.open_of(client) for client in lost},
+            forbidden={client: count for client, count in egress.losing(rules).items() if client not in lost},
         )
 
     def _report(self, turn: Turn) -> None:

@@ -31,6 +31,7 @@ from transport.tls import IdentityError, client_id_from, peer_identity
 
 from .balancing import Attempts, Balancer
 from .client_sessions import ClientSessions
+from .connected_client import AskEgress, dial_nobody
 from .connected_client import ConnectedClient as ConnectedClient  # the front door needs both
 from .revocation import REVOKED, Lists, Revocations
 
@@ -61,6 +62,7 @@ class Sessions:
         self.admission = AdmissionSpec(clients=frozenset(), domain=None, admins=frozenset())
         self.revocations = Revocations()
         self.name = name
+        self.ask_egress: AskEgress = dial_nobody
         self._clock = clock
         self._changed = changed
         self._publish = publish
@@ -195,7 +197,7 @@ class Sessions:
 
     async def serve(self, link: Link, timing: Timing) -> None:
         """Greet whoever is on the link and keep its session until it ends."""
-        client = ConnectedClient(link, timing, self._clock(), self._client_changed)
+        client = ConnectedClient(link, timing, self._clock(), self._client_changed, self.ask_egress)
         try:
             session, hello = await Session.accept(link, client)
         except SessionLostError as error:

@@ -63,6 +63,7 @@ class GatewayReporter:
         actuator: Actuator,
         sessions: Sessions,
         tunnels: TrafficBook,
+        egress: Callable[[ClientId], int] = lambda client: 0,
         warnings: Callable[[], tuple[str, ...]] = tuple,
         life: Callable[[], Life] = lambda: Life.RUNNING,
         publish: Publish = publish_nowhere,
@@ -74,6 +75,7 @@ class GatewayReporter:
         self._actuator = actuator
         self._sessions = sessions
         self._tunnels = tunnels
+        self._egress = egress
         self._warnings = warnings
         self._life = life
         self._started_at = clock()
@@ -166,12 +168,12 @@ class GatewayReporter:
             },
         )
 
-    def _tunnel_statuses(self) -> tuple[TunnelStatus, ...]:
-        """Of all tunnels. One of which there is nothing new to say is told as it was before."""
     def balancer_view(self) -> BalancerView:
         """Who is passed over, and how many visitors each of several clients has."""
         return self._sessions.balancer.view(time.monotonic())
 
+    def _tunnel_statuses(self) -> tuple[TunnelStatus, ...]:
+        """Of all tunnels. One of which there is nothing new to say is told as it was before."""
         views = self.clients_view(), self.balancer_view()
         self._told = {seen.tunnel.name: self._tell(seen, *views) for seen in self._lookout.seen()}
         return tuple(told.status for told in self._told.values())
@@ -194,10 +196,10 @@ class GatewayReporter:
             listen=tuple(str(address) for address in tunnel.listen),
             hostname=tunnel.hostname,
             client=tunnel.client,
-            service=tunnel.service,
-            proxy_protocol=tunnel.proxy_protocol.value,
             balance=tunnel.balance.value,
             clients=clients,
+            service=tunnel.service,
+            proxy_protocol=tunnel.proxy_protocol.value,
             declared_by=tunnel.declared_by,
             serving_client=serving,
             conditions=seen.conditions,
@@ -222,6 +224,7 @@ class GatewayReporter:
             software=first.software if first is not None else None,
             services=tuple(sorted(sessions.services)) if sessions is not None else (),
             traffic=self._sessions.traffic[client_id].snapshot(),
+            egress=self._egress(client_id),
         )
 
 

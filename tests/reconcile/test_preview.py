@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hypothesis import given
 
-from reconcile.desired import AdmissionSpec, Key, Kind, Spec, key_of, resources
+from reconcile.desired import AdmissionSpec, EgressSpec, Key, Kind, Spec, key_of, resources
 from reconcile.observed import IN_FLIGHT, Observed, ObservedState, Phase
 from reconcile.plan import Verb, make_plan
 from reconcile.preview import Live, preview
@@ -113,6 +113,15 @@ def test_a_client_that_is_no_longer_admitted_takes_its_connections_with_it() -> 
     assert change.lost == (("office", 7),)
     assert (change.finishing, change.dropped) == (0, 7)
     assert [(setting.name, setting.after) for setting in change.settings] == [("client office", None)]
+
+
+def test_connections_that_egress_no_longer_allows_are_cut() -> None:
+    before = EgressSpec(allow=(), bind=("192.0.2.1",))
+    live = Live(forbidden={ClientId("office"): 2, ClientId("homelab"): 1})
+    (change,) = preview({}, running(before), live)
+
+    assert (change.verb, change.key, change.dropped, change.lost) == (Verb.CLOSE, key_of(before), 3, ())
+    assert preview({key_of(before): before}, running(before), live) == ()
 
 
 def test_a_service_that_moves_and_a_link_that_goes_let_connections_finish() -> None:

@@ -6,9 +6,11 @@ specification, as the reconcile loop does it.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Final, TypeVar
 
 import anyio
@@ -17,9 +19,12 @@ from anyio.abc import TaskGroup, TaskStatus
 from agent.actuator import ResourceActuator
 from agent.gateway.admission import Admissions
 from agent.gateway.control_port import ControlPorts
+from agent.gateway.egress import Egress, EgressOpener
+from agent.gateway.egress_names import Names
 from agent.gateway.keyring import Keyring
 from agent.gateway.listeners import PublicListeners
 from agent.gateway.sessions import Sessions
+from agent.gateway.special_addresses import Address
 from agent.keys.certificates import Credentials
 from agent.process.spawn import IsolatedTasks, Spawn
 from agent.traffic import TrafficBook, visitor_side
@@ -95,7 +100,7 @@ def admission(*clients: str, domain: str | None = None) -> AdmissionSpec:
 
 
 class GatewayParts:
-    """Sessions, control port and public ports."""
+    """Sessions, control port, public ports and egress. ``zone`` is all that there is of names."""
 
     def __init__(self, spawn: Spawn, stop: Callable[[], None], control: ListenAddress) -> None:
         self.stop = stop  # cancels every task of the gateway
@@ -105,9 +110,15 @@ class GatewayParts:
         self.tunnels = TrafficBook(visitor_side)
         self.listeners = PublicListeners(self.sessions, self.tunnels)
         self.control_ports = ControlPorts(self.sessions, Keyring(), spawn)
+        self.zone: dict[str, list[str]] = {}
+        self.egress = Egress(
+            Names(spawn, self._look_up), lambda: self.actuator.observe(), self.sessions.traffic
+        )
+        self.sessions.ask_egress = self.egress.ask
         self.actuator = ResourceActuator(
             {
                 Kind.ADMISSION: Admissions(self.sessions),
+                Kind.EGRESS: EgressOpener(self.egress),
                 Kind.CONTROL: self.control_ports,
                 Kind.LISTENER: self.listeners,
             },
@@ -129,6 +140,12 @@ class GatewayParts:
         address = free_listen()
         await self.put(listener(address, *routes, peek_timeout=peek_timeout))
         return address
+
+    def _look_up(self, name: str) -> list[Address]:
+        try:
+            return [ip_address(text) for text in self.zone[name]]
+        except KeyError:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known") from None
 
     def _changed(self) -> None:
         self.changes += 1
@@ -158,6 +175,7 @@ async def gateway_parts(
             with anyio.CancelScope(shield=True):
                 await parts.actuator.close_all()
                 parts.listeners.turn_everyone_away()
+                parts.egress.turn_everyone_away()
             parts.stop()
 
 
