@@ -29,8 +29,8 @@ from transport.pump.sockets import accept_link
 from transport.tls import ALPN, TlsError, check_alpn
 from transport.tls_errors import explain_tls_error
 
-from .balancers import Balancers
 from .first_bytes import Arrival, Opening
+from .forwarders import Forwarders
 from .keyring import Keyring, PortKeys
 from .sessions import Sessions
 from .vouched_links import VouchedLinks
@@ -72,7 +72,7 @@ class ControlPort:
         self._accepting = Running(failed)
         self._handshakes: dict[anyio.CancelScope, str] = {}  # oldest first, and where each comes from
         self._is_full = False
-        self._balancers = Balancers(spec.accept_proxy_protocol)
+        self._forwarders = Forwarders(spec.accept_proxy_protocol)
         self._outer: tuple[Pem, ssl.SSLContext] | None = None  # once somebody wanted TLS around HTTP
 
     def start(self, listening: socket.socket) -> None:
@@ -83,7 +83,7 @@ class ControlPort:
         await self._keyring.change(self._keys, spec.tls)
         if spec.timing != self._spec.timing:
             self._sessions.set_timing(spec.timing)
-        self._balancers = Balancers(spec.accept_proxy_protocol)
+        self._forwarders = Forwarders(spec.accept_proxy_protocol)
         self._spec = spec
 
     async def close(self) -> None:
@@ -148,7 +148,7 @@ class ControlPort:
         deadline = anyio.current_time() + _HANDSHAKE_TIMEOUT
         try:
             with anyio.fail_after(_HANDSHAKE_TIMEOUT):
-                opening = await arrival.look(self._balancers)
+                opening = await arrival.look(self._forwarders)
         except BaseException:
             arrival.connection.close()
             raise
@@ -183,7 +183,7 @@ class ControlPort:
         from .websocket import accept_websocket
 
         def judge(request: UpgradeRequest) -> None:
-            arrival.forwarded(request.forwarded_for, self._balancers)
+            arrival.forwarded(request.forwarded_for, self._forwarders)
             self._handshakes[scope] = arrival.host
 
         context = await self._outer_context() if opening is Opening.TLS else None

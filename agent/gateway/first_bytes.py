@@ -16,22 +16,17 @@ from typing import Final
 import anyio
 
 from agent.process.accepting import peer_host, peer_name
-from schemas.errors import TidegateError
 from schemas.names import HostPort
 from transport.tls import ALPN
 from transport.wire.client_hello import ClientHello, scan_client_hello
 from transport.wire.errors import RemoteProtocolError
 from transport.wire.proxy_protocol import NoProxyHeaderError, ProxyHeader, peek_proxy_header
 
-from .balancers import Balancers, complaint, silence
+from .forwarders import Forwarders, NotProxiedError, complaint, silence
 
 _AT_ONCE: Final = 4096  # looked at in one call
 _ALPN: Final = ALPN.encode("ascii")
 _TLS_HANDSHAKE: Final = 22
-
-
-class NotProxiedError(TidegateError):
-    """A load balancer did not say for whom its connection is."""
 
 
 class Opening(Enum):
@@ -52,13 +47,13 @@ class Arrival:
         self.stated: tuple[str, int] | None = None  # what a load balancer says
         self._owes_address = False  # a reverse proxy that has still to say it
 
-    async def look(self, balancers: Balancers) -> Opening:
+    async def look(self, forwarders: Forwarders) -> Opening:
         """Wait for the first bytes. A PROXY header among them is taken away.
 
         :raises NotProxiedError: if there should have been one, or it is bad.
         :raises OSError: if the connection breaks.
         """
-        if not balancers or self.host not in balancers:
+        if not forwarders or self.host not in forwarders:
             return await _opening(self.connection)
         try:
             header = await self._take_header()
@@ -74,14 +69,14 @@ class Arrival:
             self._be(header.source.host, header.source.port)
         return await _opening(self.connection)
 
-    def forwarded(self, names: tuple[str, ...], balancers: Balancers) -> None:
+    def forwarded(self, names: tuple[str, ...], forwarders: Forwarders) -> None:
         """Hear what X-Forwarded-For says.
 
         :raises NotProxiedError: if a reverse proxy that is to be believed says nothing that can be.
         """
-        if self.host not in balancers:
+        if self.host not in forwarders:
             return
-        source = balancers.source(names)
+        source = forwarders.source(names)
         if source is not None:
             self._be(source.host, source.port)
         elif self._owes_address:

@@ -24,6 +24,8 @@ from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import Endpoint
 
 from .balancing import Attempts
+from .forwarders import Forwarders, NotProxiedError
+from .proxied import take_header
 from .routing import (
     Decision,
     NeedMore,
@@ -48,8 +50,8 @@ class Visitor:
     """What the front door knows of a visitor. ``failure`` says why it was turned away."""
 
     __slots__ = (
-        "attempts", "client", "failure", "heard", "kind", "listen", "meters",
-        "name", "refused_by", "route", "source", "started", "table", "wanted",
+        "attempts", "client", "destination", "failure", "heard", "kind", "listen", "meters",
+        "name", "owes_header", "refused_by", "route", "source", "started", "table", "wanted",
     )  # fmt: skip
 
     def __init__(self, listen: ListenAddress, table: RouteTable, source: tuple[str, int]) -> None:
@@ -63,6 +65,8 @@ class Visitor:
         self.client: ConnectedClient | None = None
         self.meters: tuple[TrafficMeter, ...] = ()  # those that count this visitor
         self.failure: str | None = None
+        self.destination: tuple[str, int] | None = None  # if a load balancer said it
+        self.owes_header = False  # a load balancer has still to say who it is
         self.wanted = 0  # bytes without which nothing can be decided
         self.attempts: Attempts | None = None  # None where there is only one client to be led to
         self.heard = 0  # bytes that had come from the client when it was asked, if there are others
@@ -96,6 +100,7 @@ class FrontDoor:
         self._table = table
         # The same for every visitor of a port that is not looked at.
         self._unasked = None if self._table.peeks else decide(TrafficKind.RAW, None, self._table)
+        self._forwarders = Forwarders(spec.accept_proxy_protocol)
         self._log: Any = _log.bind(listen=str(spec.address))
 
     # RelayOwner
@@ -109,6 +114,10 @@ class FrontDoor:
         elif not may_have(Use.VISITOR, relay.descriptor):
             visitor.failure = TOO_MANY
             relay.abort()
+        elif self._forwarders and visitor.source[0] in self._forwarders:
+            visitor.owes_header = True
+            relay.set_deadline(self._spec.peek_timeout)
+            relay.peek()
         elif visitor.table.peeks:
             relay.set_deadline(self._spec.peek_timeout)
             relay.peek()
@@ -116,12 +125,16 @@ class FrontDoor:
             self._follow(relay, visitor, self._unasked)
 
     def peeked(self, relay: Relay) -> None:
-        if len(relay.early) >= relay.note.wanted or relay.socket_ended:
+        if relay.note.owes_header:
+            self._hear(relay, relay.note)
+        elif len(relay.early) >= relay.note.wanted or relay.socket_ended:
             self._decide(relay, timed_out=False)
 
     def timed_out(self, relay: Relay) -> None:
         if relay.is_opening:
             self._unanswered(relay, relay.note)
+        elif relay.note.owes_header:
+            self._hear(relay, relay.note, late=self._spec.peek_timeout)
         else:
             self._decide(relay, timed_out=True)
 
@@ -155,6 +168,25 @@ class FrontDoor:
         self._report(relay, visitor, end)
 
     # Its own
+
+    def _hear(self, relay: Relay, visitor: Visitor, *, late: float | None = None) -> None:
+        """What a load balancer says of the visitor, and then as ever."""
+        try:
+            header = take_header(relay, visitor.source[0], late=late)
+        except NotProxiedError as error:
+            self._refuse(relay, Reason.MALFORMED, str(error))
+            return
+        if header is None:
+            return
+        visitor.owes_header = False
+        if header.source is not None and header.destination is not None:
+            visitor.source = header.source.host, header.source.port
+            visitor.destination = header.destination.host, header.destination.port
+        relay.set_deadline(self._spec.peek_timeout)
+        if visitor.table.peeks:
+            self._decide(relay, timed_out=False)
+        else:
+            self._follow(relay, visitor, decide(TrafficKind.RAW, None, visitor.table))
 
     def _decide(self, relay: Relay, *, timed_out: bool) -> None:
         visitor: Visitor = relay.note
@@ -236,7 +268,7 @@ class FrontDoor:
             tunnel=route.tunnel,
             service=route.service,
             source=Endpoint(*visitor.source),
-            destination=Endpoint(*relay.destination),
+            destination=Endpoint(*(visitor.destination or relay.destination)),
             proxy_protocol=route.proxy_protocol,
         )
         client.session.open(relay, header, keeps=keeps)

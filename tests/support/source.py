@@ -21,6 +21,7 @@ PURE: Final = (
     "agent/gateway/balancing.py",
     "agent/gateway/egress_rules.py",
     "agent/gateway/explain.py",
+    "agent/gateway/forwarders.py",
     "agent/gateway/question.py",
     "agent/gateway/refusal.py",
     "agent/gateway/revocation.py",

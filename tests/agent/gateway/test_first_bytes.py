@@ -10,8 +10,8 @@ from typing import TypeAlias
 import anyio
 import pytest
 
-from agent.gateway.balancers import Balancers
-from agent.gateway.first_bytes import Arrival, NotProxiedError, Opening
+from agent.gateway.first_bytes import Arrival, Opening
+from agent.gateway.forwarders import Forwarders, NotProxiedError
 from schemas.networks import parse_network
 from tests.support.hellos import ALPN, build_hello, in_records, message_of, vector
 from tests.support.peers import Peer
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.anyio
 
 Build: TypeAlias = Callable[[Endpoint | None, Endpoint | None], bytes]
 
-NOBODY = Balancers()
-LOOPBACK = Balancers((parse_network("127.0.0.0/8"),))
+NOBODY = Forwarders()
+LOOPBACK = Forwarders((parse_network("127.0.0.0/8"),))
 VISITOR, GATEWAY = Endpoint("192.0.2.7", 50_000), Endpoint("198.51.100.1", 9056)
 BROWSER = build_hello([(ALPN, vector(2, b"\x02h2\x08http/1.1"))])
 REQUEST = b"GET /tunnel HTTP/1.1\r\n"

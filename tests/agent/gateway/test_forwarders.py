@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import pytest
 
-from agent.gateway.balancers import Balancers, complaint, silence
+from agent.gateway.forwarders import Forwarders, complaint, silence
 from schemas.networks import parse_network
 from transport.wire.errors import RemoteProtocolError
 from transport.wire.proxy_protocol import Endpoint, NoProxyHeaderError
 
-BALANCERS = Balancers(tuple(parse_network(text) for text in ("10.0.0.5", "10.1.0.0/16", "2001:db8::/32")))
+FORWARDERS = Forwarders(tuple(parse_network(text) for text in ("10.0.0.5", "10.1.0.0/16", "2001:db8::/32")))
 
 
 @pytest.mark.parametrize(
     "host", ["10.0.0.5", "10.1.255.1", "2001:db8::7", "::ffff:10.0.0.5", "2001:db8::7%eth0"]
 )
 def test_who_is_named_is_known_also_on_a_port_of_both_families(host: str) -> None:
-    assert host in BALANCERS
+    assert host in FORWARDERS
 
 
 @pytest.mark.parametrize(
     "host", ["10.0.0.6", "10.2.0.0", "2001:db9::", "::ffff:10.0.0.6", "?", "", "localhost"]
 )
 def test_nobody_else_is(host: str) -> None:
-    assert host not in BALANCERS
+    assert host not in FORWARDERS
 
 
 def test_a_port_without_any_has_none() -> None:
-    assert not Balancers()
-    assert BALANCERS
-    assert "10.0.0.5" not in Balancers()
+    assert not Forwarders()
+    assert FORWARDERS
+    assert "10.0.0.5" not in Forwarders()
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_port_without_any_has_none() -> None:
 )
 def test_the_last_who_is_no_proxy_is_the_source(names: list[str], source: Endpoint) -> None:
     """Whatever stands before it was written by him."""
-    assert BALANCERS.source(names) == source
+    assert FORWARDERS.source(names) == source
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_the_last_who_is_no_proxy_is_the_source(names: list[str], source: Endpoi
 )  # fmt: skip
 def test_who_names_nobody_or_nonsense_says_nothing(names: list[str]) -> None:
     """Nor is the one before believed, who may have put him there."""
-    assert BALANCERS.source(names) is None
+    assert FORWARDERS.source(names) is None
 
 
 def test_each_complaint_names_the_balancer_and_what_to_do() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 
+from schemas.errors import TidegateError
 from transport.wire.errors import RemoteProtocolError
 from transport.wire.proxy_protocol import Endpoint, NoProxyHeaderError
 
@@ -22,14 +23,18 @@ _REMEDY: Final = (
 )
 
 
-class Balancers:
+class NotProxiedError(TidegateError):
+    """Somebody in front of a port did not say for whom a connection is."""
+
+
+class Forwarders:
     """Those in front of one port."""
 
     def __init__(self, networks: tuple[Network, ...] = ()) -> None:
         self._networks = networks
 
     def __bool__(self) -> bool:
-        """Whether there are any: most ports have none."""
+        """Most ports have none."""
         return bool(self._networks)
 
     def __contains__(self, host: str) -> bool:
