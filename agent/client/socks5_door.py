@@ -1,0 +1,254 @@
+"""The SOCKS5 door: what becomes of a program that connects to the client's SOCKS5 port.
+
+Rule: a program that says who it is, where that is asked, and where it wants to go, is led to the first
+gateway that is healthy, which dials or refuses. A gateway that is lost before it has answered is
+followed by the next; a gateway that has refused is not asked to be overruled by another.
+
+There is no task for a program: the codec is given what has come, and the relay what to say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import Any, Final
+
+import structlog
+
+from agent.process.descriptors import TOO_MANY, Use, may_have
+from agent.traffic import TrafficMeter
+from schemas.messages import FailureCode
+from schemas.names import HostPort
+from transport.pump.relay import Relay, RelayEnd
+from transport.wire.egress_header import EgressHeader
+from transport.wire.errors import LocalProtocolError
+from transport.wire.socks5 import Connect, Login, Reply, Socks5Error, Write
+from transport.wire.socks5_server import Socks5Server
+
+from .link_session import LinkSession
+from .socks5_replies import reply_to
+
+HANDSHAKE_TIMEOUT: Final = 10.0
+"""Seconds in which a program says where it wants to go."""
+
+# A gateway gives up after ten seconds and says so, and a session that is dead is noticed within 25.
+_OPEN_TIMEOUT: Final = 30.0
+# Programs that have not said yet where they want to go. Each costs a descriptor; who knows no better than to
+# connect and be silent shall not take them from those who talk.
+_MOST_UNDECIDED: Final = 256
+
+_log: Any = structlog.get_logger("socks5")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a program has to say."""
+
+    user: bytes
+    password: bytes = field(repr=False)
+
+    def match(self, login: Login) -> bool:
+        """Whether it has said that. Takes as long for a guess that is nearly right as for any other."""
+        is_user = compare_digest(login.user, self.user)
+        return compare_digest(login.password, self.password) and is_user
+
+
+class Program:
+    """What the door knows of a program. ``failure`` says why it was turned away."""
+
+    __slots__ = ("code", "connect", "failure", "link", "server", "source", "started")
+
+    def __init__(self, server: Socks5Server, source: str) -> None:
+        self.server = server
+        self.source = source
+        self.started = time.monotonic()
+        self.connect: Connect | None = None
+        self.link: LinkSession | None = None  # the gateway that was asked last
+        self.code: FailureCode | None = None
+        self.failure: str | None = None
+
+    def stream_failed(self, code: FailureCode, message: str) -> None:
+        """The gateway says why it is about to reset the stream."""
+        self.code, self.failure = code, message
+
+
+class Programs:
+    """All programs that are connected, also to a port that is closed by now."""
+
+    def __init__(self, meter: TrafficMeter) -> None:
+        self.meter = meter
+        self.last_error: str | None = None  # why a program was not led where it wanted to go
+        self.connected: set[Relay] = set()
+        self.undecided: set[Relay] = set()  # those of them that have not said where they want to go
+
+
+class Socks5Door:
+    """The owner of the relays of one SOCKS5 port.
+
+    :param listen: what the state file calls the port.
+    :param gateways: gives the sessions to the first gateway that is healthy.
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        programs: Programs,
+        gateways: Callable[[], Sequence[LinkSession]],
+        credentials: Credentials | None,
+    ) -> None:
+        self.credentials = credentials
+        self._programs = programs
+        self._gateways = gateways
+        self._log: Any = _log.bind(listen=listen)
+
+    # RelayOwner
+
+    def connected(self, relay: Relay) -> None:
+        host, port = relay.source
+        program = relay.note = Program(
+            Socks5Server(needs_login=self.credentials is not None), str(HostPort(host, port)) if port else ""
+        )
+        self._programs.connected.add(relay)
+        if not may_have(Use.VISITOR, relay.descriptor):
+            self._drop(relay, program, TOO_MANY)
+        elif len(self._programs.undecided) >= _MOST_UNDECIDED:
+            self._drop(
+                relay, program, f"{_MOST_UNDECIDED} programs are connected that have not said where to go"
+            )
+        else:
+            self._programs.undecided.add(relay)
+            relay.set_deadline(HANDSHAKE_TIMEOUT)
+            relay.peek()
+
+    def peeked(self, relay: Relay) -> None:
+        program: Program = relay.note
+        try:
+            while (event := program.server.next_event(relay.early)) is not None:
+                match event:
+                    case Write(data=data):
+                        relay.say(data)
+                    case Login():
+                        self._judge(relay, program, event)
+                    case Connect():
+                        program.connect = event
+                        self._programs.undecided.discard(relay)
+                        self._lead(relay, program, event)
+        except Socks5Error as error:
+            self._turn_away(relay, program, error.answer, str(error))
+        if relay.socket_ended and program.connect is None and program.failure is None:
+            self._turn_away(relay, program, b"", "the program ended before it said where it wants to go")
+
+    def timed_out(self, relay: Relay) -> None:
+        program: Program = relay.note
+        if program.connect is None:
+            self._turn_away(
+                relay,
+                program,
+                b"",
+                f"the program did not say within {HANDSHAKE_TIMEOUT:g} s where it wants to go",
+            )
+        else:
+            self._refuse(relay, program, Reply.GENERAL_FAILURE, "the gateway did not answer")
+
+    def acknowledged(self, relay: Relay) -> None:
+        program: Program = relay.note
+        relay.clear_deadline()
+        program.failure = None
+        relay.say(program.server.reply(Reply.SUCCEEDED))
+        self._programs.meter.opened(relay)
+
+    def refused(self, relay: Relay) -> None:
+        program: Program = relay.note
+        assert program.connect is not None  # or there would be no stream
+        assert program.link is not None
+        program.link.lingering.discard(relay)
+        if program.link.session.link.is_lost:
+            self._lead(relay, program, program.connect)
+        else:
+            why = (
+                program.failure
+                or "the gateway closed the stream without a reason; it may be too old for this"
+            )
+            self._refuse(relay, program, reply_to(program.code), why)
+
+    def half_closed(self, relay: Relay) -> None:
+        relay.note.link.lingering.add(relay)
+
+    def ended(self, relay: Relay, end: RelayEnd) -> None:
+        program: Program = relay.note
+        self._programs.connected.discard(relay)
+        self._programs.undecided.discard(relay)
+        self._programs.meter.closed(relay)
+        if program.link is not None:
+            program.link.lingering.discard(relay)
+        self._report(relay, program, end)
+
+    # Its own
+
+    def _judge(self, relay: Relay, program: Program, login: Login) -> None:
+        # Of a port that has just lost its user, nobody has to log in any more.
+        is_right = self.credentials is None or self.credentials.match(login)
+        answer = program.server.judge(is_right=is_right)
+        if is_right:
+            relay.say(answer)
+        else:
+            self._turn_away(
+                relay, program, answer, "the user or the password is wrong; see socks5 in the client's file"
+            )
+
+    def _lead(self, relay: Relay, program: Program, connect: Connect) -> None:
+        """To the first gateway that can be asked."""
+        header = EgressHeader(host=connect.host, port=connect.port)
+        tried: list[LinkSession] = []
+        while True:
+            able = [link for link in self._gateways() if link not in tried]
+            if not able:
+                why = "no gateway is connected"
+                self._refuse(relay, program, Reply.GENERAL_FAILURE, program.failure or why)
+                return
+            program.link = min(able, key=lambda link: link.session.streams)
+            program.code = program.failure = None
+            relay.set_deadline(_OPEN_TIMEOUT)
+            try:
+                program.link.session.open_egress(relay, header, keeps=True)
+            except LocalProtocolError as error:
+                tried.append(program.link)
+                program.link, program.failure = None, str(error)
+            else:
+                return
+
+    def _refuse(self, relay: Relay, program: Program, reply: Reply, why: str) -> None:
+        self._programs.last_error = f"{_where(program)}: {why}"
+        self._turn_away(relay, program, program.server.reply(reply), why)
+
+    def _turn_away(self, relay: Relay, program: Program, answer: bytes, why: str) -> None:
+        program.failure = why
+        self._programs.undecided.discard(relay)
+        relay.clear_deadline()
+        relay.refuse(answer)
+
+    def _drop(self, relay: Relay, program: Program, why: str) -> None:
+        program.failure = why
+        relay.abort()
+
+    def _report(self, relay: Relay, program: Program, end: RelayEnd) -> None:
+        """One line for each program, at its end, with all its numbers."""
+        is_fine = program.failure is None
+        say = self._log.info if is_fine else self._log.warning
+        say(
+            "program_left" if is_fine else "program_refused",
+            program=program.source or None,
+            to=_where(program) or None,
+            gateway=None if program.link is None else str(program.link.spec.gateway),
+            end=end.value,
+            reason=program.failure,
+            bytes_in=relay.bytes_written,
+            bytes_out=relay.bytes_read,
+            seconds=round(time.monotonic() - program.started, 3),
+        )
+
+
+def _where(program: Program) -> str:
+    return "" if program.connect is None else str(HostPort(program.connect.host, program.connect.port))
