@@ -30,6 +30,8 @@ MAX_SERVICES: Final = 1_000  # of one client; their names fit into one message
 # Of one client at one gateway. A client gone mad, or a thief with its key, would otherwise hold as many TLS
 # connections there as there are descriptors; beyond a handful, more of them are of no use to anybody.
 MAX_SESSIONS: Final = 16
+# Of one client, declared by its own file. A gateway that allows more ports has them written by an operator.
+MAX_DECLARED: Final = 500
 # Each may have a successor beside it while it drains, under a number of its own.
 MAX_SESSION_NUMBER: Final = 2 * MAX_SESSIONS
 
@@ -58,6 +60,10 @@ _Names = Annotated[tuple[_Name, ...], Field(max_length=MAX_SERVICES)]
 _Version = Annotated[int, Field(ge=0, lt=2**31)]
 _SessionNumber = Annotated[int, Field(ge=1, lt=2**31)]
 _StreamId = Annotated[int, Field(ge=1, lt=2**32)]
+_Number = Annotated[int, Field(ge=0, lt=2**31)]
+_Address = Annotated[str, Field(max_length=64)]
+_Hostname = Annotated[str, Field(max_length=253)]
+_Word = Annotated[str, Field(max_length=16)]
 
 
 class _Message(BaseModel):
@@ -167,8 +173,64 @@ class Drain(_Message):
     type: Literal["drain"] = "drain"
 
 
+class ServicesRefused(_Message):
+    """The gateway ignores these of the client's services, for it may not offer them; this is the whole list."""
+
+    type: Literal["services_refused"] = "services_refused"
+    services: _Names
+
+
+class DeclaredTunnel(_Message):
+    """A tunnel that a client asks for. What its texts mean is told by the gateway, tunnel by tunnel."""
+
+    name: _Name
+    listen: Annotated[tuple[_Address, ...], Field(max_length=64)]
+    hostname: Annotated[tuple[_Hostname, ...], Field(max_length=256)] = ()
+    service: _Name
+    proxy_protocol: _Word = "off"
+
+
+class Declare(_Message):
+    """The tunnels that the client's own file declares; this is the whole list.
+
+    ``number`` counts the client's declarations to that gateway, so that the answer can be told from others.
+    """
+
+    type: Literal["declare"] = "declare"
+    number: _Number
+    tunnels: Annotated[tuple[DeclaredTunnel, ...], Field(max_length=MAX_DECLARED)]
+
+
+class TunnelOutcome(_Message):
+    """What came of a tunnel that a client has declared: it is in force if there is no problem."""
+
+    name: _Name
+    problem: _Text = ""
+
+
+class Declared(_Message):
+    """What came of the client's declaration with that number, said again whenever it changes.
+
+    With number 0 it is what the gateway has of the client although nothing was declared on its sessions.
+    """
+
+    type: Literal["declared"] = "declared"
+    number: _Number
+    tunnels: Annotated[tuple[TunnelOutcome, ...], Field(max_length=MAX_DECLARED)]
+
+
 ControlMessage: TypeAlias = Annotated[
-    Hello | Welcome | Refusal | Services | StreamFailed | Replaced | Drain, Field(discriminator="type")
+    Hello
+    | Welcome
+    | Refusal
+    | Services
+    | ServicesRefused
+    | Declare
+    | Declared
+    | StreamFailed
+    | Replaced
+    | Drain,
+    Field(discriminator="type"),
 ]
 
 _ADAPTER: Final[TypeAdapter[ControlMessage]] = TypeAdapter(ControlMessage)

@@ -19,6 +19,8 @@ from schemas.errors import TidegateError
 from schemas.messages import (
     PROTOCOL,
     ControlMessage,
+    Declare,
+    Declared,
     Drain,
     FailureCode,
     Hello,
@@ -26,6 +28,7 @@ from schemas.messages import (
     RefusalCode,
     Replaced,
     Services,
+    ServicesRefused,
     StreamFailed,
     Welcome,
 )
@@ -63,7 +66,7 @@ _TURNED_AWAY: Final = (
     "(of another CA, expired, or for another purpose); its log says why"
 )
 
-LaterMessage: TypeAlias = Services | StreamFailed | Replaced | Drain
+LaterMessage: TypeAlias = Services | ServicesRefused | Declare | Declared | StreamFailed | Replaced | Drain
 
 
 class SessionLostError(TidegateError):

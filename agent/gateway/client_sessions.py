@@ -62,6 +62,10 @@ class ClientSessions:
         self._sessions[newer.number] = newer
         return replaced
 
+    def is_current(self, client: ConnectedClient) -> bool:
+        """Whether it is a session of the process that is there now, and speaks for the client."""
+        return self._sessions.get(client.number) is client
+
     def discard(self, ended: ConnectedClient) -> bool:
         """Forget a session that has ended; whether it was still one of these."""
         if ended in self._leaving:

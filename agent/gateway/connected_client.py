@@ -8,20 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
+import structlog
 
 from agent.keys.shown import verified_chain
 from agent.lingering import Lingering
 from reconcile.desired import Timing
-from schemas.messages import Drain, FailureCode, Hello, Replaced, Services, StreamFailed
+from schemas.messages import (
+    Declare,
+    Declared,
+    Drain,
+    FailureCode,
+    Hello,
+    Replaced,
+    Services,
+    ServicesRefused,
+    StreamFailed,
+)
 from schemas.names import ClientId, HostPort, ServiceName
+from schemas.state import ClientEntry
 from transport.pump.link import Link
 from transport.pump.relay import Relay
 from transport.session import LaterMessage, Session
 
 from .revocation import ShownCertificate
+from .rights import SERVICES_REFUSED, allowed
 
 if TYPE_CHECKING:
     from transport.offer import Offer
@@ -29,10 +42,19 @@ if TYPE_CHECKING:
 # Told of what a client wants the gateway to dial.
 AskEgress: TypeAlias = Callable[["ConnectedClient", "Offer"], None]
 
+# Told of the tunnels that a client declares.
+HearDeclaration: TypeAlias = Callable[["ConnectedClient", Declare], None]
+
+_log: Any = structlog.get_logger("sessions")
+
 
 def dial_nobody(client: ConnectedClient, offer: Offer) -> None:
     """What a gateway does that has no egress."""
     offer.refuse(FailureCode.NOT_ALLOWED, "the gateway dials nobody")
+
+
+def hear_nothing(client: ConnectedClient, message: Declare) -> None:
+    """What a gateway does to whom nobody declares anything."""
 
 
 class ConnectedClient:
@@ -51,25 +73,40 @@ class ConnectedClient:
         self.id = ClientId("")
         self.instance = ""  # which of the client's processes it is; "" if it does not say
         self.number = 1  # of the session, among those of the instance
-        self.address = str(HostPort(*link.peer_address))
+        host, port = link.peer_address
+        self.address = str(HostPort(host, port)) if port else host  # a reverse proxy names no port
         self._link = link
         self._certificate: ShownCertificate | None = None  # until somebody asks
         self.since = since
         self.software = ""
-        self.services: frozenset[ServiceName] = frozenset()
+        self.entry: ClientEntry | None = None
+        self.services: frozenset[ServiceName] = frozenset()  # of those that it offers, what it may offer
+        self._offered: frozenset[ServiceName] = frozenset()
+        self._has_complained = False  # that it offers what it may not; once for a session is enough
         self.draining = False
         self.lingering = Lingering(timing.half_close_timeout)
         self._timing = timing
         self._changed = changed
         self._ask = ask
+        self.on_declare: HearDeclaration = hear_nothing
 
-    def greeted(self, session: Session, client_id: ClientId, hello: Hello) -> None:
+    def greeted(
+        self, session: Session, client_id: ClientId, hello: Hello, entry: ClientEntry | None = None
+    ) -> None:
+        """It has said who it is. ``entry``: what the gateway's file says of it."""
         self.session = session
         self.id = client_id
         self.instance = hello.instance
         self.number = hello.session
         self.software = hello.software
-        self.services = _names(hello.services)
+        self.entry = entry
+        self._offered = _names(hello.services)
+        self._sort_services()
+
+    @property
+    def refused(self) -> frozenset[ServiceName]:
+        """The services that it offers and may not."""
+        return self._offered - self.services
 
     @property
     def certificate(self) -> ShownCertificate:
@@ -105,13 +142,47 @@ class ConnectedClient:
         self.lingering.set_limit(timing.half_close_timeout)
         self.session.set_timing(ping_interval=timing.ping_interval, ping_timeout=timing.ping_timeout)
 
+    def welcomed(self) -> None:
+        """It has been taken on: from now on it can be told things."""
+        if self.refused:
+            self._tell_refused()
+
+    def grant(self, entry: ClientEntry | None) -> bool:
+        """Go by another entry of the gateway's file. Visitors who are there stay.
+
+        :returns: whether that makes a difference to its services.
+        """
+        before, self.entry = self.services, entry
+        self._has_complained = False
+        self._offer(self._offered)
+        return self.services != before
+
+    def _offer(self, offered: frozenset[ServiceName]) -> None:
+        before = self.refused
+        self._offered = offered
+        self._sort_services()
+        if self.refused != before:
+            self._tell_refused()
+
+    def _sort_services(self) -> None:
+        self.services = allowed(self.entry, self._offered)
+
+    def _tell_refused(self) -> None:
+        services = tuple(sorted(self.refused))
+        self.session.tell(ServicesRefused(services=services))
+        if services and not self._has_complained:
+            self._has_complained = True
+            _log.warning("services_refused", client=self.id, services=services, reason=SERVICES_REFUSED)
+
     # SessionHandler
 
     def message_received(self, message: LaterMessage) -> None:
         match message:
             case Services(services=services):
-                self.services = _names(services)
+                self._offer(_names(services))
                 self._changed(self)
+            case Declare():
+                self.on_declare(self, message)
             case StreamFailed(stream=stream_id, message=text):
                 stream = self.session.link.mux.streams.get(stream_id)
                 if stream is not None and isinstance(stream.sink, Relay) and stream.sink.is_opening:
@@ -120,7 +191,7 @@ class ConnectedClient:
                 if not self.draining:
                     self.draining = True
                     self._changed(self)
-            case Replaced():
+            case Replaced() | ServicesRefused() | Declared():
                 pass  # only a gateway says this
 
     def stream_offered(self, session: Session, offer: Offer) -> None:

@@ -23,7 +23,7 @@ from agent.traffic import TrafficBook, visitor_side
 from agent.version import SOFTWARE
 from reconcile.desired import AdmissionSpec, RouteSpec, Timing
 from schemas.errors import TidegateError
-from schemas.messages import MAX_SESSION_NUMBER, MAX_SESSIONS, Drain, Hello, RefusalCode, Replaced
+from schemas.messages import MAX_SESSION_NUMBER, MAX_SESSIONS, Declare, Drain, Hello, RefusalCode, Replaced
 from schemas.names import ClientId, ServiceName
 from transport.pump.link import Link
 from transport.session import Session, SessionLostError
@@ -33,7 +33,9 @@ from .balancing import Attempts, Balancer
 from .client_sessions import ClientSessions
 from .connected_client import AskEgress, dial_nobody
 from .connected_client import ConnectedClient as ConnectedClient  # the front door needs both
+from .declarations import Declarations, NoDeclarations
 from .revocation import REVOKED, Lists, Revocations
+from .rights import Rights
 
 # Where a gateway lists no clients, every machine that is given a certificate under a name of its own, and is
 # gone after an hour, would otherwise be kept and shown for ever. Those that went first are forgotten first.
@@ -61,7 +63,9 @@ class Sessions:
         self.traffic = TrafficBook(visitor_side)
         self.admission = AdmissionSpec(clients=frozenset(), domain=None, admins=frozenset())
         self.revocations = Revocations()
+        self.declarations: Declarations = NoDeclarations()
         self.name = name
+        self._rights = Rights()
         self.ask_egress: AskEgress = dial_nobody
         self._clock = clock
         self._changed = changed
@@ -83,11 +87,15 @@ class Sessions:
         """Change who may connect. A client that no longer may loses its sessions at once."""
         self.admission = admission
         self.revocations = Revocations(admission.revoked, self.revocations.lists)
+        self._rights = Rights(admission.rights)
         for client in chain.from_iterable(list(self._connected.values())):
             try:
                 _admit(client.session.link, admission, self.revocations)
             except _NotAdmittedError as error:
                 client.session.refuse(error.code, str(error))
+            else:
+                if client.grant(self._rights.of(client.id)):
+                    self._client_changed(client)
 
     def set_lists(self, lists: Lists | None) -> None:
         """Let these revocation lists count for whoever comes. Who is here stays."""
@@ -209,7 +217,8 @@ class Sessions:
             session.refuse(error.code, str(error))
             _log.warning("client_refused", address=client.address, reason=str(error))
             return
-        client.greeted(session, client_id, hello)
+        client.greeted(session, client_id, hello, self._rights.of(client_id))
+        client.on_declare = self._declare
         self._take_on(client)
         log = _log.bind(client=client_id, session=client.number, address=client.address)
         log.info("client_connected", software=client.software, services=sorted(client.services))
@@ -241,7 +250,15 @@ class Sessions:
         for old in replaced:
             old.session.tell(Replaced())
             old.session.close("replaced by a newer session of the same client")
+        client.welcomed()
+        self.declarations.welcomed(client)
         self._client_changed(client)
+
+    def _declare(self, client: ConnectedClient, message: Declare) -> None:
+        """Pass on what a client declares, unless another process of it has taken its place, or will."""
+        sessions = self._connected.get(client.id)
+        if sessions is not None and sessions.is_current(client) and not client.draining:
+            self.declarations.declare(client, message)
 
     def _forget(self, client: ConnectedClient) -> None:
         sessions = self._connected.get(client.id)
@@ -250,6 +267,7 @@ class Sessions:
         if not sessions:
             del self._connected[client.id]
             self._remember(client.id)
+            self.declarations.gone(client.id)
         self._changed()
 
     def _remember(self, client_id: ClientId) -> None:

@@ -25,6 +25,7 @@ PURE: Final = (
     "agent/gateway/question.py",
     "agent/gateway/refusal.py",
     "agent/gateway/revocation.py",
+    "agent/gateway/rights.py",
     "agent/gateway/route_table.py",
     "agent/gateway/routing.py",
     "agent/gateway/special_addresses.py",

@@ -10,6 +10,7 @@ import pytest
 
 import transport.wire.mux
 from schemas.messages import (
+    MAX_DECLARED,
     MAX_SERVICES,
     MAX_SESSION_NUMBER,
     MAX_SESSIONS,
@@ -86,6 +87,7 @@ def test_types_and_flags_have_their_numbers() -> None:
         f"ALPN is `{ALPN}`",
         f"begins with {INITIAL_WINDOW:,} bytes of credit",
         f"has at most {MAX_LINE:,} bytes",
+        f"at most {MAX_DECLARED} of them in a message",
         f"at most {MAX_HEADER:,}",
         f"an array of up to {MAX_SERVICES:,} of them",
         f"cuts it at {MAX_TEXT:,} characters",
