@@ -13,10 +13,13 @@ from reconcile.desired import Kind
 
 from .connector import GatewayLinks
 from .services import Services
+from .socks5 import Socks5Ports
 
 
 class ClientDrain:
     """A client keeps its services while its gateways bring visitors to an end, and dials no gateway any more.
+
+    Programs that it has led somewhere may finish as well, and no more of them are let in.
 
     :param limit: gives the seconds that it may take.
     """
@@ -26,11 +29,13 @@ class ClientDrain:
         actuator: ResourceActuator,
         links: GatewayLinks,
         services: Services,
+        socks5: Socks5Ports,
         limit: Callable[[], float],
     ) -> None:
         self._actuator = actuator
         self._links = links
         self._services = services
+        self._socks5 = socks5
         self._limit = limit
 
     @property
@@ -40,9 +45,11 @@ class ClientDrain:
     @property
     def open(self) -> int:
         # A session that is over may have last bytes for a service that takes its time.
-        return max(self._links.leaving, self._services.open)
+        return max(self._links.leaving, self._services.open + self._socks5.open)
 
     async def begin(self) -> None:
+        await self._actuator.close_all(Kind.SOCKS5)
+        self._socks5.turn_away_undecided()
         await self._actuator.close_all(Kind.LINK)
 
     async def finish(self) -> None:

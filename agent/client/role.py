@@ -22,11 +22,12 @@ from agent.actuator import Failed, ResourceActuator
 from agent.api.loading import load_app
 from agent.events import Events
 from agent.keeping import keep
-from agent.keys.key_watch import KeyWatch
+from agent.keys.key_watch import KeyWatch, KeyWatches
 from agent.logs.pipeline import set_level
 from agent.logs.turn_log import log_turn_event
 from agent.past.memory import Memory
 from agent.past.starting import begin
+from agent.process.bind import Ports
 from agent.process.inherited import Inherited
 from agent.process.lifetime import Lifetime
 from agent.process.spawn import IsolatedTasks
@@ -50,6 +51,7 @@ from .connector import GatewayLinks
 from .drain import ClientDrain
 from .link_keys import LinkKeys
 from .services import Services
+from .socks5 import Socks5Ports
 
 if TYPE_CHECKING:
     from agent.planning import ProposedFile
@@ -78,7 +80,8 @@ class Client:
         self._name: ClientId
         self._settings: ClientSettings
         self._started_at = _now()
-        self._key_watch = KeyWatch(LinkKeys(self._tls))
+        self._socks5 = Socks5Ports(lambda: self._links.first_healthy(), Ports(self._inherited).bind)
+        self._key_watch = KeyWatches(KeyWatch(LinkKeys(self._tls)), KeyWatch(self._socks5))
         self._reconciler: Reconciler
         self._actuator: ResourceActuator
         self._services: Services
@@ -132,24 +135,34 @@ class Client:
             )
             self._services.on_change = self._links.services_changed
             self._actuator = ResourceActuator(
-                {Kind.SERVICES: self._open_services, Kind.LINK: self._links}, ring=self.reload
+                {
+                    Kind.SERVICES: self._open_services,
+                    Kind.LINK: self._links,
+                    Kind.SOCKS5: self._socks5,
+                },
+                ring=self.reload,
             )
             self._reconciler = Reconciler(
                 source, self._actuator, random=random.random, clock=_now, report=self._report
             )
-            problems = await keep(
-                source=source,
-                key_watch=self._key_watch,
-                reconciler=self._reconciler,
-                actuator=self._actuator,
-                load=partial(load_app, self),
-                listening=admin,
-                background=[self.memory.keeping(source, self.reload)],
-                started=started,
-                lifetime=self.lifetime,
-                drain=ClientDrain(self._actuator, self._links, self._services, lambda: self.drain_limit),
-                events=self.events,
-            )
+            try:
+                problems = await keep(
+                    source=source,
+                    key_watch=self._key_watch,
+                    reconciler=self._reconciler,
+                    actuator=self._actuator,
+                    load=partial(load_app, self),
+                    listening=admin,
+                    background=[self.memory.keeping(source, self.reload)],
+                    started=started,
+                    lifetime=self.lifetime,
+                    drain=ClientDrain(
+                        self._actuator, self._links, self._services, self._socks5, lambda: self.drain_limit
+                    ),
+                    events=self.events,
+                )
+            finally:
+                self._socks5.turn_everyone_away()
             tasks.cancel_scope.cancel()
         return problems
 
@@ -162,7 +175,7 @@ class Client:
     def summary(self) -> str:
         """How it is, in one short line."""
         if not self.lifetime.is_running:
-            return f"Draining: {counted(self._services.open, 'connection')} open"
+            return f"Draining: {counted(self._services.open + self._socks5.open, 'connection')} open"
         links = self._links.status()
         connected = sum(link.phase is LinkPhase.CONNECTED for link in links)
         return f"{counted(len(links), 'session')}, {connected} connected"
@@ -201,6 +214,7 @@ class Client:
             ),
             links=self._links.status(),
             services=self._services.status(),
+            socks5=self._socks5.status(),
         )
 
     def facts(self) -> None:
