@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -28,12 +28,14 @@ def nginx(
     server: str,
     *,
     at: str | Path = "127.0.0.1",
+    on: socket.socket | None = None,
     listen: str = "",
     certificate: tuple[Path, Path] | None = None,
 ) -> Iterator[str]:
     """One nginx with one server. Yields the target to dial.
 
     :param server: the directives of its ``server`` block.
+    :param on: a listening socket that outlives it: whoever connects meanwhile waits in its queue.
     :param listen: the parameters of its ``listen`` directive.
     :param certificate: certificate and key, for TLS.
     """
@@ -48,7 +50,7 @@ def nginx(
     temporary = " ".join(
         f"{kind}_temp_path tmp_{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    with listening(at) as listener:
+    with listening(at) if on is None else nullcontext(on) as listener:
         (place / "nginx.conf").write_text(
             f"""{user}
 daemon off; worker_processes 1; pid nginx.pid; error_log stderr warn;
@@ -70,18 +72,30 @@ http {{
 
 
 @contextmanager
-def haproxy(program: str, directory: Path, frontend: str, *, bind: str = "") -> Iterator[str]:
-    """One HAProxy with one HTTP frontend. Yields the target to dial.
+def haproxy(
+    program: str,
+    directory: Path,
+    frontend: str,
+    *,
+    bind: str = "",
+    mode: str = "http",
+    backend: str = "",
+    at: str = "127.0.0.1",
+) -> Iterator[str]:
+    """One HAProxy with one frontend. Yields the target to dial.
 
     :param frontend: its lines.
     :param bind: the parameters of its ``bind`` line.
+    :param backend: the parameters of the one server behind it, if there is any: its address first.
     """
     place = directory / f"haproxy{next(_numbers)}"
     place.mkdir()
-    with listening() as listener:
+    if backend:
+        frontend = f"default_backend behind\nbackend behind\n  server one {backend}\n"
+    with listening(at) as listener:
         (place / "haproxy.cfg").write_text(
             f"""defaults
-  mode http
+  mode {mode}
   timeout client {PATIENCE:.0f}s
   timeout server {PATIENCE:.0f}s
   timeout connect {PATIENCE:.0f}s

@@ -36,7 +36,7 @@ def control(address: ListenAddress, balancers: Iterable[str] = (), *, timing: Ti
 
 
 @asynccontextmanager
-async def behind_balancers(*balancers: str) -> AsyncIterator[GatewayParts]:
+async def behind_forwarders(*balancers: str) -> AsyncIterator[GatewayParts]:
     """A gateway whose control port has these in front; all of loopback if none are named."""
     async with gateway_parts() as parts:
         await parts.put(control(parts.control, balancers or ["127.0.0.0/8"]))
@@ -231,7 +231,7 @@ async def test_stopping_in_the_middle_of_an_upgrade_leaves_no_socket_behind() ->
 async def test_the_address_of_a_client_behind_a_load_balancer_is_its_own(
     build: Callable[[Endpoint, Endpoint], bytes], journal: Journal
 ) -> None:
-    async with behind_balancers() as parts:
+    async with behind_forwarders() as parts:
         async with carried(url_of(parts.control), first=build(VISITOR, GATEWAY)):
             line = await journal.wait_for("client_connected")
 
@@ -239,7 +239,7 @@ async def test_the_address_of_a_client_behind_a_load_balancer_is_its_own(
 
 
 async def test_a_reverse_proxy_says_it_in_the_request(journal: Journal) -> None:
-    async with behind_balancers() as parts, visit(parts.control) as peer:
+    async with behind_forwarders() as parts, visit(parts.control) as peer:
         head = REQUEST.replace(b"Host:", b"X-Forwarded-For: 203.0.113.9, 192.0.2.7\r\nHost:")
 
         assert b" 101 " in (await _first_line(peer, head))
@@ -250,7 +250,7 @@ async def test_a_reverse_proxy_says_it_in_the_request(journal: Journal) -> None:
 
 
 async def test_a_reverse_proxy_that_does_not_say_it_is_refused(journal: Journal) -> None:
-    async with behind_balancers() as parts, visit(parts.control) as peer:
+    async with behind_forwarders() as parts, visit(parts.control) as peer:
         answer = await answer_to(peer, REQUEST)
 
         assert answer.startswith(b"HTTP/1.1 400 ")
@@ -261,7 +261,7 @@ async def test_a_reverse_proxy_that_does_not_say_it_is_refused(journal: Journal)
 
 
 async def test_a_load_balancer_without_a_header_is_refused_and_told_of(journal: Journal) -> None:
-    async with behind_balancers() as parts:
+    async with behind_forwarders() as parts:
         with pytest.raises(OSError):  # noqa: PT011 - each engine has another
             async with hand_driven(parts.control):
                 pass
@@ -274,7 +274,7 @@ async def test_half_a_header_and_silence_is_ended_in_time(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_port, "_HANDSHAKE_TIMEOUT", 0.05)
-    async with behind_balancers() as parts, visit(parts.control) as peer:
+    async with behind_forwarders() as parts, visit(parts.control) as peer:
         await peer.send(build_v2(VISITOR, GATEWAY)[:20])
 
         assert await peer.receive_until_gone() == b""
@@ -285,7 +285,7 @@ async def test_half_a_header_and_silence_is_ended_in_time(
 
 async def test_who_is_not_named_is_not_believed(journal: Journal) -> None:
     """Neither a header nor a field; and whoever has no balancer is served as ever."""
-    async with behind_balancers("10.0.0.5") as parts, visit(parts.control) as peer:
+    async with behind_forwarders("10.0.0.5") as parts, visit(parts.control) as peer:
         await peer.send(build_v2(VISITOR, GATEWAY))
         await peer.receive_until_gone()
         line = await journal.wait_for("handshake_failed")
@@ -301,7 +301,7 @@ async def test_handshakes_are_counted_by_the_address_that_a_balancer_names(
 ) -> None:
     """One flooding client behind it keeps none of the others out."""
     monkeypatch.setattr(control_port, "_MAX_HANDSHAKES", 2)
-    async with behind_balancers() as parts:
+    async with behind_forwarders() as parts:
         async with visit(parts.control) as one, visit(parts.control) as two:
             for crowd in (one, two):
                 await crowd.send(build_v1(VISITOR, GATEWAY) + REQUEST)
