@@ -181,7 +181,7 @@ class Site:
         """Write ``gateway.yaml`` as a configuration tool does: whole, by renaming."""
         settings = dict(settings)
         top: dict[str, Any] = {}
-        for key in ("clients", "allow_empty"):
+        for key in ("clients", "egress", "allow_empty"):
             if key in settings:
                 top[key] = settings.pop(key)
         gateway = {
@@ -193,7 +193,7 @@ class Site:
         return self.put("gateway.yaml", {"tidegate": 1, "gateway": gateway, **top, "tunnels": tunnels})
 
     def client_file(
-        self, services: Mapping[str, str], *, id: str = "homelab", name: str | None = None, **settings: Any
+        self, services: Mapping[str, Any], *, id: str = "homelab", name: str | None = None, **settings: Any
     ) -> Path:
         """Write ``<id>.yaml``, or ``<name>.yaml``, and make the client's certificate if there is none."""
         self.issue(id)
