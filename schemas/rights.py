@@ -55,6 +55,11 @@ def may_use_the_api(entry: ClientEntry | None) -> bool:
     return entry is None or entry.declares is not Declares.NONE
 
 
+def may_declare(entry: ClientEntry | None) -> bool:
+    """Whether tunnels are taken from the client's own file."""
+    return entry is not None and entry.declares in (Declares.SESSION, Declares.KEPT)
+
+
 def spell_listen(entry: ClientEntry) -> str:
     """Where tunnels may listen that the client declares, for a message."""
     patterns = [str(pattern) for pattern in entry.listen or ()]
@@ -133,12 +138,22 @@ def own_breaches(entry: ClientEntry | None, tunnels: Iterable[Tunnel]) -> Iterat
         return
     used: set[tuple[str, int]] = set()
     for index, tunnel in enumerate(tunnels):
-        if not may_offer(entry, tunnel.service):
-            allowed = ", ".join(entry.services or ()) or "none"
-            message = f"{entry.id} may not offer the service {quote(tunnel.service)}; it may offer: {allowed}"
-            yield Breach(right=Right.SERVICES, client=entry.id, tunnel=index, at=0, message=message)
-        for right, at, message in _own_breaches(entry, tunnel, used):
+        for right, at, message in breaches_of(entry, tunnel, used):
             yield Breach(right=right, client=entry.id, tunnel=index, at=at, message=message)
+
+
+def breaches_of(
+    entry: ClientEntry, tunnel: Tunnel, used: set[tuple[str, int]]
+) -> Iterator[tuple[Right, int, str]]:
+    """What one of these has: the right, the number of the address, and what to tell the client.
+
+    :param used: the ports of those before it, to which its own are added if there is room for them.
+    """
+    if not may_offer(entry, tunnel.service):
+        may = ", ".join(entry.services or ()) or "none"
+        message = f"{entry.id} may not offer the service {quote(tunnel.service)}; it may offer: {may}"
+        yield Right.SERVICES, 0, message
+    yield from _own_breaches(entry, tunnel, used)
 
 
 def _own_breaches(

@@ -28,6 +28,24 @@ def suggested_name(client: ClientId, port: int, hostnames: Sequence[str]) -> Tun
     return TunnelName(_shortened("-".join(parts)))
 
 
+def own_name(client: ClientId, name: str) -> TunnelName:
+    """The name, at the gateway, of a tunnel that a client's own file declares.
+
+    No other tunnel has it: a slash is in no name that anybody else gives, and no two clients have one id.
+    """
+    whole = f"{client}/{name}"
+    if len(whole) > _LONGEST:
+        digest = hashlib.sha256(whole.encode()).hexdigest()[: 2 * _DIGEST]
+        half = (_LONGEST - len(digest) - 2) // 2
+        whole = f"{client[:half]}/{name[:half]}-{digest}"
+    return TunnelName(whole)
+
+
+def is_own_name(name: str) -> bool:
+    """Whether that is such a name."""
+    return "/" in name
+
+
 def keep_apart(
     tunnels: Iterable[Tunnel], *, previous: Iterable[Tunnel], taken: Set[TunnelName]
 ) -> tuple[Tunnel, ...]:
