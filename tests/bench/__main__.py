@@ -24,11 +24,11 @@ from .competitors import COMPETITORS
 from .machine import describe, versions
 from .options import Options, parse_options
 from .report import Report, as_json, remarks, table
-from .systems import ALWAYS
+from .systems import ALWAYS, ON_REQUEST
 
 REQUIRED: Final = ("wrk", "iperf3", "nginx", "haproxy")
 _WIDTH: Final = 140  # of the table where the output is no terminal
-_SYSTEMS: Final = (*ALWAYS, *COMPETITORS)
+_SYSTEMS: Final = (*ALWAYS, *COMPETITORS, *ON_REQUEST)
 
 
 def main() -> int:
@@ -49,7 +49,8 @@ def main() -> int:
     chosen = [
         system
         for system in _SYSTEMS
-        if system not in skipped and (options.systems is None or system.name in options.systems)
+        if system not in skipped
+        and (system not in ON_REQUEST if options.systems is None else system.name in options.systems)
     ]
     notes = [
         f"{system.name} is left out: {', '.join(system.missing)} not found on PATH"

@@ -58,7 +58,7 @@ def parse_options(arguments: Sequence[str], *, families: Sequence[str], systems:
     parser.add_argument(
         "--systems",
         metavar="SYSTEM,...",
-        help=f"some of: {', '.join(systems)} (default: all that are installed)",
+        help=f"some of: {', '.join(systems)} (default: all that are installed, but ws and wss)",
     )
     parser.add_argument(
         "--visitors",

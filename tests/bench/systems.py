@@ -190,8 +190,26 @@ def _haproxy(name: str, place: Site, configuration: str) -> AbstractContextManag
     return running(name, [path_of("haproxy"), "-db", "-f", file.name], place.directory)
 
 
+@contextmanager
+def websocket(place: Site, services: Services) -> Iterator[Running]:
+    """The session within a WebSocket in the clear, as a reverse proxy would bring it."""
+    with tidegate(place, services, gateway=f"ws://{place.control}/tunnel") as now:
+        yield now
+
+
+@contextmanager
+def websocket_in_tls(place: Site, services: Services) -> Iterator[Running]:
+    """The same within TLS of its own, as where there is no reverse proxy: everything is encrypted twice."""
+    with tidegate(place, services, gateway=f"wss://{place.control}/tunnel") as now:
+        yield now
+
+
 ALWAYS: Final[Sequence[System]] = (
     System(name=DIRECT, secured="no tunnel", start=direct),
     System(name=HAPROXY, secured="mutual TLS 1.3", start=haproxy, needs=("haproxy",)),
     System(name=TIDEGATE, secured="mutual TLS 1.3", start=tidegate),
+)
+ON_REQUEST: Final[Sequence[System]] = (
+    System(name="ws", secured="mutual TLS 1.3 in a WebSocket", start=websocket),
+    System(name="wss", secured="mutual TLS 1.3 in a WebSocket in TLS 1.3", start=websocket_in_tls),
 )
