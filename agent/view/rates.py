@@ -10,9 +10,12 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, assert_never
 
-from schemas.status import AgentStatus, GatewayStatus, Traffic
+from schemas.status import AgentStatus, ClientAgentStatus, GatewayStatus, Traffic
+
+SOCKS5_PORT: Final = "(SOCKS5 port)"
+"""What a client's SOCKS5 port is called among its services. None of those can be called so."""
 
 # Statuses that a rate spans: two seconds of the live table. Over one interval alone the figures flicker.
 _WINDOW: Final = 5
@@ -44,11 +47,10 @@ class RateMeter:
 
     def measure(self, status: AgentStatus) -> Mapping[str, Rate]:
         """The rates since a little while ago, by name. What was not there then has none yet."""
-        entries = status.tunnels if isinstance(status, GatewayStatus) else status.services
         newest = _Sample(
             started_at=status.started_at,
             now=status.now,
-            traffic={entry.name: entry.traffic for entry in entries},
+            traffic=_traffic(status),
         )
         if self._samples and self._samples[-1].started_at != newest.started_at:
             self._samples.clear()  # the agent was started anew, and counts from zero again
@@ -61,6 +63,16 @@ class RateMeter:
             else:
                 rates[name] = _rate(oldest.traffic[name], traffic, (newest.now - oldest.now).total_seconds())
         return rates
+
+
+def _traffic(status: AgentStatus) -> Mapping[str, Traffic]:
+    match status:
+        case GatewayStatus(tunnels=tunnels):
+            return {tunnel.name: tunnel.traffic for tunnel in tunnels}
+        case ClientAgentStatus(services=services, socks5=socks5):
+            traffic = {service.name: service.traffic for service in services}
+            return traffic if socks5 is None else {**traffic, SOCKS5_PORT: socks5.traffic}
+    assert_never(status)
 
 
 def _rate(before: Traffic, after: Traffic, seconds: float) -> Rate:

@@ -32,7 +32,7 @@ from schemas.status import (
 )
 
 from .cells import amount, counted, elide, elide_end, fold, printable, span
-from .rates import Rate
+from .rates import SOCKS5_PORT, Rate
 from .sections import Entry, Section
 from .table import Cell, Column, Worth
 
@@ -178,7 +178,7 @@ def services(status: ClientAgentStatus, rates: Rates) -> Section:
             *_traffic_columns(rates),
             Column(title="LAST ERROR", least=20),
         ),
-        entries=tuple(_service(service, rates) for service in status.services),
+        entries=tuple(_service(service, rates) for service in (*status.services, *_socks5(status))),
         fine="without an error",
         empty="No services are declared.",
         has_messages=False,
@@ -375,6 +375,16 @@ def _service(service: ServiceStatus, rates: Rates) -> Entry:
         ),
         is_fine=service.last_error is None,
         heat=_heat(service.traffic, _rate(rates, service.name)),
+    )
+
+
+def _socks5(status: ClientAgentStatus) -> tuple[ServiceStatus, ...]:
+    """The SOCKS5 port as one of the services; its target is where programs find it."""
+    port = status.socks5
+    if port is None:
+        return ()
+    return (
+        ServiceStatus(name=SOCKS5_PORT, target=port.listen, last_error=port.last_error, traffic=port.traffic),
     )
 
 

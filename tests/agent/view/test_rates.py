@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from agent.view.rates import Rate, RateMeter
-from schemas.status import ClientAgentStatus, GatewayStatus, Traffic
+from agent.view.rates import SOCKS5_PORT, Rate, RateMeter
+from schemas.status import ClientAgentStatus, GatewayStatus, Socks5Status, Traffic
 from tests.support import statuses
 
 
@@ -68,3 +68,17 @@ def test_a_client_is_measured_by_its_services() -> None:
     meter.measure(first)
 
     assert meter.measure(first).keys() == {"smtp", "web"}
+
+
+def test_a_client_is_measured_by_its_socks5_port_as_well() -> None:
+    def later(seconds: float, bytes_in: int) -> ClientAgentStatus:
+        port = Socks5Status(
+            listen="127.0.0.1:1080", user=None, last_error=None, traffic=Traffic(bytes_in=bytes_in)
+        )
+        now = statuses.NOW + timedelta(seconds=seconds)
+        return statuses.client().model_copy(update={"now": now, "socks5": port})
+
+    meter = RateMeter()
+    meter.measure(later(0, 0))
+
+    assert meter.measure(later(2, 500))[SOCKS5_PORT] == Rate(bytes_in=250.0)

@@ -15,6 +15,7 @@ from schemas.status import (
     LinkPhase,
     ResourceStatus,
     ServiceHealth,
+    Socks5Status,
     Standing,
     Traffic,
     TunnelClient,
@@ -247,3 +248,19 @@ def test_the_clients_that_serve_together_come_first() -> None:
     section = tunnels(status.model_copy(update={"tunnels": (blog,)}), None)
 
     assert f"office+attic, homelab → {blog.service}" in texts(section, 0).values()
+
+
+def test_the_socks5_port_of_a_client_stands_below_its_services() -> None:
+    port = Socks5Status(
+        listen="127.0.0.1:1080",
+        user="mail",
+        last_error="mx.example:25: connection refused",
+        traffic=Traffic(open=2, total=9, bytes_in=1000, bytes_out=2000),
+    )
+    section = services(statuses.client().model_copy(update={"socks5": port}), None)
+    *_, entry = section.entries
+
+    assert [cell.text for cell in entry.cells()] == [
+        "(SOCKS5 port)", "127.0.0.1:1080", "2", "1.0kB", "2.0kB", "9", "mx.example:25: connection refused",
+    ]  # fmt: skip
+    assert len(section.entries) == len(services(statuses.client(), None).entries) + 1
