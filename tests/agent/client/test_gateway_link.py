@@ -1,0 +1,205 @@
+"""A gateway that is given by a name has a session at each of its addresses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from agent.client import resolving
+from reconcile.desired import LinkSpec, WayOut
+from schemas.names import HostPort, ListenAddress
+from schemas.proxy_url import NoProxy, parse_proxy_url
+from schemas.status import LinkPhase
+from tests.support import pki
+from tests.support.gateway_parts import QUIET, GatewayParts, gateway_parts, gateway_tls
+from tests.support.home import HOMELAB, Dns, home, link_to
+from tests.support.journal import Journal
+from tests.support.peers import free_listen, until
+from tests.support.site import own_address
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open", "asks_often")]
+
+GW = "gw.example"
+
+
+@pytest.fixture
+def asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the name server."""
+    monkeypatch.setattr(resolving, "_SHORTEST", 0.0)
+    monkeypatch.setattr(resolving, "backoff", lambda attempt, unit: 0.0)
+
+
+class Cluster:
+    """Gateways of one name, each at an address of its own."""
+
+    def __init__(self, *parts: GatewayParts) -> None:
+        self.parts = parts
+        self.hosts = [part.control.host for part in parts]
+        self.gateway = HostPort(GW, parts[0].control.port)
+
+    def spec(self, *, session: int = 1, way_out: WayOut | None = None) -> LinkSpec:
+        return link_to(self.gateway, session=session, way_out=way_out)
+
+    def numbers(self) -> list[list[int]]:
+        """Those of the sessions at each."""
+        return [
+            [client.number for client in part.sessions.connected().get(HOMELAB, ())] for part in self.parts
+        ]
+
+
+@asynccontextmanager
+async def cluster(count: int) -> AsyncIterator[Cluster]:
+    tls = gateway_tls(pki.gateway(GW))
+    port = free_listen().port
+    async with AsyncExitStack() as stack:
+        addresses = [ListenAddress(own_address(), port) for _ in range(count)]
+        parts = [
+            await stack.enter_async_context(gateway_parts(tls=tls, control=address)) for address in addresses
+        ]
+        yield Cluster(*parts)
+
+
+async def test_there_is_a_session_to_each_address_times_those_that_are_asked_for(journal: Journal) -> None:
+    async with cluster(3) as gw:
+        dns = Dns(gw_example=gw.hosts)
+        async with home(dns) as here:
+            await here.put(gw.spec(), gw.spec(session=2))
+            await journal.wait_for("link_up", count=6)
+
+            assert [len(numbers) for numbers in gw.numbers()] == [2, 2, 2]
+            assert [(link.address, link.session) for link in here.links.status()] == [
+                (host, number) for host in gw.hosts for number in (1, 2)
+            ]
+            assert here.links.is_connected
+            assert {line["address"] for line in journal.find("link_up")} == set(gw.hosts)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_the_loss_of_one_address_is_not_felt_at_the_others(journal: Journal) -> None:
+    async with cluster(3) as gw, home(Dns(gw_example=gw.hosts)) as here:
+        await here.put(gw.spec())
+        await journal.wait_for("link_up", count=3)
+        before = gw.numbers()
+
+        gw.parts[1].stop()
+        await journal.wait_for("link_down", address=gw.hosts[1])
+
+        assert gw.numbers() == [before[0], [], before[2]]
+        assert [link.phase for link in here.links.status()] == [
+            LinkPhase.CONNECTED,
+            LinkPhase.WAITING,
+            LinkPhase.CONNECTED,
+        ]
+        assert here.links.is_connected
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_address_that_is_gone_drains_and_a_new_one_is_dialed(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolving, "_INTERVAL", 0.0)
+    async with cluster(3) as gw:
+        dns = Dns(gw_example=gw.hosts[:2])
+        async with home(dns) as here:
+            await here.put(gw.spec())
+            await journal.wait_for("link_up", count=2)
+            (leaving,) = gw.parts[0].sessions.connected()[HOMELAB]
+
+            dns.set(GW, *gw.hosts[1:])
+
+            await journal.wait_for("link_up", address=gw.hosts[2])
+            await until(lambda: leaving.draining or leaving.session.link.is_lost)
+            await until(lambda: gw.numbers()[0] == [])
+            await until(lambda: [link.address for link in here.links.status()] == gw.hosts[1:])
+            assert not journal.find("link_down")
+
+
+async def test_a_session_that_cannot_be_made_is_a_reason_to_look_the_name_up(journal: Journal) -> None:
+    async with cluster(1) as gw:
+        dns = Dns(gw_example=[own_address()])
+        async with home(dns) as here:
+            await here.put(gw.spec())
+            await journal.wait_for("link_down")
+
+            dns.set(GW, *gw.hosts)
+
+            await journal.wait_for("link_up", address=gw.hosts[0])
+            await until(lambda: [link.address for link in here.links.status()] == gw.hosts)
+
+
+async def test_a_name_that_does_not_exist_yet_is_shown_until_it_does(journal: Journal) -> None:
+    async with cluster(1) as gw:
+        dns = Dns()
+        async with home(dns) as here:
+            await here.put(gw.spec())
+            assert here.link.phase is LinkPhase.CONNECTING
+            await journal.wait_for("name_not_resolved")
+
+            assert (here.link.phase, here.link.address) == (LinkPhase.WAITING, "")
+            assert "the name gw.example does not exist: correct it in client.gateways" in here.link.message
+            assert not here.links.is_connected
+            dns.set(GW, *gw.hosts)
+            await journal.wait_for("link_up")
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_dead_address_beside_one_that_answers_is_told_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with cluster(1) as gw, home(Dns(gw_example=[gw.hosts[0], own_address()])) as here:
+        await here.put(gw.spec())
+        await journal.wait_for("link_up")
+        await journal.wait_for("link_down", level="warning")
+        await here.put(gw.spec())  # another attempt
+
+        await journal.wait_for("link_down", level="debug")
+        assert len(journal.find("link_down", level="warning")) == 1
+        assert here.links.is_connected
+
+
+async def test_closing_it_leaves_every_address_and_asks_for_the_name_no_more(journal: Journal) -> None:
+    async with cluster(2) as gw:
+        dns = Dns(gw_example=gw.hosts)
+        async with home(dns) as here:
+            await here.put(gw.spec(), gw.spec(session=2))
+            await journal.wait_for("link_up", count=4)
+            await here.drop(gw.spec(session=2))
+            await until(lambda: [len(numbers) for numbers in gw.numbers()] == [1, 1])
+            await here.drop(gw.spec())
+
+            await until(lambda: gw.numbers() == [[], []])
+            await until(lambda: here.links.status() == ())
+
+
+@pytest.mark.usefixtures("patient")
+async def test_another_way_out_is_that_of_the_next_session_and_the_one_before_serves_until_then(
+    journal: Journal,
+) -> None:
+    async with cluster(2) as gw, home(Dns(gw_example=gw.hosts)) as here:
+        await here.put(gw.spec())
+        await journal.wait_for("link_up", count=2)
+        nowhere = parse_proxy_url(f"http://{own_address()}:1")
+
+        await here.put(gw.spec(way_out=WayOut(proxy=nowhere)))
+        await journal.wait_for("link_not_renewed")
+
+        assert any("nothing listens there" in link.message for link in here.links.status())
+        assert here.links.is_connected
+        assert gw.numbers()[0]
+        await here.put(gw.spec(way_out=WayOut(proxy=NoProxy.NONE)))
+        await until(lambda: [link.address for link in here.links.status()] == gw.hosts)
+        await until(lambda: all(link.phase is LinkPhase.CONNECTED for link in here.links.status()))
+
+
+async def test_other_settings_reach_the_session_at_every_address(journal: Journal) -> None:
+    async with cluster(2) as gw, home(Dns(gw_example=gw.hosts)) as here:
+        await here.put(gw.spec())
+        await journal.wait_for("link_up", count=2)
+        await here.put(replace(gw.spec(), timing=replace(QUIET, ping_interval=300.0)))
+
+        await journal.wait_for("link_up", count=4)
+        await until(lambda: [len(numbers) for numbers in gw.numbers()] == [1, 1])
+        assert not journal.find("link_down")
