@@ -141,7 +141,7 @@ def test_every_way_to_accept_a_stream_is_understood(attacked: Target, answer: by
         assert visitor.recv(100) == b"yes"
 
 
-def test_streams_that_a_client_opens_are_refused_however_many(attacked: Target) -> None:
+def test_streams_of_a_client_that_make_no_sense_are_refused_however_many(attacked: Target) -> None:
     """Also those with a number that was used before: no list is kept of them."""
     with attacked.session() as (peer, _visitor):
         for number in [*range(3, 2_003, 2), 3, 5, 7]:
@@ -167,18 +167,26 @@ def test_a_client_that_drains_again_and_again_keeps_its_visitors_and_gets_no_mor
         assert not attacked.has_left(peer)
 
 
+# As many streams as may wait for an answer: whatever is opened besides is refused at once.
+WAITING = b"".join(window(number, 0, SYN) for number in range(10_001, 10_001 + 2 * 512, 2))
+STREAMS = b"".join(data(number, b"x" * 100, SYN | FIN) for number in range(3, 2_003, 2))
+
+# What comes before a flood, and the flood.
 FLOODS = {
-    "pings": ping(1) * 1_000,
-    "streams": b"".join(window(number, 0, SYN) for number in range(3, 2_003, 2)),
-    "streams with data": b"".join(data(number, b"x" * 100, SYN | FIN) for number in range(3, 2_003, 2)),
+    "pings": (b"", ping(1) * 1_000),
+    "streams": (WAITING, b"".join(window(number, 0, SYN) for number in range(3, 2_003, 2))),
+    "streams with data": (WAITING, STREAMS),
+    "streams that make no sense": (b"", STREAMS),
 }
 
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_client_that_asks_and_does_not_read_the_answers_is_left(attacked: Target, flood: str) -> None:
+    before, again_and_again = FLOODS[flood]
     with hostile_client(attacked.place, "office", "by-hand") as peer:
         peer.tls.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        peer.say_until(lambda: attacked.has_left(peer), FLOODS[flood])
+        peer.say(before)
+        peer.say_until(lambda: attacked.has_left(peer), again_and_again)
         words = (
             "the peer asks faster than it reads the answers",
             "the peer makes us speak and does not read",

@@ -197,13 +197,17 @@ class Site:
     ) -> Path:
         """Write ``<id>.yaml``, or ``<name>.yaml``, and make the client's certificate if there is none."""
         self.issue(id)
+        settings = dict(settings)
+        top: dict[str, Any] = {key: settings.pop(key) for key in ("socks5", "tunnels") if key in settings}
         client = {
             "id": id,
             "gateways": [self.control],
             "tls": {"cert": f"pki/{id}.crt", "key": f"pki/{id}.key", "ca": "pki/ca.crt"},
             **settings,
         }
-        return self.put(f"{name or id}.yaml", {"tidegate": 1, "client": client, "services": dict(services)})
+        return self.put(
+            f"{name or id}.yaml", {"tidegate": 1, "client": client, "services": dict(services), **top}
+        )
 
     def put(self, name: str, state: Mapping[str, Any]) -> Path:
         path = self.directory / name

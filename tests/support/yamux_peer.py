@@ -150,8 +150,17 @@ class YamuxPeer:
 
 
 @contextmanager
-def hostile_client(place: Site, client_id: str, *services: str, greets: bool = True) -> Iterator[YamuxPeer]:
-    """A client of the site's gateway; greeted, unless the test wants to begin otherwise."""
+def hostile_client(
+    place: Site,
+    client_id: str,
+    *services: str,
+    greets: bool = True,
+    connect: Callable[[str], socket.socket] = connect,
+) -> Iterator[YamuxPeer]:
+    """A client of the site's gateway; greeted, unless the test wants to begin otherwise.
+
+    :param connect: how the gateway's port is reached.
+    """
     place.issue(client_id)
     context = ssl.create_default_context(cafile=str(place.pki / "ca.crt"))
     context.load_cert_chain(place.pki / f"{client_id}.crt", place.pki / f"{client_id}.key")
