@@ -20,7 +20,7 @@ LENGTH: Final = 8  # bytes before a request that say how long it is
 MEMORY_LIMIT: Final = 2 << 30
 """Bytes of address space. The largest state file takes half of that."""
 
-_NICENESS: Final = 10
+NICENESS: Final = 10
 _FIRST_TO_DIE: Final = "1000"
 
 
@@ -67,7 +67,7 @@ def _be_modest() -> None:
     """
     gc.disable()  # nothing here lives long enough to become garbage
     with suppress(OSError):
-        os.nice(_NICENESS)
+        os.nice(NICENESS)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_DIE)
     with suppress(ImportError, ValueError, OSError):

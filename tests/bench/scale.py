@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from reconcile.apart_child import NICENESS
 from tests.support.site import COMMAND, Site
 
 from . import paced, proc
@@ -35,6 +36,7 @@ from .systems import PAGE, WEB, Services
 
 FAMILY: Final = "scale"
 UNDISTURBED: Final = "undisturbed"
+COMPUTING: Final = "computing"  # nothing changes, and a process that has to do with nobody computes
 
 TUNNELS: Final = 10_000
 _PORTS: Final = 100
@@ -48,6 +50,8 @@ _SHORTEST: Final = 0.4  # seconds that a change of a file, or a pace, takes at l
 _PACE: Final = 1.0  # seconds from one change of a fragment to the next
 _FIRST: Final = 20_000  # the first public port
 _NUMBERS: Final = itertools.count()
+# As modest as whoever reads a state for a gateway.
+_COMPUTE: Final = f"import os; os.nice({NICENESS})\nwhile True: sum(range(1000))"
 
 
 def _at_most(limit: float, reference: str | None = None) -> Target:
@@ -113,6 +117,9 @@ def measure(directory: Path, services: Services, *, number: int, seconds: float)
         with _running(site, state.path, public, services) as gateway:
             quiet = _visit(gateway.public, seconds)
             yield sample(CHANGE_P99, quiet["p99_ms"], UNDISTURBED, details=quiet)
+            with _computing():
+                beside = _visit(gateway.public, seconds)
+            yield sample(CHANGE_P99, beside["p99_ms"], COMPUTING, details=beside)
             times, busy, remarks = _change_again_and_again(gateway, state, ports, seconds)
             yield sample(CHANGE_P99, busy["p99_ms"], details=busy)
             yield sample(CHANGE, statistics.median(times) * 1e3, remarks=remarks)
@@ -200,6 +207,16 @@ def _running(site: Site, state: Path, public: str, services: Services) -> Iterat
             gateway = Gateway(site=site, process=process, log=site.directory / "gateway.log", public=public)
             _wait(lambda: _gets_through(public, "anybody"), "a visitor gets through")
             yield gateway
+
+
+@contextmanager
+def _computing() -> Iterator[None]:
+    """Somebody else needs a core, after everybody else."""
+    with subprocess.Popen([sys.executable, "-I", "-c", _COMPUTE]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def _check(state: Path) -> float:

@@ -28,7 +28,7 @@ def test_every_figure_is_taken_and_one_changed_line_touches_one_listener(
         samples = list(scale.measure(tmp_path / "scale", behind, number=0, seconds=1))
 
     found = [(sample.quantity.key, sample.system) for sample in samples]
-    assert len(set(found)) == len(found) == 10
+    assert len(set(found)) == len(found) == 11
     assert {key for key, system in found if system == TIDEGATE} == {
         "scale-check",
         "scale-change",
