@@ -11,14 +11,16 @@ Everything here blocks on the disk.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from pydantic import ValidationError
 
 from agent.keys.certificates import expiry_warning, utc_now
 from agent.keys.credentials import gateway_context, link_context, read_pem, revocation_lists, size_limit
@@ -31,8 +33,13 @@ from schemas.references import Reference
 from schemas.roles import Role
 from schemas.state import ClientState, GatewayState, State, TlsClient, TlsGateway
 from schemas.text import Document, Syntax
+from schemas.validating import Reading
 
 _Tls: TypeAlias = TlsGateway | TlsClient
+_MODELS: Final[Mapping[Role, type[TlsGateway] | type[TlsClient]]] = {
+    Role.GATEWAY: TlsGateway,
+    Role.CLIENT: TlsClient,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +70,12 @@ def run_check(path: Path, *, files: bool, syntax: str) -> int:
 
 
 def check_files(checked: OfflineState, *, now: datetime) -> Findings:
-    """Read every key and certificate that the state names."""
+    """Read every key and certificate that the state names, also beside other problems of it."""
     role: Role
     tls: _Tls
     match checked.state:
         case None:
-            return Findings()
+            return Findings(problems=tuple(_problems_beside_others(checked.documents)))
         case GatewayState() as gateway:
             role, tls = Role.GATEWAY, gateway.gateway.tls
         case ClientState() as client:
@@ -91,6 +98,17 @@ def summary(state: State) -> str:
         case ClientState():
             services = counted(len(state.services), "service")
             return f"valid: {services}, {counted(len(state.client.gateways), 'gateway')}"
+
+
+def _problems_beside_others(documents: Sequence[Document]) -> Iterator[Problem]:
+    for document in documents:
+        for role, model in _MODELS.items():
+            section = document.value.get(role.value)
+            if not isinstance(section, dict):
+                continue
+            with suppress(ValidationError):  # which is told already
+                tls = model.model_validate(section.get("tls"), context=Reading(directory=document.directory))
+                yield from _problems(document, role, tls)
 
 
 def _problems(section: Document, role: Role, tls: _Tls) -> Iterator[Problem]:

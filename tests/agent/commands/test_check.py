@@ -72,6 +72,18 @@ def test_every_key_that_cannot_be_read_is_told_where_it_is_named(tmp_path: Path)
     assert all("there is no such file" in problem for problem in problems)
 
 
+def test_keys_are_read_also_beside_other_problems(tmp_path: Path) -> None:
+    path = write_gateway(tmp_path)
+    path.write_text(path.read_text().replace("listen:", "lisen:"))
+
+    checked = read_offline(path)
+    found = check_files(checked, now=NOW)
+
+    assert checked.state is None
+    assert [problem.place.line for problem in found.problems if problem.place is not None] == [5] * 3
+    assert "No such file" in found.problems[0].message
+
+
 def test_keys_are_left_alone_if_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_check(write_gateway(tmp_path), files=False, syntax="YAML") == 0
     assert capsys.readouterr().err == ""
