@@ -83,6 +83,15 @@ def test_the_minimal_example_does_what_it_says(tmp_path: Path) -> None:
     assert "homelab -> web" in printed
 
 
+@pytest.mark.real_software("curl", "bash", "python3", "nginx")
+def test_the_websocket_example_does_what_it_says(tmp_path: Path) -> None:
+    printed = run_readme("websocket", 9056, 8080, 8000, 8443, directory=tmp_path)
+
+    assert "Hello from home" in printed
+    assert re.search(r"wss://127\.0\.0\.1:\d{4,5}/base/tunnel", printed)
+    assert "This is a web page." in printed
+
+
 @pytest.mark.real_software("git", "bash", "tar", "install")
 def test_a_commit_opens_a_port_and_one_with_a_mistake_is_refused_when_it_is_pushed(tmp_path: Path) -> None:
     printed = run_readme("gitops", 9056, 8080, 8025, directory=tmp_path)

@@ -237,4 +237,4 @@ class ControlPorts:
 
 def _load_websocket() -> None:
     """Nobody waits for these imports but who needs them."""
-    from . import websocket  # noqa: F401
+    from . import websocket  # noqa: F401 - to be loaded is all

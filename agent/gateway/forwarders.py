@@ -51,15 +51,14 @@ class Forwarders:
         """Whom the lines of X-Forwarded-For name, None if they name nobody. Its port is 0 if they do not say.
 
         Each reverse proxy adds at the end from whom it has the request. So the last who is none of them is
-        whom one of them has seen; all before that is hearsay.
+        whom one of them has seen; all before that is hearsay. If all are, the first one asks for itself.
         """
+        found: Endpoint | None = None
         for name in reversed(forwarded_for):
             found = _endpoint(name)
-            if found is None:
-                return None
-            if found.host not in self:
-                return found
-        return None
+            if found is None or found.host not in self:
+                break
+        return found
 
 
 def complaint(host: str, error: RemoteProtocolError) -> str:

@@ -42,6 +42,7 @@ def test_a_port_without_any_has_none() -> None:
         (["2001:db9:0::7"], Endpoint("2001:db9::7", 0)),
         (["::ffff:192.0.2.7"], Endpoint("192.0.2.7", 0)),
         (["192.0.2.9", "192.0.2.7", "10.0.0.5", "10.1.2.3"], Endpoint("192.0.2.7", 0)),
+        (["10.1.2.3", "10.0.0.5"], Endpoint("10.1.2.3", 0)),  # it asks for itself
     ],
 )
 def test_the_last_who_is_no_proxy_is_the_source(names: list[str], source: Endpoint) -> None:
@@ -51,7 +52,7 @@ def test_the_last_who_is_no_proxy_is_the_source(names: list[str], source: Endpoi
 
 @pytest.mark.parametrize(
     "names",
-    [[], ["10.0.0.5"], ["unknown"], ["192.0.2.7", "unknown"], ["192.0.2.7:http"], ["192.0.2.7:70000"],
+    [[], ["unknown"], ["unknown", "10.0.0.5"], ["192.0.2.7", "unknown"], ["192.0.2.7:http"], ["192.0.2.7:70000"],
      ["192.0.2.7:²"], ["[::1"], [""]],
 )  # fmt: skip
 def test_who_names_nobody_or_nonsense_says_nothing(names: list[str]) -> None:

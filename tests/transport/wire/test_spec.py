@@ -22,13 +22,17 @@ from schemas.messages import (
 )
 from schemas.names import ProxyProtocol
 from transport import session
+from transport.pump.carrier import PING_INTERVAL, PING_TIMEOUT
 from transport.pump.held import PROCESS_LIMIT, SESSION_LIMIT
 from transport.pump.link import CLIENTS_OFFERED, PROCESS_GROWTH, SESSION_GROWTH
 from transport.tls import ALPN
 from transport.wire.control import MAX_LINE
 from transport.wire.frames import ACK, FIN, RST, SYN, VERSION, FrameType, GoAwayCode
+from transport.wire.http_head import MAX_HEAD
 from transport.wire.mux import MuxLimits
 from transport.wire.open_header import MAX_HEADER, OpenHeader
+from transport.wire.upgrade_request import PATH
+from transport.wire.websocket import MAX_MESSAGE
 from transport.wire.window import INITIAL_WINDOW, MAX_WINDOW
 
 SPEC: Final = Path(transport.wire.mux.__file__).with_name("SPEC.md").read_text(encoding="utf-8")
@@ -85,6 +89,12 @@ def test_types_and_flags_have_their_numbers() -> None:
     "said",
     [
         f"ALPN is `{ALPN}`",
+        f"whose last segment is `{PATH.removeprefix('/')}`",
+        f"A message has at most {MAX_MESSAGE:,} bytes",
+        f"a ping every {PING_INTERVAL:g} seconds.",
+        f"nothing at all is heard for {PING_TIMEOUT:g} seconds after one is dead",
+        f"| a message of a WebSocket | {MAX_MESSAGE >> 20} MiB |",
+        f"| the head of a request for one | {MAX_HEAD >> 10} KiB |",
         f"begins with {INITIAL_WINDOW:,} bytes of credit",
         f"has at most {MAX_LINE:,} bytes",
         f"at most {MAX_DECLARED} of them in a message",
