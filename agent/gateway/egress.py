@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.actuator import Failed
 from agent.traffic import TrafficBook
+from reconcile.actuator import ActionError
 from reconcile.desired import ControlSpec, EgressSpec, ListenerSpec, ManagementSpec
 from reconcile.observed import ObservedState
 from schemas.messages import FailureCode
@@ -24,8 +25,8 @@ from transport.wire.egress_header import EgressHeader
 from .egress_connection import DIAL_TIMEOUT, EgressConnection
 from .egress_names import Names
 from .egress_rules import ClientRules, Standing
-from .own_addresses import is_own
-from .special_addresses import Address
+from .own_addresses import can_bind, is_own
+from .special_addresses import Address, destination
 
 if TYPE_CHECKING:
     from .connected_client import ConnectedClient
@@ -113,7 +114,7 @@ class Egress:
 
         :raises OSError: if the system does not say.
         """
-        if not is_own(address):
+        if not is_own(address) and not is_own(destination(address)):
             return Standing.ELSEWHERE
         return Standing.OWN_PORT if port in self._own_ports() else Standing.OWN_ADDRESS
 
@@ -180,7 +181,12 @@ class EgressRules:
         self._egress = egress
 
     async def update(self, spec: EgressSpec) -> None:
+        """Rules that allow less are in force whether there is an address to dial from or not.
+
+        :raises ActionError: if there is not.
+        """
         self._egress.set_rules(spec)
+        _check_sources(spec)
 
     async def close(self) -> None:
         """Nobody reaches anything any more."""
@@ -194,6 +200,17 @@ class EgressOpener:
         self._egress = egress
 
     async def __call__(self, spec: EgressSpec, failed: Failed) -> EgressRules:
+        _check_sources(spec)
         rules = EgressRules(self._egress)
         await rules.update(spec)
         return rules
+
+
+def _check_sources(spec: EgressSpec) -> None:
+    """
+    :raises ActionError: if this machine has not the addresses to dial from.
+    """
+    for text in spec.bind:
+        if not can_bind(ip_address(text)):
+            message = f"egress.bind: {text} is not an address of this machine; write one that ip addr shows"
+            raise ActionError(message, reason="NoSuchAddress")

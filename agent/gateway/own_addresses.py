@@ -28,6 +28,11 @@ def is_own(address: Address) -> bool:
     return not _can_bind(_NOBODYS[address.version], address.version) or _is_its_own_source(address)
 
 
+def can_bind(address: Address) -> bool:
+    """Whether this machine can dial from it."""
+    return _can_bind(str(address), address.version)
+
+
 def _can_bind(text: str, version: int) -> bool:
     with _probe(version) as probe:
         try:

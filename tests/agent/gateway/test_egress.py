@@ -15,7 +15,9 @@ from agent.gateway.egress import NOTHING
 from agent.gateway.egress_rules import Standing
 from agent.gateway.special_addresses import Address
 from agent.process.descriptors import Use
+from reconcile.actuator import ActionError
 from reconcile.desired import Key, Kind, key_of
+from reconcile.observed import Phase
 from schemas.messages import Drain, FailureCode
 from schemas.names import ClientId, ListenAddress
 from schemas.status import Traffic
@@ -217,6 +219,8 @@ async def test_the_gateways_own_ports_are_refused_on_every_address_of_its_machin
             for line in journal.find("egress_refused")
         )
         assert parts.egress.standing(ip_address("8.8.8.8"), public.port) is Standing.ELSEWHERE
+        translated = ip_address(f"64:ff9b::{public.host}")  # by a translator that would come back
+        assert parts.egress.standing(translated, public.port) is Standing.OWN_PORT
 
         await parts.put(egress(rule(parts.control.host, ports=str(parts.control.port))))
         program.ask(str(parts.control))
@@ -264,7 +268,11 @@ async def test_an_address_to_dial_from_that_is_not_this_machines_is_named_in_the
     journal: Journal,
 ) -> None:
     with service() as mail:
-        async with asking(HERE, bind=("198.51.100.77",)) as (_, program):
+        async with asking(HERE) as (parts, program):
+            with pytest.raises(
+                ActionError, match=r"egress.bind: 198.51.100.77 is not an address of this machine"
+            ):
+                await parts.put(egress(HERE, bind=("198.51.100.77",)))
             code, told = await program.is_refused(mail.target)
 
             assert (code, told) == (
@@ -273,6 +281,24 @@ async def test_an_address_to_dial_from_that_is_not_this_machines_is_named_in_the
             )
             reason = journal.find("egress_failed")[0]["reason"]
             assert reason.startswith("egress.bind: 198.51.100.77 is not an address of this machine")
+
+
+async def test_rules_whose_address_to_dial_from_is_missing_are_in_force_where_they_allow_less() -> None:
+    missing = ("198.51.100.77",)
+    with service() as mail:
+        async with gateway_parts() as parts:
+            with pytest.raises(ActionError, match="is not an address of this machine"):
+                await parts.put(egress(HERE, bind=missing))
+            assert parts.actuator.observe()[Key(kind=Kind.EGRESS, name="")].phase is Phase.FAILED
+            async with hand_driven(parts.control) as client:
+                program = Program(client)
+                assert (await program.is_refused(mail.target))[0] is FailureCode.NOT_ALLOWED
+                await parts.put(egress(HERE))
+                program.ask(mail.target)
+                far = await mail.accept()
+                with pytest.raises(ActionError):
+                    await parts.put(egress(bind=missing))
+                assert await far.wait_reset() == b""
 
 
 async def test_a_family_without_an_address_to_dial_from_is_not_dialed(journal: Journal) -> None:
