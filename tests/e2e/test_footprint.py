@@ -25,6 +25,8 @@ UNUSED: Final = {
     "rich": "it draws the live table, and there is no terminal",
     "pygments": "it comes with Rich",
     "httpx2": "the commands ask an agent with it; an agent is asked",
+    "websockets": "it reads and writes the frames of WebSockets, and there is none",
+    "transport.pump.carrier": "the same",
     "cryptography": "pki makes keys with it, and check looks into certificates",
     "agent.keys.certificates": "the same",
     "starlette": "it answers whoever asks the agent something, and nobody has",
