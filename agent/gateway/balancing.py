@@ -32,14 +32,19 @@ _MOST_TURNS: Final = 10_000
 class Attempts:
     """The clients that are still to be tried for one visitor.
 
+    ``in_vain`` are those that were, before the last one; ``heard`` is for whoever tries them: how many bytes
+    had come from that one by then.
+
     :param order: all of them.
     :param ends_at: when the visitor is turned away, whoever is being tried then.
     """
 
-    __slots__ = ("_left", "_put_off", "ends_at")
+    __slots__ = ("_left", "_put_off", "ends_at", "heard", "in_vain")
 
     def __init__(self, order: Iterable[ClientId], *, ends_at: float) -> None:
         self.ends_at = ends_at
+        self.heard = 0
+        self.in_vain: tuple[ClientId, ...] = ()
         self._left = list(order)
         self._put_off: list[ClientId] = []
 

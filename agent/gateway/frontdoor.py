@@ -17,7 +17,7 @@ import structlog
 from agent.process.descriptors import TOO_MANY, Use, may_have
 from agent.traffic import TrafficBook, TrafficMeter
 from reconcile.desired import ListenerSpec, RouteSpec
-from schemas.names import ClientId, HostPort, ListenAddress
+from schemas.names import HostPort, ListenAddress
 from transport.pump.relay import Relay, RelayEnd
 from transport.wire.errors import LocalProtocolError
 from transport.wire.open_header import OpenHeader
@@ -50,8 +50,8 @@ class Visitor:
     """What the front door knows of a visitor. ``failure`` says why it was turned away."""
 
     __slots__ = (
-        "attempts", "client", "destination", "failure", "heard", "kind", "listen", "meters",
-        "name", "owes_header", "refused_by", "route", "source", "started", "table", "wanted",
+        "attempts", "client", "destination", "failure", "kind", "listen", "meters",
+        "name", "owes_header", "route", "source", "started", "table", "wanted",
     )  # fmt: skip
 
     def __init__(self, listen: ListenAddress, table: RouteTable, source: tuple[str, int]) -> None:
@@ -69,8 +69,6 @@ class Visitor:
         self.owes_header = False  # a load balancer has still to say who it is
         self.wanted = 0  # bytes without which nothing can be decided
         self.attempts: Attempts | None = None  # None where there is only one client to be led to
-        self.heard = 0  # bytes that had come from the client when it was asked, if there are others
-        self.refused_by: tuple[ClientId, ...] = ()  # the clients that were tried before this one
 
 
 class FrontDoor:
@@ -228,12 +226,12 @@ class FrontDoor:
             if client is None:
                 continue  # it was there when the visitor came
             if visitor.client is not None:
-                visitor.refused_by += (visitor.client.id,)
+                attempts.in_vain += (visitor.client.id,)
                 visitor.client.lingering.discard(relay)
                 visitor.meters[-1].closed(relay)
                 self._balancer.left(route.tunnel, visitor.client.id)
             self._balancer.came(route.tunnel, client.id)
-            visitor.heard = client.session.link.bytes_received
+            attempts.heard = client.session.link.bytes_received
             try:
                 self._open(relay, visitor, route, client, attempts.patience(now), keeps=attempts.are_left)
             except LocalProtocolError as error:
@@ -258,11 +256,11 @@ class FrontDoor:
         """
         visitor.client = client
         visitor.failure = None
-        meters = self._tunnels[route.tunnel], self._sessions.traffic[client.id]
-        for meter in meters:
-            if meter not in visitor.meters:  # else the tunnel's, which counts a visitor once
-                meter.opened(relay)
-        visitor.meters = meters
+        tunnel, own = self._tunnels[route.tunnel], self._sessions.traffic[client.id]
+        if not visitor.meters:  # it is led for the first time, and a tunnel counts a visitor once
+            tunnel.opened(relay)
+        own.opened(relay)
+        visitor.meters = tunnel, own
         relay.set_deadline(patience)
         header = OpenHeader(
             tunnel=route.tunnel,
@@ -277,7 +275,7 @@ class FrontDoor:
         """The client had its time to take the visitor on, or to say that it cannot."""
         attempts, client = visitor.attempts, visitor.client
         if attempts is not None and client is not None:
-            if client.session.link.bytes_received == visitor.heard:
+            if client.session.link.bytes_received == attempts.heard:
                 client.session.suspect()
             elif attempts.are_left:
                 attempts.put_off(client.id)
@@ -315,7 +313,10 @@ class FrontDoor:
 
     def _report(self, relay: Relay, visitor: Visitor, end: RelayEnd) -> None:
         """One line for each visitor, at its end, with all its numbers."""
-        self._log.info(
+        log = self._log
+        if visitor.attempts is not None and visitor.attempts.in_vain:
+            log = log.bind(refused_by=visitor.attempts.in_vain)
+        log.info(
             "visitor_left" if visitor.failure is None else "visitor_refused",
             visitor=str(HostPort(*visitor.source)),
             tunnel=visitor.route.tunnel if visitor.route is not None else None,
@@ -325,7 +326,6 @@ class FrontDoor:
             hostname=visitor.name,
             end=end.value,
             reason=visitor.failure,
-            **({"refused_by": visitor.refused_by} if visitor.refused_by else {}),
             bytes_in=relay.bytes_read,
             bytes_out=relay.bytes_written,
             seconds=round(time.monotonic() - visitor.started, 3),
