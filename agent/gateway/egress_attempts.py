@@ -1,13 +1,15 @@
 """Which of several addresses is dialed, and when the next one.
 
-Rule: one after the other in the order given, each as soon as the one before has failed or has kept us
-waiting (RFC 8305, section 5). Who answers first is taken, and the others are given up.
+Rule: one after the other in the order given, but the two families in turn (RFC 8305, section 4), each as
+soon as the one before has failed or has kept us waiting (section 5). Who answers first is taken, and the
+others are given up.
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Coroutine, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 import anyio
@@ -32,7 +34,7 @@ async def dial_first(
     :param addresses: one at least.
     :raises OSError: the most telling of all errors, if nobody does.
     """
-    first, *others = addresses[:MOST]
+    first, *others = _in_turn(addresses)[:MOST]
     if not others:
         return await dial(first)
     answered: list[Relay] = []
@@ -59,6 +61,14 @@ async def dial_first(
     if answered:
         return answered[0]
     raise min(errors, key=_how_telling)
+
+
+def _in_turn(addresses: Sequence[Address]) -> list[Address]:
+    """So that a family to which there is no way does not keep the other one waiting for long."""
+    same = [address for address in addresses if address.version == addresses[0].version]
+    other = [address for address in addresses if address.version != addresses[0].version]
+    pairs = zip_longest(same, other)
+    return [address for pair in pairs for address in pair if address is not None]
 
 
 def _how_telling(error: OSError) -> int:

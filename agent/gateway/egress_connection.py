@@ -102,7 +102,8 @@ class EgressConnection(DialedConnection):
         """Do not dial, or no longer."""
         offer.refuse(code, told)
         event = "egress_refused" if code is FailureCode.NOT_ALLOWED else "egress_failed"
-        self._say(_log.warning, event, code=code.value, reason=logged or told)
+        is_ours = code in (FailureCode.NOT_ALLOWED, FailureCode.OTHER)  # something that an operator may mend
+        self._say(_log.warning if is_ours else _log.info, event, code=code.value, reason=logged or told)
         self._egress.discard(self)
 
     def refusal(self, rules: ClientRules) -> Refusal | None:

@@ -103,6 +103,15 @@ async def test_of_several_errors_the_one_that_says_most_is_told(errors: list[int
     assert caught.value.errno == told
 
 
+async def test_the_families_take_turns() -> None:
+    """Where there is no way to one of them, the other is not kept waiting by all its addresses."""
+    six = [ip_address(f"2001:db8::{number}") for number in range(1, 9)]
+    async with world() as here:
+        with pytest.raises(OSError, match="no"):
+            await dial_first([*six, FIRST, SECOND], here.dial)
+        assert here.dialed == [six[0], FIRST, six[1], SECOND, *six[2:6]]
+
+
 async def test_of_a_name_with_a_thousand_addresses_only_some_are_tried() -> None:
     async with world() as here:
         with pytest.raises(OSError, match="no"):
