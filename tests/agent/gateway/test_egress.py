@@ -71,6 +71,28 @@ async def test_who_speaks_first_is_heard_first() -> None:
             assert await stream.receive() == b"220 ready"
 
 
+async def test_what_is_said_before_anybody_has_answered_arrives_and_its_end_too() -> None:
+    with service() as mail:
+        async with asking(HERE) as (_, program):
+            stream = program.ask(mail.target, b"all ")
+            await stream.send(b"of it")
+            await stream.send_eof()
+            assert await (await mail.accept()).receive_all() == b"all of it"
+
+
+async def test_more_than_may_wait_for_an_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with blackhole() as hole:
+        async with asking(HERE) as (parts, program):
+            stream = program.ask(hole.target)
+            await until(hole.has_caller)
+            ((client,),) = map(tuple, parts.sessions.connected().values())
+            monkeypatch.setattr(client.session.link.held, "_limit", 1_000)
+            await stream.send(bytes(2_000))
+
+            assert (await program.refusal(stream))[0] is FailureCode.OTHER
+            await until(lambda: not parts.egress.open)
+
+
 async def test_each_direction_ends_alone_and_a_reset_crosses() -> None:
     with service() as mail:
         async with asking(HERE) as (_, program):
