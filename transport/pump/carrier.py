@@ -29,8 +29,9 @@ _HIGH_WATER: Final = 256 * 1024
 _GOODBYE: Final = 5.0  # seconds that a peer has for its part of the end
 _LINGER: Final = 2.0  # seconds that one who was refused has to read why
 # Shared by all carriers of the process, one for each direction: what is read is copied within the callback.
+# What is read of a link in one go becomes a message, and so may be no longer than one.
 _FROM_PEER: Final = memoryview(bytearray(256 * 1024))
-_FROM_LINK: Final = memoryview(bytearray(256 * 1024))
+_FROM_LINK: Final = memoryview(bytearray(64 * 1024))
 
 
 class Carrier(asyncio.BufferedProtocol):
@@ -99,6 +100,7 @@ class Carrier(asyncio.BufferedProtocol):
         try:
             await self._loop.connect_accepted_socket(lambda: self._link, ours)
         except BaseException:
+            self._link.close()
             others.close()
             raise
         self._socket = end

@@ -93,7 +93,7 @@ def test_types_and_flags_have_their_numbers() -> None:
         f"A message has at most {MAX_MESSAGE:,} bytes",
         f"a ping every {PING_INTERVAL:g} seconds.",
         f"nothing at all is heard for {PING_TIMEOUT:g} seconds after one is dead",
-        f"| a message of a WebSocket | {MAX_MESSAGE >> 20} MiB |",
+        f"| a message of a WebSocket | {MAX_MESSAGE >> 10} KiB |",
         f"| the head of a request for one | {MAX_HEAD >> 10} KiB |",
         f"begins with {INITIAL_WINDOW:,} bytes of credit",
         f"has at most {MAX_LINE:,} bytes",
