@@ -81,7 +81,7 @@ def test_keys_are_read_also_beside_other_problems(tmp_path: Path) -> None:
 
     assert checked.state is None
     assert [problem.place.line for problem in found.problems if problem.place is not None] == [5] * 3
-    assert "No such file" in found.problems[0].message
+    assert "there is no such file" in found.problems[0].message
 
 
 def test_keys_are_left_alone_if_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
