@@ -29,7 +29,7 @@ from transport.pump.sockets import accept_link
 from transport.tls import ALPN, TlsError, check_alpn
 from transport.tls_errors import explain_tls_error
 
-from .first_bytes import Arrival, Opening
+from .first_bytes import Arrival, OnlyLookedError, Opening
 from .forwarders import Forwarders
 from .keyring import Keyring, PortKeys
 from .sessions import Sessions
@@ -127,6 +127,8 @@ class ControlPort:
         try:
             with scope:
                 link = await self._shake_hands(arrival, scope)
+        except OnlyLookedError:
+            pass
         except TidegateError as error:
             _log.warning("handshake_failed", address=arrival.name, reason=str(error))
         except OSError as error:

@@ -16,6 +16,7 @@ from typing import Final
 import anyio
 
 from agent.process.accepting import peer_host, peer_name
+from schemas.errors import TidegateError
 from schemas.names import HostPort
 from transport.tls import ALPN
 from transport.wire.client_hello import ClientHello, scan_client_hello
@@ -27,6 +28,10 @@ from .forwarders import Forwarders, NotProxiedError, complaint, silence
 _AT_ONCE: Final = 4096  # looked at in one call
 _ALPN: Final = ALPN.encode("ascii")
 _TLS_HANDSHAKE: Final = 22
+
+
+class OnlyLookedError(TidegateError):
+    """A load balancer only looked whether anybody is here, as it does every other second."""
 
 
 class Opening(Enum):
@@ -51,6 +56,7 @@ class Arrival:
         """Wait for the first bytes. A PROXY header among them is taken away.
 
         :raises NotProxiedError: if there should have been one, or it is bad.
+        :raises OnlyLookedError: if it names nobody, and nothing comes behind it.
         :raises OSError: if the connection breaks.
         """
         if not forwarders or self.host not in forwarders:
@@ -67,6 +73,8 @@ class Arrival:
             raise NotProxiedError(complaint(self.host, error)) from error
         if header.source is not None:
             self._be(header.source.host, header.source.port)
+        elif await _has_gone(self.connection):
+            raise OnlyLookedError(f"{self.host} looked whether this port answers")
         return await _opening(self.connection)
 
     def forwarded(self, names: tuple[str, ...], forwarders: Forwarders) -> None:
@@ -104,6 +112,13 @@ class Arrival:
             if len(data) < wanted:
                 raise NotProxiedError(silence(self.host, seconds=None))
             wanted = len(data) + 1
+
+
+async def _has_gone(connection: socket.socket) -> bool:
+    try:
+        return await _look(connection, 1) == b""
+    except ConnectionResetError:  # as HAProxy ends a check
+        return True
 
 
 async def _opening(connection: socket.socket) -> Opening:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import anyio
 import pytest
 
-from agent.gateway.first_bytes import Arrival, Opening
+from agent.gateway.first_bytes import Arrival, OnlyLookedError, Opening
 from agent.gateway.forwarders import Forwarders, NotProxiedError
 from schemas.networks import parse_network
 from tests.support.hellos import ALPN, build_hello, in_records, message_of, vector
@@ -27,6 +27,9 @@ LOOPBACK = Forwarders((parse_network("127.0.0.0/8"),))
 VISITOR, GATEWAY = Endpoint("192.0.2.7", 50_000), Endpoint("198.51.100.1", 9056)
 BROWSER = build_hello([(ALPN, vector(2, b"\x02h2\x08http/1.1"))])
 REQUEST = b"GET /tunnel HTTP/1.1\r\n"
+
+
+both_versions = pytest.mark.parametrize("build", [build_v1, build_v2])
 
 
 class Meeting:
@@ -138,7 +141,7 @@ async def test_what_ends_too_early_is_left_to_the_handshake(data: bytes, meeting
 
 
 @pytest.mark.parametrize("behind", [client_hello(), BROWSER, REQUEST])
-@pytest.mark.parametrize("build", [build_v1, build_v2])
+@both_versions
 async def test_of_a_balancer_the_header_is_taken_and_not_a_byte_more(
     build: Build, behind: bytes, meeting: Meeting
 ) -> None:
@@ -151,7 +154,7 @@ async def test_of_a_balancer_the_header_is_taken_and_not_a_byte_more(
     assert (meeting.arrival.host, meeting.arrival.name) == ("192.0.2.7", "192.0.2.7:50000")
 
 
-@pytest.mark.parametrize("build", [build_v1, build_v2])
+@both_versions
 async def test_a_header_may_come_byte_by_byte(build: Build, meeting: Meeting) -> None:
     async def trickle() -> None:
         for byte in build(VISITOR, GATEWAY) + REQUEST:
@@ -165,7 +168,7 @@ async def test_a_header_may_come_byte_by_byte(build: Build, meeting: Meeting) ->
     assert meeting.arrival.host == "192.0.2.7"
 
 
-@pytest.mark.parametrize("build", [build_v1, build_v2])
+@both_versions
 async def test_a_header_that_names_nobody_leaves_the_address_of_the_connection(
     build: Build, meeting: Meeting
 ) -> None:
@@ -175,6 +178,18 @@ async def test_a_header_that_names_nobody_leaves_the_address_of_the_connection(
     assert await meeting.arrival.look(LOOPBACK) is Opening.NATIVE
     assert meeting.arrival.stated is None
     assert meeting.arrival.name == meeting.peer.address
+
+
+@both_versions
+@pytest.mark.parametrize("resets", [False, True])
+async def test_a_health_check_is_told_from_everything_else(
+    build: Build, resets: bool, meeting: Meeting
+) -> None:
+    await meeting.peer.send(build(None, None))
+    meeting.peer.reset() if resets else meeting.peer.end()
+
+    with pytest.raises(OnlyLookedError):
+        await meeting.arrival.look(LOOPBACK)
 
 
 async def test_a_second_header_is_none(meeting: Meeting) -> None:

@@ -270,6 +270,18 @@ async def test_a_load_balancer_without_a_header_is_refused_and_told_of(journal: 
         assert "in accept_proxy_protocol and sent no PROXY header" in line["reason"]
 
 
+async def test_a_load_balancer_may_look_as_often_as_it_likes(journal: Journal) -> None:
+    async with behind_forwarders() as parts, visit(parts.control) as balancer:
+        await balancer.send(build_v2(None, None))
+        balancer.end()
+
+        assert await balancer.receive_until_gone() == b""
+
+        async with carried(url_of(parts.control), first=build_v2(None, None)):
+            pass
+    assert not [line for line in journal.lines if line["level"] != "info"]
+
+
 async def test_half_a_header_and_silence_is_ended_in_time(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
