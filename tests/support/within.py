@@ -41,7 +41,9 @@ def within(machine: Machine, make: Callable[[], _T]) -> _T:
     return made[0]
 
 
-def add_address(machine: Machine, address: str) -> None:
-    """Give it one more address on its cable."""
-    command = ["ip", "-n", machine.name, "addr", "add", f"{address}/24", "dev", machine.interface]
+def add_address(machine: Machine, address: str, bits: int = 24) -> None:
+    """Give it one more address on its cable, which it has at once."""
+    command = ["ip", "-n", machine.name, "addr", "add", f"{address}/{bits}", "dev", machine.interface]
+    if ":" in address:
+        command.append("nodad")
     subprocess.run(command, check=True, capture_output=True, text=True)
