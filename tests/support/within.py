@@ -42,8 +42,6 @@ def within(machine: Machine, make: Callable[[], _T]) -> _T:
 
 
 def add_address(machine: Machine, address: str, bits: int = 24) -> None:
-    """Give it one more address on its cable, which it has at once."""
+    """Give it one more address on its interface."""
     command = ["ip", "-n", machine.name, "addr", "add", f"{address}/{bits}", "dev", machine.interface]
-    if ":" in address:
-        command.append("nodad")
     subprocess.run(command, check=True, capture_output=True, text=True)
