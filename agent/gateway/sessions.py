@@ -268,7 +268,7 @@ class Sessions:
             del self._connected[client.id]
             self._remember(client.id)
             self.declarations.gone(client.id)
-        self._changed()
+        self._client_changed(client)
 
     def _remember(self, client_id: ClientId) -> None:
         self._last_seen.pop(client_id, None)

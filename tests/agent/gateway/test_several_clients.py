@@ -269,6 +269,16 @@ async def test_who_has_refused_a_visitor_is_not_asked_first_for_a_while_and_that
         assert line == {**line, "client": "homelab", "service": "web", "seconds": 1.0, "reason": RESET}
 
 
+async def test_of_a_client_that_has_gone_no_doubts_are_kept(journal: Journal) -> None:
+    async with site() as at:
+        doubts = at.parts.sessions.balancer.doubts
+        doubts.failed(HOMELAB, WEB, 1e12)
+        at.homelab.session.close("a test")
+        await journal.wait_for("client_disconnected", client="homelab")
+
+        assert len(doubts) == 0
+
+
 @pytest.mark.parametrize("news", ["its services", "a new session"])
 async def test_news_of_a_client_ends_all_doubts(news: str) -> None:
     async with site() as at:
