@@ -18,7 +18,7 @@ from anyio import to_thread
 
 from agent.actuator import Failed
 from agent.keys.credentials import Pem, outer_gateway_context
-from agent.process.accepting import accept, peer_host
+from agent.process.accepting import accept_from, host_of
 from agent.process.bind import Bind, bind
 from agent.process.running import Running
 from agent.process.spawn import Spawn
@@ -93,16 +93,16 @@ class ControlPort:
     async def _accept(self, listening: socket.socket) -> None:
         with listening:
             while True:
-                self._take(await accept(listening))
+                self._take(*await accept_from(listening))
 
-    def _take(self, connection: socket.socket) -> None:
-        host = peer_host(connection)
+    def _take(self, connection: socket.socket, address: object) -> None:
+        host = host_of(address)
         if len(self._handshakes) >= _MAX_HANDSHAKES and not self._make_room(host):
             connection.close()
             return
         scope = anyio.CancelScope()
         self._handshakes[scope] = host
-        self._spawn(self._greet, connection, scope)
+        self._spawn(self._greet, Arrival(connection, address), scope)
 
     def _make_room(self, host: str) -> bool:
         """End the oldest handshake of the crowd. Not for one of the crowd itself: it has its share."""
@@ -121,8 +121,8 @@ class ControlPort:
         next(scope for scope, other in self._handshakes.items() if other == crowd).cancel()
         return True
 
-    async def _greet(self, connection: socket.socket, scope: anyio.CancelScope) -> None:
-        timing, arrival = self._spec.timing, Arrival(connection)
+    async def _greet(self, arrival: Arrival, scope: anyio.CancelScope) -> None:
+        timing = self._spec.timing
         link: Link | None = None
         try:
             with scope:

@@ -15,7 +15,7 @@ from typing import Final
 
 import anyio
 
-from agent.process.accepting import peer_host, peer_name
+from agent.process.accepting import host_of, name_of
 from schemas.errors import TidegateError
 from schemas.names import HostPort
 from transport.tls import ALPN
@@ -43,12 +43,15 @@ class Opening(Enum):
 
 
 class Arrival:
-    """A connection that has been accepted, and of whom it is as far as that is known."""
+    """A connection that has been accepted, and of whom it is as far as that is known.
 
-    def __init__(self, connection: socket.socket) -> None:
+    :param address: from where it comes, as accepting it told.
+    """
+
+    def __init__(self, connection: socket.socket, address: object) -> None:
         self.connection = connection
-        self.host = peer_host(connection)
-        self.name = peer_name(connection)  # as a log line writes it
+        self.host = host_of(address)
+        self.name = name_of(address)  # as a log line writes it
         self.stated: tuple[str, int] | None = None  # what a load balancer says
         self._owes_address = False  # a reverse proxy that has still to say it
 
@@ -56,7 +59,7 @@ class Arrival:
         """Wait for the first bytes. A PROXY header among them is taken away.
 
         :raises NotProxiedError: if there should have been one, or it is bad.
-        :raises OnlyLookedError: if it names nobody, and nothing comes behind it.
+        :raises OnlyLookedError: if it names nobody, or one of them, and nothing comes behind it.
         :raises OSError: if the connection breaks.
         """
         if not forwarders or self.host not in forwarders:
@@ -73,7 +76,7 @@ class Arrival:
             raise NotProxiedError(complaint(self.host, error)) from error
         if header.source is not None:
             self._be(header.source.host, header.source.port)
-        elif await _has_gone(self.connection):
+        if self.host in forwarders and await _has_gone(self.connection):
             raise OnlyLookedError(f"{self.host} looked whether this port answers")
         return await _opening(self.connection)
 

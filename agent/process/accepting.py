@@ -46,10 +46,19 @@ async def accept(listening: socket.socket) -> socket.socket:
 
     :raises OSError: if the listening socket itself is of no more use.
     """
+    connection, _ = await accept_from(listening)
+    return connection
+
+
+async def accept_from(listening: socket.socket) -> tuple[socket.socket, object]:
+    """The same, and from where it comes, which nobody can tell of one that is reset a moment later.
+
+    :raises OSError: if the listening socket itself is of no more use.
+    """
     while True:
         await anyio.wait_readable(listening)
         try:
-            connection, _ = listening.accept()
+            connection, address = listening.accept()
         except BlockingIOError:
             continue  # somebody else took it
         except OSError as error:
@@ -62,29 +71,26 @@ async def accept(listening: socket.socket) -> socket.socket:
             # Whoever asks the admin socket can do something about a shortage.
             if connection.family == socket.AF_UNIX or may_have(Use.SESSION, connection.fileno()):
                 connection.setblocking(False)
-                return connection
+                return connection, address
             connection.close()
             reason = TOO_MANY
         _log.error("accept_failed", listen=str(listening.getsockname()), reason=reason)
         await anyio.sleep(_PAUSE)
 
 
-def peer_host(connection: socket.socket) -> str:
-    """The address at the other end of an accepted connection, without its port."""
-    try:
-        return str(connection.getpeername()[0])
-    except (OSError, IndexError):
-        return "?"  # it has gone again, or it is no internet socket
+def host_of(address: object) -> str:
+    """Where a connection comes from, without the port."""
+    match address:
+        case (str() as host, int(), *_):
+            return host
+        case _:
+            return "?"  # it is no internet socket, or has gone again on a system that then does not tell
 
 
-def peer_name(connection: socket.socket) -> str:
-    """Who is at the other end of an accepted connection, as a log line writes it."""
-    try:
-        address = connection.getpeername()
-    except OSError:
-        return "?"  # it has gone again, and the system no longer tells
+def name_of(address: object) -> str:
+    """Where a connection comes from, as a log line writes it."""
     match address:
         case (str() as host, int() as port, *_):
             return str(HostPort(host, port))
         case _:
-            return "unix socket"
+            return "?"

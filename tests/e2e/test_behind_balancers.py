@@ -163,13 +163,13 @@ def test_who_comes_past_the_balancer_is_served_as_himself(fronts: Fronts) -> Non
 def test_clients_behind_a_balancer_are_known_by_their_own_address(
     tmp_path: Path, loop: Sequence[str], programs: Programs, version: str
 ) -> None:
-    """On the control port: native ones and those by WebSocket."""
+    """On the control port, natively and by WebSocket. That HAProxy looks all the time is no news."""
     balancer = own_address()
     with site(tmp_path, options=loop) as place:
         gateway = place.start(
             "gateway", place.gateway_file([], accept_proxy_protocol=[balancer], allow_empty=True)
         )
-        backend = f"{place.control} {SEND[version]} source {balancer}"
+        backend = f"{place.control} {SEND[version]} source {balancer} check inter 20ms"
         with haproxy(
             programs["haproxy"], tmp_path, "", mode="tcp", backend=backend, at=place.address
         ) as front:
@@ -178,6 +178,7 @@ def test_clients_behind_a_balancer_are_known_by_their_own_address(
             for client in ("homelab", "office"):
                 line = gateway.wait_for("client_connected", client=client)
                 assert line["address"].startswith("127.0.0.1:")
+    assert [line for line in gateway.lines if line.get("level") not in ("info", "debug")] == []
 
 
 def test_a_control_port_tells_of_a_balancer_that_sends_no_header(

@@ -36,7 +36,7 @@ class Meeting:
     """A connection that came from loopback, and its other end."""
 
     def __init__(self, accepted: socket.socket, peer: Peer) -> None:
-        self.arrival = Arrival(accepted)
+        self.arrival = Arrival(accepted, accepted.getpeername())
         self.peer = peer
 
     async def is_left(self, data: bytes) -> bool:
@@ -120,7 +120,7 @@ async def test_half_a_hello_is_looked_at_again_only_when_enough_has_come(meeting
             return super().recv(size, flags)
 
     with Counting(fileno=meeting.arrival.connection.detach()) as connection:
-        arrival = Arrival(connection)
+        arrival = Arrival(connection, connection.getpeername())
         await meeting.peer.send(BROWSER[:-1])
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(arrival.look, NOBODY)
@@ -181,11 +181,13 @@ async def test_a_header_that_names_nobody_leaves_the_address_of_the_connection(
 
 
 @both_versions
+@pytest.mark.parametrize("source", [None, Endpoint("127.0.0.1", 50_000)], ids=["nobody", "itself"])
 @pytest.mark.parametrize("resets", [False, True])
 async def test_a_health_check_is_told_from_everything_else(
-    build: Build, resets: bool, meeting: Meeting
+    build: Build, source: Endpoint | None, resets: bool, meeting: Meeting
 ) -> None:
-    await meeting.peer.send(build(None, None))
+    """It names nobody, or, in version 1 of HAProxy, the balancer itself; and then it is over."""
+    await meeting.peer.send(build(source, source and GATEWAY))
     meeting.peer.reset() if resets else meeting.peer.end()
 
     with pytest.raises(OnlyLookedError):
