@@ -9,6 +9,8 @@ from typing import Final, get_args
 import pytest
 
 import transport.wire.mux
+from agent.gateway.egress import OPENING
+from agent.gateway.egress_connection import DIAL_TIMEOUT
 from schemas.messages import (
     MAX_DECLARED,
     MAX_SERVICES,
@@ -112,6 +114,8 @@ def test_types_and_flags_have_their_numbers() -> None:
         f"| an open header, an egress header | {MAX_HEADER // 1024} KiB |",
         f"the gateway opened and nobody has answered | {MuxLimits().max_offered:,} |",
         f"the client opened and nobody has answered | {CLIENTS_OFFERED} |",
+        f"dialed at once for one client | {OPENING} |",
+        f"and finding its addresses | {DIAL_TIMEOUT:g} s |",
         f"| streams of a session | {MuxLimits().max_streams:,} |",
         f"queued since the last write | {MuxLimits().max_answers:,} |",
         f"does not read | {MuxLimits().max_unsent // 1024**2} MiB |",
