@@ -30,6 +30,7 @@ _PORT: Final = 8000
 class Request:
     """One request: when its connection and itself began, who answered or what went wrong."""
 
+    visitor: int
     connected: float
     began: float
     took: float
@@ -48,10 +49,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All requests of a run, and the moment at which something was done."""
+    """All requests of a run, the moment at which something was done, and when it was over."""
 
     requests: Sequence[Request]
     moment: float
+    over: float
 
     @property
     def failed(self) -> list[Request]:
@@ -76,6 +78,12 @@ class Outcome:
             if request.connected > self.moment and not request.is_failed and request.kind == "each"
         ]
 
+    def unanswered(self, seconds: float) -> int:
+        """How many visitors had been told nothing for so long when all was over."""
+        everybody = {request.visitor for request in self.requests}
+        told = {request.visitor for request in self.requests if request.ended > self.over - seconds}
+        return len(everybody - told)
+
     def moved(self, away_from: str) -> float:
         """Seconds until one who came after the moment was served by another client."""
         ends = [request.ended for request in self.newcomers if request.who != away_from]
@@ -96,12 +104,12 @@ class Outcome:
 class Load:
     """Visitors on the public machine."""
 
-    def __init__(self, public: Machine, listen: str, log: Path, patience: float) -> None:
+    def __init__(self, public: Machine, listen: str, log: Path, *, keep: int, each: int) -> None:
         self._log = log
-        command = [sys.executable, "-m", "tests.support.steady_load", listen, "--patience", str(patience)]
+        command = [sys.executable, "-m", "tests.support.steady_load", listen, "--patience", str(PATIENCE)]
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [*public.inside, *command, "--keep", str(KEEP), "--each", str(EACH)],
+                [*public.inside, *command, "--keep", str(keep), "--each", str(each)],
                 stdin=subprocess.PIPE,
                 stdout=output,
             )
@@ -119,7 +127,14 @@ class Load:
     def finish(self, moment: float) -> Outcome:
         """Let the last requests end."""
         self.process.communicate(timeout=PATIENCE)
-        return Outcome(self.requests(), moment)
+        return Outcome(self.requests(), moment, time.monotonic())
+
+    def stop(self, moment: float) -> Outcome:
+        """Let nobody wait any longer."""
+        over = time.monotonic()
+        self.process.kill()
+        self.process.communicate()
+        return Outcome(self.requests(), moment, over)
 
 
 class Failover:
@@ -136,7 +151,6 @@ class Failover:
         self.gateway = place.start("gateway", self.write(CLIENTS, **tunnel), inside=public.inside)
         self.clients = {name: self.start_client(name) for name in CLIENTS}
         self._stack = stack
-        self._patience = PATIENCE
 
     def write(self, clients: Sequence[str] | str, **tunnel: Any) -> Path:
         """Write the gateway's file: these clients have the tunnel."""
@@ -153,11 +167,11 @@ class Failover:
         self.gateway.wait_for("client_connected", after=mark, client=name)
         return client
 
-    def ask(self, patience: float = PATIENCE) -> Load:
+    def ask(self, *, keep: int = KEEP, each: int = EACH) -> Load:
         """Begin to ask, and wait until everybody has been answered."""
-        load = Load(self.public, self.listen, self.place.directory / "load.jsonl", patience)
+        load = Load(self.public, self.listen, self.place.directory / "load.jsonl", keep=keep, each=each)
         self._stack.callback(load.process.kill)
-        until(lambda: len([r for r in load.requests() if not r.is_failed]) >= 10 * (KEEP + EACH))
+        until(lambda: len(load.requests()) >= 10 * (keep + each))
         return load
 
     # What happens to a client. Each returns the moment at which it had happened.

@@ -1,10 +1,10 @@
 """Visitors that ask again and again, and write down what came of every request.
 
 ``python -m tests.support.steady_load HOST:PORT --keep 8 --each 8`` asks until its input ends. Some keep their
-connection as long as it lasts, the others come anew for each request. Each request is a line of output: when
-its connection was begun, when it began itself and how long it took, in seconds of the system's monotonic
-clock; ``keep`` or ``each``; and who has answered or what went wrong. Those that are under way at the end are
-finished.
+connection as long as it lasts, the others come anew for each request. Each request is a line of output: the
+number of the visitor; when its connection was begun, when it began itself and how long it took, in seconds of
+the system's monotonic clock; ``keep`` or ``each``; and who has answered or what went wrong. Those that are
+under way at the end are finished.
 """
 
 from __future__ import annotations
@@ -89,12 +89,12 @@ class Load:
 
     async def run(self, *, keep: int, each: int) -> None:
         async with anyio.create_task_group() as tasks:
-            for kind in ["keep"] * keep + ["each"] * each:
-                tasks.start_soon(self._visit, kind)
+            for number, kind in enumerate(["keep"] * keep + ["each"] * each):
+                tasks.start_soon(self._visit, number, kind)
             await anyio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
             self._ends = True
 
-    async def _visit(self, kind: str) -> None:
+    async def _visit(self, number: int, kind: str) -> None:
         connection: Connection | None = None
         while not self._ends:
             if connection is not None and (kind == "each" or connection.is_over()):
@@ -116,8 +116,8 @@ class Load:
             except ValueError as failure:
                 error = str(failure)
             took = time.monotonic() - began
-            line = [round(connection.begun, 4), round(began, 4), round(took, 4), kind, who, error]
-            print(json.dumps(line), flush=True)
+            times = (round(seconds, 4) for seconds in (connection.begun, began, took))
+            print(json.dumps([number, *times, kind, who, error]), flush=True)
             if error is not None:
                 connection.close()
                 connection = None
