@@ -138,7 +138,8 @@ class GatewaySettings(_Declared):
     accept_proxy_protocol: NetworksField = Field(
         default=(),
         description="The load balancers in front of the control ports: what comes from them must begin "
-        "with a PROXY protocol header, which says who the client is. Default: none.",
+        "with a PROXY protocol header, which says who the client is. A reverse proxy that brings WebSockets "
+        "may say it by X-Forwarded-For instead. Default: none.",
         examples=[["10.0.0.5", "10.1.0.0/16"]],
     )
     management: ManagementField = Field(
