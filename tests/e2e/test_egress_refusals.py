@@ -7,134 +7,36 @@ driven by hand, so that nothing is kept from the gateway that a hostile client c
 
 from __future__ import annotations
 
-import itertools
 import json
-import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any, Final
+from contextlib import contextmanager
 
 import pytest
 import yaml
 
-from tests.support.egress_by_hand import Asker
-from tests.support.name_server import NameServer
-from tests.support.namespaces import Machine, two_machines
-from tests.support.site import PATIENCE, Site, connect, site, tidegate
-from tests.support.within import add_address, within
-from tests.support.yamux_peer import DATA, FIN, RST, data, hostile_client, window
+from tests.support.egress_world import (
+    EVERYTHING,
+    GATEWAY,
+    MAIL,
+    NEIGHBOR,
+    SECOND,
+    World,
+    egress_world,
+    is_silent,
+    socks5_reply,
+)
+from tests.support.site import PATIENCE, tidegate
+from tests.support.within import within
+from tests.support.yamux_peer import DATA, FIN, RST, data, window
 
 pytestmark = pytest.mark.real_software("ip")
-
-# Nobody's machines but those of the test have these here.
-GATEWAY, SECOND, MAIL = "203.0.114.1", "203.0.114.3", "203.0.114.2"
-NEIGHBOR: Final = "10.9.8.7"
-EVERYTHING: Final = ["*", "0.0.0.0/0", "::/0"]
-
-
-class World:
-    """The machines, the name server, and the gateway with its ports."""
-
-    def __init__(self, place: Site, public: Machine, internet: Machine, names: NameServer) -> None:
-        self.place = place
-        self.public = public
-        self.internet = internet
-        self.names = names
-        self._marks = itertools.count()
-        self.control, self.management, self.door = (
-            int(listen.rpartition(":")[2]) for listen in (place.control, place.listen(), place.listen())
-        )
-        for client in ("homelab", "office"):
-            place.issue(client)
-        self.rules: list[dict[str, Any]] = [
-            {"client": "homelab", "to": EVERYTHING, "ports": "*"},
-            {"client": "office", "to": ["*.example.com", "203.0.114.0/28"], "ports": [25]},
-        ]
-        self.gateway = place.start("gateway", self.write(*self.rules), inside=public.inside)
-
-    def write(self, *rules: dict[str, Any], **more: str) -> Path:
-        return self.place.gateway_file(
-            [{"name": "web", "listen": f":{self.door}", "client": "homelab", "service": "web"}],
-            control=f":{self.control}",
-            management=f"127.0.0.1:{self.management}",
-            ping_interval="600s",
-            egress={"allow": list(rules), **more},
-        )
-
-    def put(self, *rules: dict[str, Any], **more: str) -> None:
-        """Go by other rules from when this returns."""
-        self.write(*rules, **more)
-        tidegate("reload", "--socket", str(self.gateway.socket_path)).check_returncode()
-
-    @contextmanager
-    def client(self, client_id: str = "homelab") -> Iterator[Asker]:
-        with hostile_client(
-            self.place,
-            client_id,
-            connect=lambda listen: within(self.internet, lambda: connect(f"{GATEWAY}:{self.control}")),
-        ) as peer:
-            yield Asker(peer)
-
-    @contextmanager
-    def listening(self, machine: Machine, address: str, port: int = 25) -> Iterator[socket.socket]:
-        """A port that somebody has open."""
-        with within(machine, lambda: socket.create_server((address, port))) as server:
-            server.settimeout(PATIENCE)
-            yield server
-
-    def mark(self, asker: Asker) -> int:
-        """Where the log is now: behind all that anybody has asked so far."""
-        host = f"{next(self._marks)}.1"  # which is no name
-        asker.asks(host, 1)
-        return self.gateway.lines.index(self.gateway.wait_for("egress_refused", destination=f"{host}:1")) + 1
-
-    def refusals(self, mark: int, count: int = 1) -> list[str]:
-        """What the log has said of refusals since; so many, once they are there."""
-        reasons: list[str] = []
-        for _ in range(count):
-            line = self.gateway.wait_for("egress_refused", after=mark)
-            mark = self.gateway.lines.index(line, mark) + 1
-            reasons.append(line["reason"])
-        return reasons
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with ExitStack() as stack:
-        public, internet = stack.enter_context(two_machines())
-        for address in (GATEWAY, SECOND):
-            add_address(public, address)
-        add_address(internet, MAIL)
-        own = Path("/etc/netns", public.name)  # what ip netns exec puts in place of the same in /etc
-        own.mkdir(parents=True)
-        stack.callback(shutil.rmtree, own)
-        (own / "resolv.conf").write_text("nameserver 127.0.0.53\noptions timeout:1 attempts:1\n")
-        (own / "nsswitch.conf").write_text("hosts: files dns\n")
-        (own / "hosts").write_text(f"127.0.0.1 localhost\n{MAIL} listed.example.com\n")
-        names = NameServer(within(public, _port_53))
-        stack.callback(names.close)
-        names.put("mail.example.com", [MAIL])
-        yield World(
-            stack.enter_context(site(tmp_path_factory.mktemp("egress"), GATEWAY)), public, internet, names
-        )
-
-
-def _port_53() -> socket.socket:
-    connection = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    connection.bind(("127.0.0.53", 53))
-    return connection
-
-
-def is_silent(server: socket.socket) -> bool:
-    """Whether nobody has come."""
-    server.setblocking(False)
-    try:
-        server.accept()
-    except BlockingIOError:
-        return True
-    return False
+    with egress_world(tmp_path_factory.mktemp("egress")) as made:
+        yield made
 
 
 # What is allowed
@@ -442,6 +344,44 @@ def test_each_way_to_fail_has_its_code(world: World) -> None:
         assert asker.code("8.8.8.8", 53) == "network_unreachable"
         assert asker.code("2606:4700::1111", 53) == "network_unreachable"
         assert asker.code("203.0.114.77", 25) == "host_unreachable"
+
+
+# Through a client that is Tidegate's own
+
+
+ASKED = {
+    ("mail.example.com", 25): 0,
+    (MAIL, 25): 0,
+    ("inside.example.com", 25): 2,
+    ("127.0.0.1", 25): 2,
+    ("2130706433", 25): 2,
+    ("0177.0.0.1", 25): 2,
+    ("0x7f000001", 25): 2,
+    ("::1", 25): 2,
+    ("::ffff:127.0.0.1", 25): 2,
+    ("169.254.169.254", 80): 2,
+    ("8.8.8.8", 53): 3,
+    ("nobody.example.com", 25): 4,
+    (MAIL, 2): 5,
+}
+
+
+def test_a_program_beside_the_client_is_told_by_the_replies_of_socks(world: World) -> None:
+    world.names.put("inside.example.com", ["127.0.0.1"])
+    state = world.place.client_file({}, id="laptop", socks5={"listen": "127.0.0.1:1080"})
+    rule = {"client": "laptop", "to": EVERYTHING, "ports": "*"}
+    with restored(world), world.listening(world.internet, MAIL), world.listening(world.public, "127.0.0.1"):
+        world.put(rule)
+        client = world.place.start("client", state, inside=world.internet.inside)
+        world.gateway.wait_for("client_connected", client="laptop")
+
+        def replies() -> dict[tuple[str, int], int]:
+            asked = [*ASKED, (GATEWAY, world.control), (SECOND, world.management), ("127.0.0.1", world.door)]
+            return {destination: socks5_reply(*destination) for destination in asked}
+
+        own = {(GATEWAY, world.control): 2, (SECOND, world.management): 2, ("127.0.0.1", world.door): 2}
+        assert within(world.internet, replies) == ASKED | own
+        assert client.stop() == 0
 
 
 # Changes
