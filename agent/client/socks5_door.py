@@ -27,14 +27,16 @@ from transport.wire.errors import LocalProtocolError
 from transport.wire.socks5 import Connect, Login, Reply, Socks5Error, Write
 from transport.wire.socks5_server import Socks5Server
 
-from .link_session import LinkSession
+from .link_session import LinkSession, SessionState
 from .socks5_replies import reply_to
 
 HANDSHAKE_TIMEOUT: Final = 10.0
 """Seconds in which a program says where it wants to go."""
 
-# A gateway gives up after ten seconds and says so, and a session that is dead is noticed within 25.
-_OPEN_TIMEOUT: Final = 30.0
+# Seconds without an answer after which the session is asked whether it lives. One that does not is lost soon.
+_UNEASE: Final = 3.0
+# Seconds more. A gateway gives up after ten in all and says so; this is for one that does not.
+_OPEN_TIMEOUT: Final = 17.0
 # Programs that have not said yet where they want to go. Each costs a descriptor; who knows no better than to
 # connect and be silent shall not take them from those who talk.
 _MOST_UNDECIDED: Final = 256
@@ -58,7 +60,10 @@ class Credentials:
 class Program:
     """What the door knows of a program. ``failure`` says why it was turned away."""
 
-    __slots__ = ("code", "connect", "failure", "link", "server", "source", "started")
+    __slots__ = (
+        "code", "connect", "failure", "has_waited", "heard",
+        "link", "server", "source", "started",
+    )  # fmt: skip
 
     def __init__(self, server: Socks5Server, source: str) -> None:
         self.server = server
@@ -66,6 +71,8 @@ class Program:
         self.started = time.monotonic()
         self.connect: Connect | None = None
         self.link: LinkSession | None = None  # the gateway that was asked last
+        self.heard = 0  # bytes that had come on its session when it was asked
+        self.has_waited = False  # for so long that the session was looked at
         self.code: FailureCode | None = None
         self.failure: str | None = None
 
@@ -149,6 +156,12 @@ class Socks5Door:
                 b"",
                 f"the program did not say within {HANDSHAKE_TIMEOUT:g} s where it wants to go",
             )
+        elif program.link is not None and not program.has_waited:
+            program.has_waited = True
+            session = program.link.session
+            if session.link.bytes_received == program.heard:
+                session.suspect()
+            relay.set_deadline(_OPEN_TIMEOUT)
         else:
             self._refuse(relay, program, Reply.GENERAL_FAILURE, "the gateway did not answer")
 
@@ -164,7 +177,7 @@ class Socks5Door:
         assert program.connect is not None  # or there would be no stream
         assert program.link is not None
         program.link.lingering.discard(relay)
-        if program.link.session.link.is_lost:
+        if _may_be_led_elsewhere(program, program.link):
             self._lead(relay, program, program.connect)
         else:
             why = (
@@ -210,7 +223,8 @@ class Socks5Door:
                 return
             program.link = min(able, key=lambda link: link.session.streams)
             program.code = program.failure = None
-            relay.set_deadline(_OPEN_TIMEOUT)
+            program.heard, program.has_waited = program.link.session.link.bytes_received, False
+            relay.set_deadline(_UNEASE)
             try:
                 program.link.session.open_egress(relay, header, keeps=True)
             except LocalProtocolError as error:
@@ -248,6 +262,14 @@ class Socks5Door:
             bytes_out=relay.bytes_read,
             seconds=round(time.monotonic() - program.started, 3),
         )
+
+
+def _may_be_led_elsewhere(program: Program, link: LinkSession) -> bool:
+    """Whether a stream was reset for a reason that is not the destination's."""
+    if link.session.link.is_lost:
+        return True
+    # A gateway that is about to stop dials nothing more, and may have said so after we asked.
+    return link.state is not SessionState.OPEN and program.code in (None, FailureCode.OTHER)
 
 
 def _where(program: Program) -> str:

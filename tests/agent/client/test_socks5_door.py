@@ -29,6 +29,7 @@ from tests.support.socks5_programs import (
     socks,
     wanted,
 )
+from transport.wire import keepalive
 from transport.wire.socks5 import Login, Method, Reply, encode_greeting, encode_login
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
@@ -342,7 +343,9 @@ async def test_who_does_not_say_where_to_go_is_not_waited_for(
 async def test_a_gateway_that_does_not_answer_is_not_waited_for(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One that lives, and says other things meanwhile."""
     asked = Asked()
+    monkeypatch.setattr(socks5_door, "_UNEASE", 0.0)
     monkeypatch.setattr(socks5_door, "_OPEN_TIMEOUT", 0.0)
     async with socks(journal, asked=[asked]) as here, here.program() as program:
         heard = await answer_to(program, OPEN + request("mx.example", 25))
@@ -465,6 +468,41 @@ async def test_when_a_session_is_lost_its_programs_are_reset_and_new_ones_take_a
             assert [line["gateway"] for line in journal.find("program_left")] == [
                 str(gateway.control) for gateway in here.gateways
             ]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_gateway_that_is_silent_is_asked_whether_it_lives_and_the_next_one_takes_its_place(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socks5_door, "_UNEASE", 0.0)
+    monkeypatch.setattr(keepalive, "SUSPICION", 1.0)  # seconds in which the second one has to answer
+    first = Asked()
+    with service() as far:
+        async with socks(journal, gateways=2, asked=[first]) as here, here.program() as program:
+            (client,) = here.gateway.sessions.connected()[HOMELAB]
+            client.session.link._transport.pause_reading()  # as if its cable had been pulled
+            await program.send(OPEN + request(at(far)))
+
+            assert await program.receive_exactly(12) == b"\x05\x00" + SUCCEEDED
+            await far.accept()
+            assert first.offers == []
+            assert "nothing was heard" in (await journal.wait_for("link_down"))["reason"]
+
+
+async def test_a_gateway_that_was_about_to_stop_when_it_was_asked_is_followed_by_the_next(
+    journal: Journal,
+) -> None:
+    first = Asked()
+    with service() as far:
+        async with socks(journal, gateways=2, asked=[first]) as here, here.program() as program:
+            await program.send(OPEN + request(at(far)) + b"EHLO")
+            offer = await first.next()
+            (client,) = here.gateway.sessions.connected()[HOMELAB]
+            client.session.drain()
+            offer.refuse(FailureCode.OTHER, "the gateway is stopping")
+
+            assert await program.receive_exactly(12) == b"\x05\x00" + SUCCEEDED
+            assert await (await far.accept()).receive_exactly(4) == b"EHLO"
 
 
 async def test_of_several_sessions_the_one_with_fewer_streams_is_taken(journal: Journal) -> None:
