@@ -81,7 +81,7 @@ def read(way: InFile | InEnvironment) -> tuple[ProxyUrl, str]:
     if isinstance(way.proxy, ProxyUrl):
         return way.proxy, IN_FILE
     try:
-        text = resolve(way.proxy).decode().strip()
+        text = resolve(way.proxy, kind="the URL of a proxy").decode().strip()
     except UnreadableReferenceError as error:
         raise ProxyError(f"{IN_FILE}: {error}") from error
     except UnicodeDecodeError:

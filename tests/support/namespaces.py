@@ -43,6 +43,10 @@ class Machine:
         _ip("-n", self.name, "addr", "flush", "dev", self.interface)
         _ip("-n", self.name, "addr", "add", f"{address}/24", "dev", self.interface)
 
+    def route_through(self, router: Machine) -> None:
+        """Reach everything else through that one."""
+        _ip("-n", self.name, "route", "add", "default", "via", router.address)
+
 
 @contextmanager
 def two_machines() -> Iterator[tuple[Machine, Machine]]:

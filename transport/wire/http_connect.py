@@ -31,8 +31,8 @@ _LONGEST_REASON: Final = 80
 
 _NOT_HTTP: Final = "what answers there does not speak HTTP/1: check host and port of the proxy, and its kind"
 _NOT_REACHED: Final = "it does not reach the gateway: check the gateway's address, and that it runs"
-_ASKS: Final = "it wants a user and a password: set them in its URL"
-_REFUSES: Final = "it refuses the user or the password: correct them in its URL"
+_ASKS: Final = "it wants to know who asks: set user and password in its URL"
+_REFUSES: Final = "it refuses the user or the password; correct them in its URL"
 _FORBIDS: Final = (
     "its rules do not allow it: have them allow CONNECT to this host and port, "
     "or let the gateway listen at port 443"
@@ -103,6 +103,8 @@ class HttpConnect:
 
     def _refusal(self, status: int, reason: str, head: bytes) -> str:
         said = f"it answered {status} {reason}".rstrip()
+        if status == 401 and self._has_login:  # what tinyproxy says of a wrong password
+            return f"{said}: {_REFUSES}"
         if status == 407:
             schemes = [scheme.decode("ascii") for scheme in _SCHEME.findall(head)]
             if schemes and not any(scheme.lower() == "basic" for scheme in schemes):

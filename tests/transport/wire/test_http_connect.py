@@ -111,8 +111,10 @@ def test_any_other_answer_is_told_with_what_to_do(answer: bytes, says: list[str]
 
 def test_a_proxy_that_asks_for_a_password_and_one_that_refuses_it_are_told_apart() -> None:
     answer = b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="x"\r\n\r\n'
+    assert "refuses the user or the password" in refusal(answer.replace(b"407", b"401"), user="mail")
+    assert "no proxy" in refusal(answer.replace(b"407", b"401"))
 
-    assert "wants a user and a password: set them" in refusal(answer)
+    assert "wants to know who asks: set user and password in its URL" in refusal(answer)
     assert "refuses the user or the password" in refusal(answer, user="mail")
 
 
