@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from agent.keys.certificates import expiry_warning, utc_now
 from agent.keys.credentials import gateway_context, link_context, read_pem, revocation_lists, size_limit
 from agent.keys.references import describe, exposure, resolve
+from agent.keys.secret_text import read_secret
 from agent.offline import STDIN, OfflineState, read_offline, read_stdin
 from agent.view.cells import counted, printable
 from schemas.errors import Place, Problem, TidegateError
@@ -70,7 +71,7 @@ def run_check(path: Path, *, files: bool, syntax: str) -> int:
 
 
 def check_files(checked: OfflineState, *, now: datetime) -> Findings:
-    """Read every key and certificate that the state names, also beside other problems of it."""
+    """Read every key, certificate and password that the state names, also beside other problems of it."""
     role: Role
     tls: _Tls
     match checked.state:
@@ -82,7 +83,9 @@ def check_files(checked: OfflineState, *, now: datetime) -> Findings:
             role, tls = Role.CLIENT, client.client.tls
     section = next(document for document in checked.documents if role.value in document.value)
     problems = tuple(_problems(section, role, tls)) or tuple(_misfits(section, checked.state))
-    return Findings(problems=problems, warnings=() if problems else tuple(_warnings(section, role, tls, now)))
+    warnings = () if problems else tuple(_warnings(section, role, tls, now))
+    password = _password(checked)
+    return Findings(problems=(*problems, *password.problems), warnings=(*warnings, *password.warnings))
 
 
 def summary(state: State) -> str:
@@ -226,6 +229,22 @@ def _warnings(section: Document, role: Role, tls: _Tls, now: datetime) -> Iterat
             warning = expiry_warning(resolve(reference), name=describe(reference), now=now)
         if warning is not None:
             yield Problem(_place(section, role, key), f"warning: {warning}")
+
+
+def _password(checked: OfflineState) -> Findings:
+    """What is wrong with the password of a SOCKS5 port."""
+    state = checked.state
+    if not isinstance(state, ClientState) or state.socks5 is None or state.socks5.password is None:
+        return Findings()
+    password = state.socks5.password
+    section = next(document for document in checked.documents if "socks5" in document.value)
+    place = section.locate(("socks5", "password"))
+    try:
+        read_secret(password)
+    except TidegateError as error:
+        return Findings(problems=(Problem(place, str(error)),))
+    warning = exposure(password, kind="password")
+    return Findings(warnings=() if warning is None else (Problem(place, f"warning: {warning}"),))
 
 
 def _references(tls: _Tls) -> dict[str, Reference]:

@@ -80,8 +80,8 @@ def describe(reference: Reference) -> str:
             assert_never(reference)
 
 
-def exposure(reference: Reference) -> str | None:
-    """A warning if anybody can read a private key, or others than its owner change it.
+def exposure(reference: Reference, *, kind: str = "private key") -> str | None:
+    """A warning if anybody can read a secret, or others than its owner change it.
 
     A group that may read it is somebody's decision (Debian's ssl-cert, a Kubernetes fsGroup) and no accident.
     Variables and inline PEM have no mode of their own.
@@ -95,7 +95,7 @@ def exposure(reference: Reference) -> str | None:
     if not mode & _EXPOSED:
         return None
     path = reference.path
-    return f"the private key {path} is open to others (mode {mode:04o}): run chmod 600 {path}"
+    return f"the {kind} {path} is open to others (mode {mode:04o}): run chmod 600 {path}"
 
 
 def _read(path: str, limit: int, kind: str) -> bytes:

@@ -245,3 +245,27 @@ def test_a_revocation_list_that_was_to_be_replaced_is_a_warning(tmp_path: Path) 
     found = check_files(read_offline(path), now=NOW + timedelta(days=9_999))
 
     assert "was to be replaced by" in "".join(warning.message for warning in found.warnings)
+
+
+def test_the_password_of_a_socks5_port_is_read(tmp_path: Path) -> None:
+    write_keys(tmp_path)
+    path = write_client(tmp_path)
+    port = 'socks5: {listen: "127.0.0.1:1080", user: mail, password: {file: socks5.password}}\n'
+    path.write_text(path.read_text() + port)
+    line = len(path.read_text().splitlines())
+    secret = tmp_path / "socks5.password"
+
+    def found() -> Findings:
+        return check_files(read_offline(path), now=NOW)
+
+    (problem,) = found().problems
+    assert str(problem).startswith(f"{path}:{line}:58: {secret} cannot be read; there is no such file")
+    secret.write_text("hunter2\n")
+    secret.chmod(0o644)
+    assert found().problems == ()
+    assert [str(warning) for warning in found().warnings] == [
+        f"{path}:{line}:58: warning: the password {secret} is open to others (mode 0644): "
+        f"run chmod 600 {secret}"
+    ]
+    secret.chmod(0o600)
+    assert found() == Findings()
