@@ -19,7 +19,7 @@ from reconcile.loop import Reconciler
 from reconcile.observed import ObservedState
 from reconcile.preview import Change, Live, RouteChange, preview
 from reconcile.reading import StateText, UnreadableError
-from reconcile.source import FileSource
+from reconcile.source import ConsideringSource
 from reconcile.spec_text import Setting
 from schemas.errors import StateError
 from schemas.log_level import LogLevel
@@ -51,7 +51,7 @@ async def plan_files(
     files: Sequence[ProposedFile],
     *,
     path: Path,
-    source: FileSource,
+    source: ConsideringSource,
     started_with: Settings,
     reconciler: Reconciler,
     observe: Callable[[], ObservedState],

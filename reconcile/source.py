@@ -111,6 +111,17 @@ class Source(Protocol):
         ...
 
 
+class ConsideringSource(Source, Protocol):
+    """Desired state, and what would come of another."""
+
+    async def consider(self, texts: Sequence[StateText]) -> Considered:
+        """What would come of these texts in the place of the operator's; nothing changes.
+
+        :raises UnreadableError: if that cannot be found out.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Accepted:
     state: State

@@ -190,6 +190,18 @@ class LinkStatus(_Report):
     next_attempt_at: datetime | None
 
 
+class OwnTunnelStatus(_Report):
+    """A tunnel that the client's own file declares, at one gateway. ``message``: why it is not in force."""
+
+    gateway: str
+    name: str
+    listen: tuple[str, ...]
+    hostname: tuple[str, ...]
+    service: str
+    in_force: bool
+    message: str
+
+
 class ServiceHealth(Enum):
     """What the health check of a service says. One that fails is not offered."""
 
@@ -243,6 +255,7 @@ class ClientAgentStatus(_Report):
     warnings: tuple[str, ...] = ()  # what is wrong though all that is declared is in force
     links: tuple[LinkStatus, ...]
     services: tuple[ServiceStatus, ...]
+    tunnels: tuple[OwnTunnelStatus, ...] = ()
     socks5: Socks5Status | None = None
 
 

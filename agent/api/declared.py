@@ -44,10 +44,11 @@ from reconcile.declared import DeclaredFile
 from reconcile.desired import Key, ListenerSpec, listener_key, route_of
 from reconcile.loop import Reconciler, ReconcilerStoppedError, Turn
 from reconcile.observed import IN_FLIGHT, Observed, ObservedState, Phase
-from schemas.state import GatewayState, Tunnel
+from schemas.state import GatewayState, State, Tunnel
 
 from .conditional import ANY_DIGEST, Digests, stale
 from .identity import Caller
+from .naming import is_own_name
 from .probe import Probe, Room, overflowing, probe_port, unavailable
 from .problems import ApiError, RequestProblem
 from .working import judge
@@ -91,6 +92,7 @@ class DeclaredTunnels:
     :param loop: reads both, and puts them in force.
     :param observe: what runs.
     :param patience: seconds that a declaration may take to come into force.
+    :param written: gives a state without the tunnels that clients declare in their own files.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class DeclaredTunnels:
         patience: float = PATIENCE,
         probe: Probe = probe_port,
         room: Room = _room,
+        written: Callable[[State | None], State | None] = lambda state: state,
     ) -> None:
         self._state_path = state_path
         self._fragment = fragment
@@ -111,6 +114,7 @@ class DeclaredTunnels:
         self._patience = patience
         self._probe = probe
         self._room = room
+        self._written = written
         self._one_at_a_time = anyio.Lock()
         self._stage = Stage.IDLE
 
@@ -120,9 +124,8 @@ class DeclaredTunnels:
         return self._stage
 
     def in_force(self) -> tuple[Tunnel, ...]:
-        """Every tunnel of the accepted state, wherever it was declared."""
-        state = self._loop.status.state
-        return state.tunnels if isinstance(state, GatewayState) else ()
+        """Every tunnel of the accepted state: of the files, and declared through the API."""
+        return _tunnels_of(self._written(self._loop.status.state))
 
     async def replace(
         self, caller: Caller, tunnels: Sequence[Tunnel], *, expected: Digests = ANY_DIGEST
@@ -191,7 +194,9 @@ class DeclaredTunnels:
         size += _TUNNEL * len(self.in_force())
         proposal = await judge(wish, self._state_path, self._fragment.path, caller, size=size)
         if proposal.is_change:
-            others = [tunnel for tunnel in self.in_force() if not _is_replaced(tunnel, caller)]
+            everything = _tunnels_of(self._loop.status.state)
+            _keep_off_their_ports(caller, proposal, everything)
+            others = [tunnel for tunnel in everything if not _is_replaced(tunnel, caller)]
             problems = overflowing(proposal.asked, others, self._observe(), self._room)
             problems = problems or await unavailable(proposal.asked, self._observe(), self._probe)
             if problems:
@@ -283,9 +288,41 @@ class DeclaredTunnels:
             await self._loop.wait_turn(self._loop.ring())
 
 
+def _tunnels_of(state: State | None) -> tuple[Tunnel, ...]:
+    return state.tunnels if isinstance(state, GatewayState) else ()
+
+
+def _keep_off_their_ports(caller: Caller, proposal: Proposal, everything: Sequence[Tunnel]) -> None:
+    """See that a client takes no port that another one declares in its own file. An admin may.
+
+    :raises ApiError: 403 if it would.
+    """
+    if caller.is_admin:
+        return
+    taken = {
+        address: tunnel.client
+        for tunnel in everything
+        if is_own_name(tunnel.name) and tunnel.client != (caller.client,)
+        for address in tunnel.listen
+    }
+    problems = [
+        RequestProblem(
+            path=path, message=f"{address} is a port of {', '.join(taken[address])}; choose another one"
+        )
+        for tunnel, path in zip(proposal.asked, proposal.paths, strict=True)
+        for address in tunnel.listen
+        if address in taken
+    ]
+    if problems:
+        message = f"{caller.name} may declare tunnels only on ports of its own; ask an admin of the gateway"
+        raise ApiError(HTTPStatus.FORBIDDEN, message, problems)
+
+
 def _is_replaced(tunnel: Tunnel, caller: Caller) -> bool:
     """Whether a tunnel in force is one that the caller's declaration takes the place of."""
-    return tunnel.declared_by is not None and (caller.is_admin or tunnel.declared_by == caller.name)
+    if tunnel.declared_by is None or is_own_name(tunnel.name):
+        return False
+    return caller.is_admin or tunnel.declared_by == caller.name
 
 
 def _placed(problem: RequestProblem, proposal: Proposal) -> RequestProblem:

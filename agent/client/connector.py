@@ -19,6 +19,7 @@ from reconcile.desired import Key, LinkSpec, key_of
 from schemas.gateway_address import GatewayAddress
 from schemas.status import LinkPhase, LinkStatus
 
+from .declaring import Declaring
 from .gateway_link import GatewayLink
 from .link_session import LinkSession, SessionState
 from .names import Names
@@ -56,6 +57,7 @@ class GatewayLinks:
         self.publish = publish
         self.spawn = spawn
         self.clock = clock
+        self.declaring = Declaring()
         self.instance = secrets.token_hex(8)  # tells a gateway which sessions are of this process
         self.numbers = SessionNumbers()
         self.names = Names(spawn, clock, look_up)
@@ -95,7 +97,7 @@ class GatewayLinks:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is wrong though it stops nothing yet."""
-        return self.names.warnings
+        return (*self.names.warnings, *self.declaring.warnings)
 
     @property
     def leaving(self) -> int:
@@ -121,11 +123,13 @@ class GatewayLinks:
 
     def serve(self, session: LinkSession) -> None:
         """Let it run until it ends."""
+        self.declaring.up(session)
         self.spawn(self._serve, session)
 
     def leave(self, session: LinkSession, reason: str) -> None:
         """Let its visitors finish, and end it then."""
         self.places.down(session)
+        self.declaring.down(session)
         self._leaving.append(session)
         self.spawn(self._leave, session, reason)
 
@@ -151,6 +155,7 @@ class GatewayLinks:
         try:
             await session.run(self.spawn)
         finally:
+            self.declaring.down(session)
             self.numbers.give_back(session.number, session.place)
 
     async def _leave(self, session: LinkSession, reason: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum, auto
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 
@@ -18,7 +18,7 @@ from agent.lingering import Lingering
 from agent.process.looking import until
 from agent.process.spawn import Spawn
 from reconcile.desired import LinkSpec
-from schemas.messages import Drain, Hello, Replaced, StreamFailed, Welcome
+from schemas.messages import Declared, Drain, Hello, Replaced, ServicesRefused, StreamFailed, Welcome
 from transport.offer import Offer
 from transport.pump.link import Link
 from transport.pump.relay import Relay
@@ -33,6 +33,10 @@ DRAINED: Final = "the gateway stopped, as it had announced"
 # What a gateway opened before it heard of the drain is on its way until it answers. One that does not answer
 # in this time is dead, or so far away that nobody waits for it.
 _ANSWER_TIMEOUT: Final = 5.0
+
+
+# Told of what the gateway makes of what this client offers and declares.
+Listen: TypeAlias = Callable[["LinkSession", ServicesRefused | Declared], None]
 
 
 class SessionState(Enum):
@@ -72,6 +76,10 @@ class LinkSession:
         self._clock = clock
         self._changed = changed
         self.lingering = Lingering(spec.timing.half_close_timeout)
+        self._said: dict[
+            type, ServicesRefused | Declared
+        ] = {}  # the last of each kind, until somebody listens
+        self._listener: Listen | None = None
         self._set(SessionState.OPEN)
 
     @property
@@ -104,6 +112,13 @@ class LinkSession:
         if self.was_replaced:  # said in one breath with the welcome
             self._session.close(REPLACED)
         return welcome
+
+    def listen(self, listener: Listen) -> None:
+        """Tell of what the gateway says of our services and tunnels, and of what it has said already."""
+        self._listener = listener
+        said, self._said = self._said, {}
+        for message in said.values():
+            listener(self, message)
 
     async def run(self, spawn: Spawn) -> None:
         """Keep it alive until it ends.
@@ -162,6 +177,11 @@ class LinkSession:
             case Drain() if self._state is SessionState.OPEN:
                 self._set(SessionState.GATEWAY_DRAINS)
                 self._changed(self)
+            case ServicesRefused() | Declared():
+                if self._listener is not None:
+                    self._listener(self, message)
+                else:
+                    self._said[type(message)] = message
             case StreamFailed(stream=stream_id, code=code, message=text):
                 stream = self.session.link.mux.streams.get(stream_id)
                 if stream is not None and isinstance(stream.sink, Relay) and stream.sink.is_opening:

@@ -137,6 +137,7 @@ class Client:
             self._actuator = ResourceActuator(
                 {
                     Kind.SERVICES: self._open_services,
+                    Kind.DECLARATION: self._links.declaring,
                     Kind.LINK: self._links,
                     Kind.SOCKS5: self._socks5,
                 },
@@ -214,6 +215,7 @@ class Client:
             ),
             links=self._links.status(),
             services=self._services.status(),
+            tunnels=self._links.declaring.status(),
             socks5=self._socks5.status(),
         )
 

@@ -28,7 +28,7 @@ from agent.keys.key_watch import KeyWatch
 from agent.logs.pipeline import set_level
 from agent.logs.turn_log import log_turn_event
 from agent.past.memory import Memory
-from agent.past.paths import declared_path
+from agent.past.paths import declared_path, kept_path
 from agent.past.starting import begin
 from agent.process.bind import Ports
 from agent.process.inherited import Inherited
@@ -53,10 +53,12 @@ from schemas.state import GatewaySettings, GatewayState, State
 from schemas.status import GatewayStatus
 
 from .admission import Admissions
+from .client_declarations import ClientDeclarations
 from .control_port import ControlPorts
 from .drain import GatewayDrain
 from .egress import NOTHING, Egress, EgressOpener
 from .egress_names import Names
+from .kept_declarations import KeptDeclarations
 from .keyring import Keyring
 from .listeners import PublicListeners
 from .management import ManagementPorts
@@ -101,6 +103,7 @@ class Gateway:
         self._listeners: PublicListeners
         self._egress: Egress
         self._declared: DeclaredTunnels
+        self._declarations: ClientDeclarations
         self._source: FileSource
         self._actuator: ResourceActuator
 
@@ -143,6 +146,11 @@ class Gateway:
         load = partial(load_app, self)
         tunnels = TrafficBook(visitor_side)
         sessions = self._sessions = Sessions(name, _now, self._note_change, self.events.publish)
+        declarations = self._declarations = ClientDeclarations(
+            source, KeptDeclarations(kept_path(self._path, settings)), lambda: self._reconciler.ring()
+        )
+        await declarations.restore()
+        sessions.declarations = declarations
         ports = Ports(self._inherited)
         listeners = self._listeners = PublicListeners(sessions, tunnels, ports.bind)
 
@@ -172,10 +180,15 @@ class Gateway:
                 ring=self.reload,
             )
             self._reconciler = Reconciler(
-                source, actuator, random=random.random, clock=_now, report=self._report
+                declarations, actuator, random=random.random, clock=_now, report=self._report
             )
             self._declared = DeclaredTunnels(
-                self._path, DeclaredFile(fragment), self._reconciler, actuator.observe, probe=ports.probe
+                self._path,
+                DeclaredFile(fragment),
+                self._reconciler,
+                actuator.observe,
+                probe=ports.probe,
+                written=declarations.written,
             )
             self._reporter = GatewayReporter(
                 name=name,
@@ -190,6 +203,8 @@ class Gateway:
                     *self.memory.warnings,
                     *self._key_watch.warnings,
                     *self._keyring.warnings(_now()),
+                    *sessions.warnings,
+                    *declarations.warnings,
                     *self._inherited.warnings,
                 ),
                 life=lambda: self.lifetime.life,
@@ -203,7 +218,11 @@ class Gateway:
                     actuator=actuator,
                     load=load,
                     listening=admin,
-                    background=[self._keep_looking, self.memory.keeping(source, self.reload)],
+                    background=[
+                        self._keep_looking,
+                        self.memory.keeping(source, self.reload),
+                        declarations.run,
+                    ],
                     started=started,
                     lifetime=self.lifetime,
                     drain=GatewayDrain(actuator, listeners, sessions, egress, lambda: self.drain_limit),
@@ -264,7 +283,8 @@ class Gateway:
 
     def accepted(self) -> tuple[State | None, str]:
         """The state that counts, and its digest."""
-        return self._reconciler.status.state, self._reconciler.status.digest
+        status = self._reconciler.status
+        return self._declarations.written(status.state), status.digest
 
     def client_states(self) -> Mapping[ClientId, tuple[str, str]]:
         """The current and the last state of every known client, in threshold's words."""
@@ -280,7 +300,7 @@ class Gateway:
         return await plan_files(
             files,
             path=self._path,
-            source=self._source,
+            source=self._declarations,
             started_with=self._settings,
             reconciler=self._reconciler,
             observe=self._actuator.observe,
@@ -327,6 +347,7 @@ class Gateway:
             set_level(settings.log_level)
             self._sessions.name = self._reporter.name = _name(settings)
             log_needed_restart(self._settings, settings)
+        self._declarations.look(turn)
         self._turn_events(turn)
         self.memory.look()
         self._note_change()

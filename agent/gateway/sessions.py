@@ -40,6 +40,9 @@ from .rights import Rights
 # Where a gateway lists no clients, every machine that is given a certificate under a name of its own, and is
 # gone after an hour, would otherwise be kept and shown for ever. Those that went first are forgotten first.
 _MOST_REMEMBERED: Final = 1_000
+# A client says what it likes; a status is for reading.
+_MOST_WARNINGS: Final = 20
+_MOST_NAMES: Final = 5
 
 _log = structlog.get_logger("sessions")
 
@@ -149,6 +152,20 @@ class Sessions:
         """Keep every session by these times."""
         for client in chain.from_iterable(self._connected.values()):
             client.set_timing(timing)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Which clients offer what they may not."""
+        found = {
+            client.id: client.refused
+            for client in chain.from_iterable(self._connected.values())
+            if client.refused
+        }
+        return tuple(
+            f"{client} offers {_few(refused)}, and its entry under clients does not let it: "
+            "add that to its services there, or take it out of the client's file"
+            for client, refused in sorted(found.items())[:_MOST_WARNINGS]
+        )
 
     # Who is connected
 
@@ -276,6 +293,13 @@ class Sessions:
         declared = self.admission.clients or frozenset()
         while len(self._last_seen) > len(declared) + _MOST_REMEMBERED:
             del self._last_seen[next(known for known in self._last_seen if known not in declared)]
+
+
+def _few(services: frozenset[ServiceName]) -> str:
+    shown = sorted(services)[:_MOST_NAMES]
+    return ", ".join(shown) + (
+        f" and {len(services) - len(shown)} more" if len(services) > len(shown) else ""
+    )
 
 
 class _NotAdmittedError(TidegateError):

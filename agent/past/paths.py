@@ -39,6 +39,11 @@ def declared_path(state_path: Path, settings: GatewaySettings) -> Path:
     return beside if settings.data is None else Path(settings.data) / beside.name
 
 
+def kept_path(state_path: Path, settings: GatewaySettings) -> Path:
+    """Where is kept what clients declare in their own files: ``gateway.clients``, beside that fragment."""
+    return declared_path(state_path, settings).with_name(_beside(state_path, ".clients").name)
+
+
 def owned_name(state_path: Path) -> str:
     """The name of that fragment, wherever it is."""
     return _beside(state_path, ".api.toml").name

@@ -1,0 +1,64 @@
+"""What is written is read again, and what cannot be read stops nobody."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from agent.gateway.kept_declarations import KeptDeclarations
+from schemas.errors import TidegateError
+from schemas.messages import DeclaredTunnel
+from schemas.names import ClientId
+
+BLOG = DeclaredTunnel(
+    name="blog", listen=(":443",), hostname=("b.example",), service="web", proxy_protocol="v2"
+)
+KEPT = {ClientId("homelab"): (BLOG, DeclaredTunnel(name="mail", listen=("[::]:25",), service="smtp"))}
+
+
+def test_what_was_written_is_read_and_is_for_the_owner_alone(tmp_path: Path) -> None:
+    file = KeptDeclarations(tmp_path / "data" / "gateway.clients")
+
+    file.write(KEPT)
+
+    assert KeptDeclarations(file.path).read() == KEPT
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+
+
+def test_nothing_is_no_file(tmp_path: Path) -> None:
+    file = KeptDeclarations(tmp_path / "gateway.clients")
+    assert file.read() == {}
+    file.write({})
+    file.write(KEPT)
+
+    file.write({})
+
+    assert not file.path.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hello",
+        "[]",
+        '{"clients": 7}',
+        '{"clients": {"a b": []}}',
+        '{"clients": {"a": [{"name": "a/b", "listen": [], "service": "web"}]}}',
+        '{"clients": {"a": [7]}}',
+    ],
+)
+def test_what_is_not_understood_is_told_with_what_to_do(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "gateway.clients"
+    path.write_text(text)
+
+    with pytest.raises(TidegateError, match="cannot be understood: remove it") as caught:
+        KeptDeclarations(path).read()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_directory_in_its_place_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TidegateError, match="it is a directory"):
+        KeptDeclarations(tmp_path).read()
