@@ -213,7 +213,7 @@ class EgressConnection(DialedConnection):
             return _FailedError(FailureCode.OTHER, "the gateway is short of files", TOO_MANY)
         known = _ERRORS.get(error.errno or 0)
         if known is None:
-            why = error.strerror or type(error).__name__
+            why = error.strerror or str(error) or type(error).__name__
             return _FailedError(FailureCode.OTHER, "the gateway cannot dial; look into its log", why)
         return _FailedError(*known)
 

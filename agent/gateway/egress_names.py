@@ -2,20 +2,26 @@
 
 Rule: the system's resolver blocks, for half a minute where a name server does not answer. It is asked in
 threads of which there are few, and of which one client has fewer: so neither the agent's own threads nor
-another client's names wait for it. Nobody can stop it; who waits for its answer may leave.
+another client's names wait for it. Nobody can stop it: who waits for its answer may leave, and a thread that
+is left alone still counts as one of the few.
+
+Decision: threads of our own. Those of anyio are waited for at the end of the program, which a name server
+that does not answer would put off.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
+from threading import Thread
 from typing import Final, TypeAlias
 
 import anyio
-from anyio import to_thread
-
-from agent.process.spawn import Spawn
+from anyio import from_thread
+from anyio.lowlevel import EventLoopToken, current_token
 
 from .special_addresses import Address
 
@@ -38,15 +44,11 @@ def look_up(name: str) -> list[Address]:
 
 
 class Names:
-    """The names that are being looked up.
+    """The names that are being looked up."""
 
-    :param spawn: starts tasks that live as long as the gateway.
-    """
-
-    def __init__(self, spawn: Spawn, look_up: LookUp = look_up) -> None:
-        self._spawn = spawn
+    def __init__(self, look_up: LookUp = look_up) -> None:
         self._look_up = look_up
-        self._threads: anyio.CapacityLimiter | None = None
+        self._threads = anyio.Semaphore(AT_ONCE)
         self._shares: dict[str, _Share] = {}
 
     async def addresses(self, name: str, client: str) -> list[Address]:
@@ -58,30 +60,33 @@ class Names:
         share.users += 1
         try:
             await share.turns.acquire()
+            try:
+                await self._threads.acquire()
+            except BaseException:
+                share.turns.release()
+                raise
         except BaseException:
             self._leave(client, share)
             raise
         answer = _Answer()
-        self._spawn(self._ask, name, client, share, answer)
+        over = partial(self._over, client, share, answer)
+        try:
+            Thread(
+                target=_ask, args=(self._look_up, name, answer, current_token(), over), daemon=True
+            ).start()
+        except RuntimeError as error:  # there are as many as the system allows
+            answer.error = OSError(str(error))
+            over()
         await answer.is_there.wait()
         if answer.error is not None:
             raise answer.error
         return answer.addresses
 
-    async def _ask(self, name: str, client: str, share: _Share, answer: _Answer) -> None:
-        """Nobody but the gateway cancels this: a thread that was left alone would no longer be counted."""
-        if self._threads is None:
-            self._threads = anyio.CapacityLimiter(AT_ONCE)
-        try:
-            answer.addresses = await to_thread.run_sync(
-                self._look_up, name, abandon_on_cancel=True, limiter=self._threads
-            )
-        except (OSError, ValueError) as error:
-            answer.error = error if isinstance(error, OSError) else OSError(str(error))
-        finally:
-            answer.is_there.set()
-            share.turns.release()
-            self._leave(client, share)
+    def _over(self, client: str, share: _Share, answer: _Answer) -> None:
+        answer.is_there.set()
+        self._threads.release()
+        share.turns.release()
+        self._leave(client, share)
 
     def _leave(self, client: str, share: _Share) -> None:
         share.users -= 1
@@ -102,3 +107,17 @@ class _Answer:
         self.is_there = anyio.Event()
         self.addresses: list[Address] = []
         self.error: OSError | None = None
+
+
+def _ask(
+    look_up: LookUp, name: str, answer: _Answer, token: EventLoopToken, over: Callable[[], None]
+) -> None:
+    """In a thread."""
+    try:
+        answer.addresses = look_up(name)
+    except OSError as error:
+        answer.error = error
+    except Exception as error:  # noqa: BLE001 - whoever waits is told, and nobody else is disturbed
+        answer.error = OSError(f"{type(error).__name__}: {error}")
+    with suppress(anyio.RunFinishedError):  # the gateway has stopped meanwhile
+        from_thread.run_sync(over, token=token)

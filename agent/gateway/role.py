@@ -167,7 +167,7 @@ class Gateway:
 
         async with anyio.create_task_group() as tasks:
             spawn = IsolatedTasks(tasks)
-            egress = self._egress = Egress(Names(spawn), lambda: actuator.observe(), sessions.traffic)
+            egress = self._egress = Egress(Names(), lambda: actuator.observe(), sessions.traffic)
             sessions.ask_egress = egress.ask
             actuator = self._actuator = ResourceActuator(
                 {

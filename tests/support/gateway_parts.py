@@ -111,9 +111,7 @@ class GatewayParts:
         self.listeners = PublicListeners(self.sessions, self.tunnels)
         self.control_ports = ControlPorts(self.sessions, Keyring(), spawn)
         self.zone: dict[str, list[str]] = {}
-        self.egress = Egress(
-            Names(spawn, self._look_up), lambda: self.actuator.observe(), self.sessions.traffic
-        )
+        self.egress = Egress(Names(self._look_up), lambda: self.actuator.observe(), self.sessions.traffic)
         self.sessions.ask_egress = self.egress.ask
         self.actuator = ResourceActuator(
             {

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 import anyio
 import anyio.from_thread
 import pytest
+from anyio.lowlevel import current_token
 
 from agent.gateway import egress as egress_module
 from agent.gateway.connected_client import dial_nobody
@@ -408,10 +409,10 @@ async def test_rules_that_change_during_a_dial_count() -> None:
         address, _, port = mail.target.partition(":")
         async with asking(rule("mail.example.com", address)) as (parts, program):
             parts.zone["mail.example.com"] = [address]
-            look_up = parts.egress.names._look_up
+            look_up, token = parts.egress.names._look_up, current_token()
 
             def changed(name: str) -> list[Address]:
-                anyio.from_thread.run(parts.put, egress(rule("www.example.com")))
+                anyio.from_thread.run(parts.put, egress(rule("www.example.com")), token=token)
                 return look_up(name)
 
             parts.egress.names._look_up = changed

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
 import anyio
 import pytest
 
 from agent.gateway import egress_names
-from agent.gateway.egress_names import OF_ONE_CLIENT, LookUp, Names, look_up
+from agent.gateway.egress_names import OF_ONE_CLIENT, Names, look_up
 from agent.gateway.special_addresses import Address
-from agent.process.spawn import IsolatedTasks
 from tests.support.peers import until
+from tests.support.site import PATIENCE
 
 pytestmark = pytest.mark.anyio
-
-
-@asynccontextmanager
-async def names(look_up: LookUp) -> AsyncIterator[Names]:
-    async with anyio.create_task_group() as tasks:
-        yield Names(IsolatedTasks(tasks), look_up)
-        tasks.cancel_scope.cancel()
 
 
 class Slow:
@@ -56,18 +49,19 @@ async def test_whoever_asks_hears_the_answer_or_the_error() -> None:
             raise ValueError("a label of 64 letters")
         return [ip_address("192.0.2.1")]
 
-    async with names(answer) as asked:
-        assert await asked.addresses("a", "homelab") == [ip_address("192.0.2.1")]
-        with pytest.raises(socket.gaierror):
-            await asked.addresses("none", "homelab")
-        with pytest.raises(OSError, match="64 letters"):
-            await asked.addresses("odd", "homelab")
-        assert asked._shares == {}
+    asked = Names(answer)
+    assert await asked.addresses("a", "homelab") == [ip_address("192.0.2.1")]
+    with pytest.raises(socket.gaierror):
+        await asked.addresses("none", "homelab")
+    with pytest.raises(OSError, match="64 letters"):
+        await asked.addresses("odd", "homelab")
+    assert asked._shares == {}
 
 
 async def test_a_client_with_slow_names_keeps_nobody_else_waiting() -> None:
     slow = Slow()
-    async with names(slow) as asked, anyio.create_task_group() as tasks:
+    asked = Names(slow)
+    async with anyio.create_task_group() as tasks:
         for number in range(OF_ONE_CLIENT + 5):
             tasks.start_soon(asked.addresses, f"slow{number}", "homelab")
         await until(lambda: len(slow.asked) == OF_ONE_CLIENT)
@@ -85,7 +79,8 @@ async def test_all_clients_together_have_no_more_threads_than_there_are(
 ) -> None:
     monkeypatch.setattr(egress_names, "AT_ONCE", 3)
     slow = Slow()
-    async with names(slow) as asked, anyio.create_task_group() as tasks:
+    asked = Names(slow)
+    async with anyio.create_task_group() as tasks:
         for number in range(5):
             tasks.start_soon(asked.addresses, "slow", f"client{number}")
         await until(lambda: len(slow.asked) == 3)
@@ -98,24 +93,60 @@ async def test_all_clients_together_have_no_more_threads_than_there_are(
 async def test_a_thread_that_nobody_waits_for_any_more_still_counts() -> None:
     """A client that asks and leaves, again and again, would otherwise have as many as it likes."""
     slow = Slow()
-    async with names(slow) as asked:
-        for number in range(3):
-            async with anyio.create_task_group() as tasks:
-                for name in range(OF_ONE_CLIENT):
-                    tasks.start_soon(asked.addresses, f"{number}-{name}", "homelab")
-                await until(lambda: len(slow.asked) == OF_ONE_CLIENT)
-                tasks.cancel_scope.cancel()
-        assert Counter(name[0] for name in slow.asked) == {"0": OF_ONE_CLIENT}
-        for _ in range(OF_ONE_CLIENT):
-            slow.answers.release()
-        await until(lambda: asked._shares == {})
+    asked = Names(slow)
+    for number in range(3):
+        async with anyio.create_task_group() as tasks:
+            for name in range(OF_ONE_CLIENT):
+                tasks.start_soon(asked.addresses, f"{number}-{name}", "homelab")
+            await until(lambda: len(slow.asked) == OF_ONE_CLIENT)
+            tasks.cancel_scope.cancel()
+    assert Counter(name[0] for name in slow.asked) == {"0": OF_ONE_CLIENT}
+    for _ in range(OF_ONE_CLIENT):
+        slow.answers.release()
+    await until(lambda: asked._shares == {})
 
 
-async def test_a_gateway_that_stops_waits_for_no_resolver() -> None:
+async def test_a_system_without_another_thread_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refused(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(egress_names, "Thread", Refused)
+    asked = Names()
+    for _ in range(egress_names.AT_ONCE + 1):
+        with pytest.raises(OSError, match="can't start new thread"):
+            await asked.addresses("a", "homelab")
+
+
+def test_a_program_that_ends_waits_for_no_resolver() -> None:
+    """A name server that does not answer could hold up the restart of a gateway for half a minute."""
+    program = """
+import threading, anyio
+from agent.gateway.egress_names import Names
+
+async def main():
+    names = Names(lambda name: threading.Event().wait())
+    with anyio.move_on_after(0.01):
+        await names.addresses("slow", "homelab")
+    print("done")
+
+anyio.run(main)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+
+
+def test_an_answer_that_comes_after_the_end_is_nobodys_error() -> None:
     slow = Slow()
-    async with anyio.create_task_group() as tasks:
-        asked = Names(IsolatedTasks(tasks), slow)
-        tasks.start_soon(asked.addresses, "slow", "homelab")
-        await until(lambda: bool(slow.asked))
-        tasks.cancel_scope.cancel()
+    before = threading.active_count()
+
+    async def ask() -> None:
+        with anyio.move_on_after(0.01):
+            await Names(slow).addresses("slow", "homelab")
+
+    anyio.run(ask)
     slow.answers.release()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread.name.endswith("(_ask)"):
+            thread.join()
+    assert threading.active_count() == before
