@@ -12,13 +12,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, assert_never
 
 from anyio import to_thread
 
 from agent.actuator import Failed
 from agent.keys.references import describe
-from agent.keys.secret_text import read_secret
 from agent.process.bind import Bind, bind
 from agent.process.own_socket import OwnSocket, OwnSocketError, SocketUse
 from agent.traffic import TrafficMeter, service_side
@@ -28,10 +27,13 @@ from schemas.errors import TidegateError
 from schemas.names import ListenAddress, UnixTarget
 from schemas.references import EnvRef, FileRef, Reference
 from schemas.status import Socks5Status
+from transport.pump.relay import Relay
 from transport.pump.sockets import Server, serve, serve_unix
 
 from .link_session import LinkSession
-from .socks5_door import Credentials, Programs, Socks5Door
+
+if TYPE_CHECKING:
+    from .socks5_door import Credentials, Socks5Door
 
 Secret: TypeAlias = FileRef | EnvRef
 
@@ -41,6 +43,16 @@ _USE: Final = SocketUse(
     example="unix:/run/socks5.sock",
     rival="another program",
 )
+
+
+class Programs:
+    """All programs that are connected, also to a port that is closed by now."""
+
+    def __init__(self, meter: TrafficMeter) -> None:
+        self.meter = meter
+        self.last_error: str | None = None  # why a program was not led where it wanted to go
+        self.connected: set[Relay] = set()
+        self.undecided: set[Relay] = set()  # those of them that have not said where they want to go
 
 
 class Socks5Port:
@@ -103,6 +115,8 @@ class Socks5Ports:
         self._port: Socks5Port | None = None
 
     async def __call__(self, spec: Socks5Spec, failed: Failed) -> Socks5Port:
+        from .socks5_door import Socks5Door  # few have such a port
+
         door = Socks5Door(str(spec.listen), self._programs, self._gateways, await _read(spec))
         match spec.listen:
             case ListenAddress() as address:
@@ -182,6 +196,10 @@ async def _read(spec: Socks5Spec) -> Credentials | None:
     """
     if spec.user is None or spec.password is None:
         return None
+    from agent.keys.secret_text import read_secret
+
+    from .socks5_door import Credentials
+
     try:
         password = await to_thread.run_sync(read_secret, spec.password)
     except TidegateError as error:

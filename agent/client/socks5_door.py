@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from agent.process.descriptors import TOO_MANY, Use, may_have
-from agent.traffic import TrafficMeter
 from schemas.messages import FailureCode
 from schemas.names import HostPort
 from transport.pump.relay import Relay, RelayEnd
@@ -29,6 +28,9 @@ from transport.wire.socks5_server import Socks5Server
 
 from .link_session import LinkSession, SessionState
 from .socks5_replies import reply_to
+
+if TYPE_CHECKING:
+    from .socks5 import Programs
 
 HANDSHAKE_TIMEOUT: Final = 10.0
 """Seconds in which a program says where it wants to go."""
@@ -79,16 +81,6 @@ class Program:
     def stream_failed(self, code: FailureCode, message: str) -> None:
         """The gateway says why it is about to reset the stream."""
         self.code, self.failure = code, message
-
-
-class Programs:
-    """All programs that are connected, also to a port that is closed by now."""
-
-    def __init__(self, meter: TrafficMeter) -> None:
-        self.meter = meter
-        self.last_error: str | None = None  # why a program was not led where it wanted to go
-        self.connected: set[Relay] = set()
-        self.undecided: set[Relay] = set()  # those of them that have not said where they want to go
 
 
 class Socks5Door:

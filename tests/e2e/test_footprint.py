@@ -27,6 +27,8 @@ UNUSED: Final = {
     "httpx2": "the commands ask an agent with it; an agent is asked",
     "websockets": "it reads and writes the frames of WebSockets, and there is none",
     "transport.pump.carrier": "the same",
+    "transport.wire.socks5": "programs speak it to a port that the file does not ask for",
+    "agent.client.socks5_door": "the same",
     "cryptography": "pki makes keys with it, and check looks into certificates",
     "agent.keys.certificates": "the same",
     "starlette": "it answers whoever asks the agent something, and nobody has",
