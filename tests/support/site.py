@@ -181,7 +181,7 @@ class Site:
         """Write ``gateway.yaml`` as a configuration tool does: whole, by renaming."""
         settings = dict(settings)
         top: dict[str, Any] = {}
-        for key in ("clients", "egress", "allow_empty"):
+        for key in ("clients", "egress", "revoked", "allow_empty"):
             if key in settings:
                 top[key] = settings.pop(key)
         gateway = {
