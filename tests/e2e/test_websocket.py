@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemons import nginx
+from tests.support.daemons import haproxy, nginx
 from tests.support.downloads import Download, download_server
+from tests.support.proxies import PASSWORD, USER, tinyproxy
 from tests.support.real_software import Programs
 from tests.support.services import listening, target
 from tests.support.site import Agent, Site, own_address, site
@@ -108,6 +109,38 @@ def test_nginx_brings_it_from_under_a_base_path(home: Home, programs: Programs, 
         home.assert_served()
 
 
+@pytest.mark.real_software("haproxy")
+def test_haproxy_brings_it_as_well_and_says_who_the_client_is(home: Home, programs: Programs) -> None:
+    reverse_proxy = own_address()
+    home.start_gateway(accept_proxy_protocol=[reverse_proxy])
+    whole = home.place.pki / "whole.pem"
+    whole.write_bytes(b"".join(part.read_bytes() for part in home.certificate))
+    with haproxy(
+        programs["haproxy"],
+        home.place.directory,
+        "option forwardfor",
+        bind=f"ssl crt {whole}",
+        backend=f"{home.place.control} source {reverse_proxy}",
+        at=home.place.address,
+    ) as front:
+        home.start_client(f"wss://{front}/some/path/tunnel")
+        line = home.gateway.wait_for("client_connected", client="homelab")
+
+        assert line["address"] == "127.0.0.1"
+        home.assert_served()
+
+
+def test_a_gateway_that_stops_says_so_before_it_is_gone(home: Home) -> None:
+    """The last words cross the WebSocket, though the process ends right behind them."""
+    home.start_gateway()
+    client = home.start_client(f"wss://{home.place.control}/tunnel")
+    home.gateway.wait_for("client_connected", client="homelab")
+
+    assert home.gateway.stop() == 0
+
+    assert client.wait_for("link_down")["reason"] == "the gateway stopped, as it had announced"
+
+
 @pytest.mark.real_software("nginx")
 def test_nginx_says_who_the_client_is_if_the_file_names_it(home: Home, programs: Programs) -> None:
     """Its word counts in the log and in the status, and what the client says of itself does not."""
@@ -195,3 +228,24 @@ def test_curl_reads_what_this_port_is(home: Home, programs: Programs) -> None:
 
     assert answer.status == 404
     assert "control port of a Tidegate gateway" in answer.body
+
+
+@pytest.mark.real_software("tinyproxy")
+def test_it_goes_through_a_proxy_of_the_clients_network_as_well(
+    home: Home, tmp_path: Path, programs: Programs
+) -> None:
+    """CONNECT with a password, TLS to the front, the WebSocket in it, and the session's TLS inside."""
+    proxy = home.place.listen()
+    home.start_gateway()
+    with tinyproxy(programs["tinyproxy"], tmp_path, proxy):
+        home.place.start(
+            "client",
+            home.place.client_file(
+                {"download": home.service},
+                gateways=[f"wss://{home.place.control}/tunnel"],
+                proxy=f"http://{USER}:{PASSWORD}@{proxy}",
+            ),
+        )
+        home.gateway.wait_for("client_connected", client="homelab")
+
+        home.assert_served()

@@ -91,7 +91,7 @@ def haproxy(
     place = directory / f"haproxy{next(_numbers)}"
     place.mkdir()
     if backend:
-        frontend = f"default_backend behind\nbackend behind\n  server one {backend}\n"
+        frontend += f"\n  default_backend behind\nbackend behind\n  server one {backend}\n"
     with listening(at) as listener:
         (place / "haproxy.cfg").write_text(
             f"""defaults
