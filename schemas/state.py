@@ -103,7 +103,7 @@ class TlsGateway(_Declared):
         default=None,
         description="The certificates that these authorities have revoked: one list (CRL) or several, in PEM "
         "or DER. Default: none but those under revoked.",
-        examples=["pki/ca.crl"],
+        examples=["pki/crl.pem"],
     )
 
 
