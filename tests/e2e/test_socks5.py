@@ -9,12 +9,13 @@ import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 from python_socks import ProxyError, ProxyType
 from python_socks.sync import Proxy
 
@@ -297,3 +298,45 @@ def test_a_password_changes_while_the_port_is_open(world: World, tmp_path: Path,
             before.sendall(b"still here")
             before.shutdown(socket.SHUT_WR)
             assert read_all(before).decode() == hashlib.sha256(b"still here").hexdigest()
+
+
+def test_noise_and_silence_at_the_port_cost_nobody_else_anything(world: World) -> None:
+    """More who are silent than may be undecided, and whatever bytes."""
+    host, _, port = world.open.rpartition(":")
+    noise = random.Random(7)
+    with ExitStack() as open_:
+        for number in range(400):
+            stranger = open_.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
+            if number % 2:
+                start = noise.choice([b"", b"\5", b"\5\1\0", b"\5\1\0\5\1\0\3"])
+                with suppress(ConnectionError):
+                    stranger.sendall(start + noise.randbytes(noise.randrange(300)))
+        assert world.client.process.poll() is None
+    for _ in range(3):
+        assert download(f"http://{world.page}/", "--socks5-hostname", world.open) == (
+            hashlib.sha256(BODY).hexdigest()
+        )
+
+
+def test_when_the_first_gateway_dies_programs_leave_through_the_second(world: World, tmp_path: Path) -> None:
+    with site(tmp_path, own_address(), options=world.place.options) as place, ExitStack() as running:
+        listen, other = place.listen(), place.listen()
+        first = place.start("gateway", place.gateway_file([], egress={"allow": ALLOW}))
+        state = yaml.safe_load((tmp_path / "gateway.yaml").read_text())
+        state["gateway"] |= {"control": other, "name": "gw-other"}
+        second = place.start("gateway", place.put("other.yaml", state))
+        client = place.start(
+            "client", place.client_file({}, gateways=[place.control, other], socks5={"listen": listen})
+        )
+        for gateway in (place.control, other):
+            client.wait_for("link_up", gateway=gateway)
+        before = running.enter_context(connected(proxy(listen), world.hashing))
+        first.kill()
+
+        with pytest.raises(ConnectionResetError):
+            read_all(before)
+        assert download(f"http://{world.page}/", "--socks5-hostname", listen) == (
+            hashlib.sha256(BODY).hexdigest()
+        )
+        assert second.wait_for("egress_closed")["bytes_in"] > len(BODY)
+        assert client.wait_for("program_left", to=world.page)["gateway"] == other
