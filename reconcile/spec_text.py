@@ -156,6 +156,8 @@ def _way_out(way: WayOut) -> Iterator[tuple[str, _Value]]:
 
 
 def _text(value: object) -> str:
+    if value == []:
+        return "none"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

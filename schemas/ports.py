@@ -36,7 +36,9 @@ class PortRange:
         return self.last - self.first + 1
 
     def __str__(self) -> str:
-        return str(self.first) if self.is_single else f"{self.first}-{self.last}"
+        if self.is_single:
+            return str(self.first)
+        return "*" if self == ALL_PORTS else f"{self.first}-{self.last}"
 
 
 ALL_PORTS: Final = PortRange(1, _LAST)
@@ -82,7 +84,7 @@ class ListenPattern:
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{'*' if self.ports == ALL_PORTS else self.ports}"
+        return f"{host}:{self.ports}"
 
 
 def parse_listen_pattern(text: str) -> ListenPattern:

@@ -152,7 +152,8 @@ def _whom(lead: PlannedLead) -> str:
 
 def _where(lead: PlannedLead) -> str:
     protocol = "" if lead.proxy_protocol == "off" else f" (PROXY {lead.proxy_protocol})"
-    return f"{' or '.join(lead.client)}/{lead.service}{protocol}"
+    in_turn = "" if lead.balance == "preference" else f" by {lead.balance}"
+    return f"{' or '.join(lead.client)}/{lead.service}{in_turn}{protocol}"
 
 
 def _text(value: str | tuple[str, ...]) -> str:

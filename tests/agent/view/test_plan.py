@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +20,10 @@ from reconcile.desired import Key, Spec, key_of, resources
 from reconcile.observed import Observed, ObservedState, Phase
 from reconcile.preview import Live, preview
 from reconcile.spec_text import Setting
-from schemas.names import ClientId, HostPort, ListenAddress, ServiceName, TunnelName
+from schemas.names import Balance, ClientId, HostPort, ListenAddress, ServiceName, TunnelName
 from schemas.plan_report import PlanReport
 from schemas.roles import Role
-from schemas.state import GatewayState
+from schemas.state import Egress, GatewayState
 from tests.reconcile.samples import (
     client_state,
     desired_states,
@@ -32,6 +33,7 @@ from tests.reconcile.samples import (
     running,
     tunnel,
 )
+from tests.schemas.test_states import STATES, read
 
 PLANS: Final = Path(__file__).parent / "plans"
 WEB: Final = ListenAddress("0.0.0.0", 443)
@@ -116,6 +118,19 @@ def of_a_client() -> PlanReport:
     return plan_report(changes, role=Role.CLIENT, base="the running agent (generation 2)", live=True)
 
 
+def of_file(name: str) -> PlanReport:
+    """Of a state in which every key stands that says who may reach what, beside one in which none does."""
+    state = read(STATES / "valid" / name)
+    bare: dict[str, object]
+    if isinstance(state, GatewayState):
+        role, first = Role.GATEWAY, state.tunnels[0].model_copy(update={"balance": Balance.PREFERENCE})
+        bare = {"clients": None, "revoked": (), "egress": Egress(), "tunnels": (first,)}
+    else:
+        role, bare = Role.CLIENT, {"socks5": None, "tunnels": state.tunnels[:1], "services": ()}
+    runs = running(*resources(state.model_copy(update=bare)).values())
+    return plan_report(preview(resources(state), runs, Live()), role=role, base="another state")
+
+
 def nothing() -> PlanReport:
     return plan_report((), role=Role.GATEWAY, base="the running agent (generation 12)", generation=12)
 
@@ -127,6 +142,8 @@ DRAWN: Final[Mapping[str, Callable[[], PlanReport]]] = {
     "written": written,
     "client": of_a_client,
     "nothing": nothing,
+    "reach": partial(of_file, "gateway_reach.yaml"),
+    "ways": partial(of_file, "client_reach.yaml"),
 }
 
 
