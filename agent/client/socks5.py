@@ -52,7 +52,8 @@ class Programs:
         self.meter = meter
         self.last_error: str | None = None  # why a program was not led where it wanted to go
         self.connected: set[Relay] = set()
-        self.undecided: set[Relay] = set()  # those of them that have not said where they want to go
+        # Those of them that have not said where they want to go; who came first is first.
+        self.undecided: dict[Relay, None] = {}
 
 
 class Socks5Port:

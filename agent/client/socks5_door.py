@@ -39,8 +39,8 @@ HANDSHAKE_TIMEOUT: Final = 10.0
 _UNEASE: Final = 3.0
 # Seconds more. A gateway gives up after ten in all and says so; this is for one that does not.
 _OPEN_TIMEOUT: Final = 17.0
-# Programs that have not said yet where they want to go. Each costs a descriptor; who knows no better than to
-# connect and be silent shall not take them from those who talk.
+# Programs that have not said yet where they want to go. Each costs a descriptor. Beyond so many, who has been
+# silent for the longest time makes room: whoever talks has decided in no time.
 _MOST_UNDECIDED: Final = 256
 
 _log: Any = structlog.get_logger("socks5")
@@ -112,14 +112,11 @@ class Socks5Door:
         self._programs.connected.add(relay)
         if not may_have(Use.VISITOR, relay.descriptor):
             self._drop(relay, program, TOO_MANY)
-        elif len(self._programs.undecided) >= _MOST_UNDECIDED:
-            self._drop(
-                relay, program, f"{_MOST_UNDECIDED} programs are connected that have not said where to go"
-            )
-        else:
-            self._programs.undecided.add(relay)
-            relay.set_deadline(HANDSHAKE_TIMEOUT)
-            relay.peek()
+            return
+        self._make_room()
+        self._programs.undecided[relay] = None
+        relay.set_deadline(HANDSHAKE_TIMEOUT)
+        relay.peek()
 
     def peeked(self, relay: Relay) -> None:
         program: Program = relay.note
@@ -132,7 +129,7 @@ class Socks5Door:
                         self._judge(relay, program, event)
                     case Connect():
                         program.connect = event
-                        self._programs.undecided.discard(relay)
+                        self._programs.undecided.pop(relay, None)
                         self._lead(relay, program, event)
         except Socks5Error as error:
             self._turn_away(relay, program, error.answer, str(error))
@@ -184,13 +181,21 @@ class Socks5Door:
     def ended(self, relay: Relay, end: RelayEnd) -> None:
         program: Program = relay.note
         self._programs.connected.discard(relay)
-        self._programs.undecided.discard(relay)
+        self._programs.undecided.pop(relay, None)
         self._programs.meter.closed(relay)
         if program.link is not None:
             program.link.lingering.discard(relay)
         self._report(relay, program, end)
 
     # Its own
+
+    def _make_room(self) -> None:
+        undecided = self._programs.undecided
+        if len(undecided) >= _MOST_UNDECIDED:
+            oldest = next(iter(undecided))
+            self._drop(
+                oldest, oldest.note, "too many others came that do not say either where they want to go"
+            )
 
     def _judge(self, relay: Relay, program: Program, login: Login) -> None:
         # Of a port that has just lost its user, nobody has to log in any more.
@@ -231,12 +236,13 @@ class Socks5Door:
 
     def _turn_away(self, relay: Relay, program: Program, answer: bytes, why: str) -> None:
         program.failure = why
-        self._programs.undecided.discard(relay)
+        self._programs.undecided.pop(relay, None)
         relay.clear_deadline()
         relay.refuse(answer)
 
     def _drop(self, relay: Relay, program: Program, why: str) -> None:
         program.failure = why
+        self._programs.undecided.pop(relay, None)
         relay.abort()
 
     def _report(self, relay: Relay, program: Program, end: RelayEnd) -> None:

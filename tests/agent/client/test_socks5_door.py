@@ -356,25 +356,26 @@ async def test_a_gateway_that_does_not_answer_is_not_waited_for(
         assert (await ended(journal))["reason"] == "the gateway did not answer"
 
 
-async def test_more_programs_than_there_may_be_that_say_nothing_are_turned_away(
+async def test_of_more_programs_than_there_may_be_that_say_nothing_the_oldest_makes_room(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(socks5_door, "_MOST_UNDECIDED", 1)
+    monkeypatch.setattr(socks5_door, "_MOST_UNDECIDED", 2)
     with service() as far:
-        async with socks(journal) as here:
-            async with here.led(at(far)), here.program() as first:
-                await far.accept()
-                await first.send(OPEN)
-                assert await first.receive_exactly(2) == b"\x05\x00"
-                async with here.program() as second:
-                    await second.wait_reset()
-                await first.send(request(at(far)))
-                assert await first.receive_exactly(len(SUCCEEDED)) == SUCCEEDED
-                async with here.program() as third:
-                    await third.send(OPEN)
-                    assert await third.receive_exactly(2) == b"\x05\x00"
+        async with socks(journal) as here, here.led(at(far)) as led:
+            there = await far.accept()
+            async with here.program() as first, here.program() as second:
+                for program in (first, second):
+                    await program.send(OPEN)
+                    assert await program.receive_exactly(2) == b"\x05\x00"
+                async with here.led(at(far)):
+                    await far.accept()
+                    await first.wait_reset()
+                await second.send(request(at(far)))
+                assert await second.receive_exactly(len(SUCCEEDED)) == SUCCEEDED
+            await led.send(b"still here")
+            assert await there.receive_exactly(10) == b"still here"
 
-            assert "1 programs are connected" in (await journal.wait_for("program_refused"))["reason"]
+            assert "too many others" in (await journal.wait_for("program_refused"))["reason"]
 
 
 async def test_who_would_take_what_the_agent_needs_itself_is_turned_away(journal: Journal) -> None:
