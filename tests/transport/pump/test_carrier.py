@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
-from functools import cache
+from functools import cache, partial
 
 import anyio
 import pytest
@@ -15,7 +15,16 @@ from websockets.server import ServerProtocol
 from websockets.uri import WebSocketURI
 
 from tests.support import pki
-from tests.transport.world import PATIENCE, Listening, Plain, both, client_tls, server_tls, turn_until
+from tests.transport.world import (
+    PATIENCE,
+    Listening,
+    Plain,
+    both,
+    client_tls,
+    loop_turns,
+    server_tls,
+    turn_until,
+)
 from transport.pump.carrier import Carrier
 from transport.pump.link import Link
 from transport.pump.sockets import accept_carrier, accept_link, dial_carrier, dial_link
@@ -298,3 +307,57 @@ async def test_who_is_refused_can_read_why_though_it_is_still_sending(listening:
     assert await wire.receive_all() == b"no"
     wire.close()
     await turn_until(lambda: carrier.is_closed)
+
+
+@pytest.mark.parametrize("who", ["gateway", "client"])
+async def test_a_handshake_that_fails_closes_the_socket(listening: Listening, who: str) -> None:
+    peer = await Plain.connect(listening.address)
+    accepted = await listening.accept_socket()
+    await peer.send(b"this is no TLS at all, and long enough to be told from it")
+
+    accepted.setblocking(False)
+    shake_hands = {
+        "gateway": partial(accept_carrier, accepted, outer_server_tls(), handshake_timeout=PATIENCE),
+        "client": partial(dial_carrier, "gw1", accepted, outer_client_tls(), handshake_timeout=PATIENCE),
+    }[who]
+
+    with pytest.raises(OSError):  # noqa: PT011 - each engine has another
+        await shake_hands()
+
+    await peer.is_reset()
+    assert accepted.fileno() == -1
+    peer.close()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_giving_up_in_the_handshake_closes_the_socket(listening: Listening, turns: int) -> None:
+    peer = await Plain.connect(listening.address)
+    accepted = await listening.accept_socket()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(accept_carrier, accepted, outer_server_tls(), handshake_timeout=PATIENCE))
+        await loop_turns(turns)
+        tasks.cancel_scope.cancel()
+
+    if not turns:
+        accepted.close()  # nobody had begun, and it was still the caller's
+    await peer.is_reset()
+    peer.close()
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_giving_up_before_it_is_joined_leaves_nothing_open(pair: Pair, turns: int) -> None:
+    joined: list[Plain] = []
+
+    async def join() -> None:
+        joined.append(Plain(await pair.gateway.carry(server_end())))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(join)
+        await loop_turns(turns)
+        tasks.cancel_scope.cancel()
+    pair.gateway.abort()
+    for inside in joined:
+        assert await inside.receive_all() == b""
+        inside.close()
+
+    await turn_until(lambda: pair.client.is_closed or pair.client._peer_ended)
