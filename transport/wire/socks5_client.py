@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
-from .errors import LocalProtocolError
 from .socks5 import (
     Connect,
     Login,
@@ -29,6 +28,7 @@ from .socks5 import (
     peek_reply,
     peek_verdict,
 )
+from .steps import Steps, take
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +95,23 @@ class Socks5Client:
     :raises LocalProtocolError: if the login cannot be said in SOCKS5.
     """
 
-    __slots__ = ("_connect", "_login", "_state")
+    __slots__ = ("_connect", "_login", "_steps")
 
     def __init__(self, connect: Connect, login: Login | None = None) -> None:
         self._connect = connect
         self._login = None if login is None else encode_login(login)
-        self._state = ClientState.NEW
+        self._steps = Steps(ClientState.NEW, TRANSITIONS)
 
     @property
     def state(self) -> ClientState:
-        return self._state
+        return self._steps.state
 
     def start(self) -> bytes:
-        """What to write first."""
-        self._follow(ClientInput.START)
+        """What to write first.
+
+        :raises LocalProtocolError: if that was said already.
+        """
+        self._steps.follow(ClientInput.START)
         return encode_greeting((Method.OPEN,) if self._login is None else (Method.OPEN, Method.PASSWORD))
 
     def next_event(self, buffer: bytearray) -> ClientEvent | None:
@@ -117,30 +120,27 @@ class Socks5Client:
         :raises Socks5Error: if the handshake has failed; says why.
         """
         try:
-            match self._state:
+            match self.state:
                 case ClientState.CHOICE:
-                    return self._chosen(buffer)
+                    return self._chosen(take(peek_choice, buffer))
                 case ClientState.VERDICT:
-                    return self._judged(buffer)
+                    return self._judged(take(peek_verdict, buffer))
                 case ClientState.REPLY:
-                    return self._replied(buffer)
+                    return self._replied(take(peek_reply, buffer))
                 case _:
                     return None
         except Socks5Error:
-            self._follow(ClientInput.REFUSED)
+            self._steps.follow(ClientInput.REFUSED)
             raise
 
-    def _chosen(self, buffer: bytearray) -> Write | None:
-        found = peek_choice(buffer)
-        if found is None:
+    def _chosen(self, method: int | None) -> Write | None:
+        if method is None:
             return None
-        method, size = found
-        del buffer[:size]
         if method == Method.OPEN:
-            self._follow(ClientInput.CHOSE_OPEN)
+            self._steps.follow(ClientInput.CHOSE_OPEN)
             return Write(encode_request(self._connect))
         if method == Method.PASSWORD and self._login is not None:
-            self._follow(ClientInput.CHOSE_PASSWORD)
+            self._steps.follow(ClientInput.CHOSE_PASSWORD)
             return Write(self._login)
         if method == Method.NONE_ACCEPTABLE:
             raise Socks5Error(
@@ -150,31 +150,19 @@ class Socks5Client:
             )
         raise Socks5Error(f"the proxy chose method {method:#04x}, which it was not offered")
 
-    def _judged(self, buffer: bytearray) -> Write | None:
-        found = peek_verdict(buffer)
-        if found is None:
+    def _judged(self, is_let_in: bool | None) -> Write | None:
+        if is_let_in is None:
             return None
-        is_let_in, size = found
-        del buffer[:size]
         if not is_let_in:
             raise Socks5Error("the proxy refuses the user or the password; correct them in its URL")
-        self._follow(ClientInput.LET_IN)
+        self._steps.follow(ClientInput.LET_IN)
         return Write(encode_request(self._connect))
 
-    def _replied(self, buffer: bytearray) -> Connected | None:
-        found = peek_reply(buffer)
-        if found is None:
+    def _replied(self, reply: int | None) -> Connected | None:
+        if reply is None:
             return None
-        reply, size = found
-        del buffer[:size]
         if reply != Reply.SUCCEEDED:
             says = _SAYS.get(reply, "RFC 1928 does not say what that means")
             raise Socks5Error(f"the proxy answers with reply {reply}: {says}")
-        self._follow(ClientInput.SUCCEEDED)
+        self._steps.follow(ClientInput.SUCCEEDED)
         return Connected()
-
-    def _follow(self, happened: ClientInput) -> None:
-        following = TRANSITIONS.get((self._state, happened))
-        if following is None:
-            raise LocalProtocolError(f"{happened.name} does not come in state {self._state.name}")
-        self._state = following

@@ -15,7 +15,6 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
-from .errors import LocalProtocolError
 from .socks5 import (
     Connect,
     Login,
@@ -30,6 +29,7 @@ from .socks5 import (
     peek_login,
     peek_request,
 )
+from .steps import Steps, take
 
 ServerEvent: TypeAlias = Write | Login | Connect
 
@@ -84,15 +84,15 @@ class Socks5Server:
     :param needs_login: whether it has to say a user and a password.
     """
 
-    __slots__ = ("_needs_login", "_state")
+    __slots__ = ("_needs_login", "_steps")
 
     def __init__(self, *, needs_login: bool) -> None:
         self._needs_login = needs_login
-        self._state = ServerState.GREETING
+        self._steps = Steps(ServerState.GREETING, TRANSITIONS)
 
     @property
     def state(self) -> ServerState:
-        return self._state
+        return self._steps.state
 
     def next_event(self, buffer: bytearray) -> ServerEvent | None:
         """What the start of the buffer says, and take it; None for "need more", or if an answer is due.
@@ -100,17 +100,17 @@ class Socks5Server:
         :raises Socks5Error: if the handshake is over. Write its answer, and close.
         """
         try:
-            match self._state:
+            match self.state:
                 case ServerState.GREETING:
-                    return self._greeted(buffer)
+                    return self._greeted(take(peek_greeting, buffer))
                 case ServerState.LOGIN:
-                    return self._logged_in(buffer)
+                    return self._said(ServerInput.LOGGED_IN, take(peek_login, buffer))
                 case ServerState.REQUEST:
-                    return self._asked(buffer)
+                    return self._said(ServerInput.ASKED, take(peek_request, buffer))
                 case _:
                     return None
         except Socks5Error:
-            self._follow(ServerInput.BROKE_RULES)
+            self._steps.follow(ServerInput.BROKE_RULES)
             raise
 
     def judge(self, *, is_right: bool) -> bytes:
@@ -118,7 +118,7 @@ class Socks5Server:
 
         :raises LocalProtocolError: if there was none.
         """
-        self._follow(ServerInput.LET_IN if is_right else ServerInput.TURNED_AWAY)
+        self._steps.follow(ServerInput.LET_IN if is_right else ServerInput.TURNED_AWAY)
         return encode_verdict(accepted=is_right)
 
     def reply(self, reply: Reply) -> bytes:
@@ -126,44 +126,22 @@ class Socks5Server:
 
         :raises LocalProtocolError: if there was none.
         """
-        self._follow(ServerInput.SUCCEEDED if reply is Reply.SUCCEEDED else ServerInput.FAILED)
+        self._steps.follow(ServerInput.SUCCEEDED if reply is Reply.SUCCEEDED else ServerInput.FAILED)
         return encode_reply(reply)
 
-    def _greeted(self, buffer: bytearray) -> Write | None:
-        found = peek_greeting(buffer)
-        if found is None:
+    def _greeted(self, offered: bytes | None) -> Write | None:
+        if offered is None:
             return None
-        offered, size = found
         method = Method.PASSWORD if self._needs_login else Method.OPEN
         if method not in offered:
             raise Socks5Error(_not_enough(method, offered), encode_choice(Method.NONE_ACCEPTABLE))
-        del buffer[:size]
-        self._follow(ServerInput.OFFERED_PASSWORD if self._needs_login else ServerInput.OFFERED_OPEN)
+        self._steps.follow(ServerInput.OFFERED_PASSWORD if self._needs_login else ServerInput.OFFERED_OPEN)
         return Write(encode_choice(method))
 
-    def _logged_in(self, buffer: bytearray) -> Login | None:
-        found = peek_login(buffer)
-        if found is None:
-            return None
-        login, size = found
-        del buffer[:size]
-        self._follow(ServerInput.LOGGED_IN)
-        return login
-
-    def _asked(self, buffer: bytearray) -> Connect | None:
-        found = peek_request(buffer)
-        if found is None:
-            return None
-        connect, size = found
-        del buffer[:size]
-        self._follow(ServerInput.ASKED)
-        return connect
-
-    def _follow(self, happened: ServerInput) -> None:
-        following = TRANSITIONS.get((self._state, happened))
-        if following is None:
-            raise LocalProtocolError(f"{happened.name} does not come in state {self._state.name}")
-        self._state = following
+    def _said(self, happened: ServerInput, event: Login | Connect | None) -> Login | Connect | None:
+        if event is not None:
+            self._steps.follow(happened)
+        return event
 
 
 def _not_enough(method: Method, offered: bytes) -> str:
