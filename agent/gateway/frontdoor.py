@@ -23,7 +23,7 @@ from transport.wire.errors import LocalProtocolError
 from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import Endpoint
 
-from .balancing import Attempts
+from .balancing import ALL_PATIENCE, PATIENCE, Attempts
 from .forwarders import Forwarders, NotProxiedError
 from .proxied import take_header
 from .routing import (
@@ -40,8 +40,9 @@ from .routing import (
 )
 from .sessions import ConnectedClient, Sessions
 
-# The client gives up on a service after ten seconds and says so; this is for a client that does not.
-_OPEN_TIMEOUT: Final = 20.0
+# Seconds that the only client has still, when one of several would have been given up. It gives up on a service
+# after ten seconds and says so; this is for a client that does not.
+_REST: Final = ALL_PATIENCE - PATIENCE
 
 _log: Any = structlog.get_logger("visitors")
 
@@ -50,7 +51,7 @@ class Visitor:
     """What the front door knows of a visitor. ``failure`` says why it was turned away."""
 
     __slots__ = (
-        "attempts", "client", "destination", "failure", "kind", "listen", "meters",
+        "attempts", "client", "destination", "failure", "is_late", "kind", "listen", "meters",
         "name", "owes_header", "route", "source", "started", "table", "wanted",
     )  # fmt: skip
 
@@ -69,6 +70,7 @@ class Visitor:
         self.owes_header = False  # a load balancer has still to say who it is
         self.wanted = 0  # bytes without which nothing can be decided
         self.attempts: Attempts | None = None  # None where there is only one client to be led to
+        self.is_late = False  # that one has taken longer than others would be given
 
 
 class FrontDoor:
@@ -212,7 +214,7 @@ class FrontDoor:
             self._refuse(relay, Reason.CLIENT_AWAY, _nobody_serves(route))
             return
         try:
-            self._open(relay, visitor, route, client, _OPEN_TIMEOUT)
+            self._open(relay, visitor, route, client, PATIENCE)
         except LocalProtocolError as error:
             self._refuse(relay, Reason.CLIENT_AWAY, str(error))
 
@@ -274,7 +276,14 @@ class FrontDoor:
     def _unanswered(self, relay: Relay, visitor: Visitor) -> None:
         """The client had its time to take the visitor on, or to say that it cannot."""
         attempts, client = visitor.attempts, visitor.client
-        if attempts is not None and client is not None:
+        assert client is not None  # it was asked
+        if attempts is None:
+            if not visitor.is_late:
+                visitor.is_late = True
+                client.session.suspect()
+                relay.set_deadline(_REST)
+                return
+        else:
             if client.session.link.bytes_received == attempts.heard:
                 client.session.suspect()
             elif attempts.are_left:

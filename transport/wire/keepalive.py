@@ -8,7 +8,8 @@ answer: on a slow link the answer can be queued behind megabytes of a download,
 and ending the session for that would cut the download off.
 
 Somebody who waits for the peer in vain may suspect it. Then a ping goes out at once,
-and silence of ``SUSPICION`` after it is enough.
+and silence of ``SUSPICION`` after it is enough, or of three round trips of a path that
+is longer than most.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Final
 SUSPICION: Final = 3.0
 """Seconds of silence after a ping that mean that a peer who is suspected is dead. Within them TCP sends what
 was lost again several times, on a path that answers in less than a second."""
+_ROUND_TRIPS: Final = 3
 
 
 class Verdict(Enum):
@@ -68,7 +70,11 @@ class Keepalive:
     @property
     def timeout(self) -> float:
         """Seconds of silence after a ping that mean the peer is dead."""
-        return min(self._timeout, SUSPICION) if self._is_suspected else self._timeout
+        return self._suspicion if self._is_suspected else self._timeout
+
+    @property
+    def _suspicion(self) -> float:
+        return min(self._timeout, max(SUSPICION, _ROUND_TRIPS * (self.round_trip or 0.0)))
 
     @property
     def value(self) -> int:
@@ -99,7 +105,7 @@ class Keepalive:
             return Verdict.WAIT
         self._next_ping = now + self._interval
         if self._is_suspected:
-            self._suspicion_ends = min(self._suspicion_ends, now + SUSPICION)
+            self._suspicion_ends = min(self._suspicion_ends, now + self._suspicion)
         self._value = (self._value + 1) & 0xFFFFFFFF
         self._sent_at = now
         if self._asked_at is None:

@@ -22,6 +22,7 @@ from tests.support.hellos import python_hello
 from tests.support.journal import Journal
 from tests.support.peers import Peer, free_port_of, unconnected, until, visit
 from transport.offer import Offer
+from transport.wire import keepalive
 from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import Endpoint
 
@@ -43,8 +44,14 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.value)
 
 
 def tunnel_of(offer: Offer) -> str:
-    assert offer.header is not None
+    assert isinstance(offer.header, OpenHeader)
     return offer.header.tunnel
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client is given up after five hundredths of a second."""
+    monkeypatch.setattr(frontdoor, "PATIENCE", 0.03)
+    monkeypatch.setattr(frontdoor, "_REST", 0.02)
 
 
 async def left(journal: Journal) -> dict[str, Any]:
@@ -302,7 +309,7 @@ async def test_a_client_that_goes_away_before_it_answers_is_away(kind: TrafficKi
 async def test_a_client_that_never_answers_is_given_up(
     kind: TrafficKind, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frontdoor, "_OPEN_TIMEOUT", 0.05)
+    impatient(monkeypatch)
     first, led = KINDS[kind]
     async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
         address = await parts.listen(led)
@@ -315,10 +322,25 @@ async def test_a_client_that_never_answers_is_given_up(
         assert (await left(journal))["reason"] == "the client did not answer"
 
 
+async def test_a_client_that_is_silent_is_suspected_and_does_not_keep_its_visitors_for_long(
+    monkeypatch: pytest.MonkeyPatch, journal: Journal
+) -> None:
+    monkeypatch.setattr(frontdoor, "PATIENCE", 0.03)
+    monkeypatch.setattr(keepalive, "SUSPICION", 0.1)
+    async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
+        address = await parts.listen(BLOG)
+        homelab.session.link._transport.pause_reading()
+        async with visit(address) as visitor:
+            await visitor.send(GET)
+
+            assert await visitor.receive_all() == refusal_bytes(TrafficKind.HTTP, Reason.CLIENT_AWAY)
+        assert (await left(journal))["reason"] == "the client went away before it answered"
+
+
 async def test_a_slow_client_that_has_answered_is_given_all_the_time_it_needs(
     monkeypatch: pytest.MonkeyPatch, journal: Journal
 ) -> None:
-    monkeypatch.setattr(frontdoor, "_OPEN_TIMEOUT", 0.05)
+    impatient(monkeypatch)
     async with gateway_parts() as parts, hand_driven(parts.control) as homelab:
         address = await parts.listen(MAIL)
         async with visit(address) as visitor, visit(address):
@@ -482,7 +504,7 @@ async def test_a_visitor_with_an_ipv6_address_is_told_to_the_client_and_written_
         async with visit(address) as visitor:
             port = visitor.socket.getsockname()[1]
             offer = await homelab.join(visitor)
-            assert offer.header is not None
+            assert isinstance(offer.header, OpenHeader)
             assert offer.header.source == Endpoint("::1", port)
             assert offer.header.destination == Endpoint("::1", address.port)
             visitor.reset()

@@ -173,6 +173,17 @@ def test_a_peer_is_not_dead_before_it_could_hear_the_question() -> None:
     assert timetable.handle_timeout(161 + SUSPICION, 50) is Verdict.DEAD
 
 
+def test_a_path_that_takes_long_has_three_round_trips_to_lift_the_suspicion() -> None:
+    timetable = keepalive()
+    timetable.handle_timeout(115, 0)
+    timetable.pong(1, 117.5)
+    timetable.suspect(120, received=50)
+
+    assert timetable.handle_timeout(120, 50) is Verdict.PING
+    assert timetable.next_deadline() == 127.5
+    assert timetable.handle_timeout(127.5, 50) is Verdict.DEAD
+
+
 def test_suspicion_gives_nobody_more_time_than_there_is_anyway() -> None:
     timetable = Keepalive(interval=15, timeout=1, now=100)
     timetable.handle_timeout(100, 0)
