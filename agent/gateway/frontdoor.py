@@ -40,8 +40,8 @@ from .routing import (
 )
 from .sessions import ConnectedClient, Sessions
 
-# Seconds that the only client has still, when one of several would have been given up. It gives up on a service
-# after ten seconds and says so; this is for a client that does not.
+# Seconds that the only client still has when one of several would be given up. It gives up on a service after
+# ten seconds and says so; this is for a client that does not.
 _REST: Final = ALL_PATIENCE - PATIENCE
 
 _log: Any = structlog.get_logger("visitors")
