@@ -50,7 +50,7 @@ class Programs:
 
     def __init__(self, meter: TrafficMeter) -> None:
         self.meter = meter
-        self.last_error: str | None = None  # why a program was not led where it wanted to go
+        self.last_error: str | None = None  # why the last program was not led where it wanted to go
         self.connected: set[Relay] = set()
         # Those of them that have not said where they want to go; who came first is first.
         self.undecided: dict[Relay, None] = {}

@@ -158,6 +158,7 @@ class Socks5Door:
         program: Program = relay.note
         relay.clear_deadline()
         program.failure = None
+        self._programs.last_error = None
         relay.say(program.server.reply(Reply.SUCCEEDED))
         self._programs.meter.opened(relay)
 
@@ -231,7 +232,8 @@ class Socks5Door:
                 return
 
     def _refuse(self, relay: Relay, program: Program, reply: Reply, why: str) -> None:
-        self._programs.last_error = f"{_where(program)}: {why}"
+        where = _where(program)  # which a gateway says by itself
+        self._programs.last_error = why if where in why else f"{where}: {why}"
         self._turn_away(relay, program, program.server.reply(reply), why)
 
     def _turn_away(self, relay: Relay, program: Program, answer: bytes, why: str) -> None:

@@ -257,6 +257,23 @@ async def test_a_refusal_of_the_gateway_is_the_reply_that_says_it_and_is_shown(
         assert status.traffic.total == 0
 
 
+async def test_the_last_error_is_told_until_a_program_is_led(journal: Journal) -> None:
+    nobody = free_listen()
+    with service() as far:
+        async with socks(journal) as here:
+            async with here.program() as program:
+                await answer_to(program, OPEN + request(nobody))
+            before = here.ports.status()
+            async with here.led(at(far)):
+                await far.accept()
+            after = here.ports.status()
+
+    assert before is not None
+    assert before.last_error == f"{nobody}: connection refused"
+    assert after is not None
+    assert after.last_error is None
+
+
 async def test_a_gateway_that_refuses_without_a_word_is_a_general_failure(journal: Journal) -> None:
     """As one does that is older than egress."""
     asked = Asked()
