@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections import Counter
+from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,8 +40,11 @@ if TYPE_CHECKING:
 
 _HANDSHAKE_TIMEOUT: Final = 10.0
 # Handshakes cost CPU before a peer has proved anything. Beyond this many at once, the address with
-# the most of them gives way: silent connections of one stranger keep nobody else out.
+# the most of them gives way: silent connections of one stranger keep nobody else out. Whoever comes from
+# that address itself waits for its turn: behind one router there may be a thousand clients, all of which
+# come back at once when the gateway does.
 _MAX_HANDSHAKES: Final = 512
+_MAX_WAITING: Final = 4_096
 
 _LAST_MOMENT: Final = 0.001  # seconds; none at all is no time that a handshake can be given
 
@@ -72,6 +75,7 @@ class ControlPort:
         self._accepting = Running(failed)
         self._handshakes: dict[anyio.CancelScope, str] = {}  # oldest first, and where each comes from
         self._is_full = False
+        self._waiting: deque[tuple[socket.socket, object, float]] = deque()  # oldest first, and since when
         self._forwarders = Forwarders(spec.accept_proxy_protocol)
         self._outer: tuple[Pem, ssl.SSLContext] | None = None  # once somebody wanted TLS around HTTP
 
@@ -91,23 +95,48 @@ class ControlPort:
         await self._accepting.stop()
 
     async def _accept(self, listening: socket.socket) -> None:
-        with listening:
-            while True:
-                self._take(*await accept_from(listening))
+        try:
+            with listening:
+                while True:
+                    self._take(*await accept_from(listening))
+        finally:
+            while self._waiting:
+                self._waiting.popleft()[0].close()
 
     def _take(self, connection: socket.socket, address: object) -> None:
-        host = host_of(address)
-        if len(self._handshakes) >= _MAX_HANDSHAKES and not self._make_room(host):
+        if len(self._handshakes) < _MAX_HANDSHAKES or self._make_room(host_of(address)):
+            self._begin(connection, address)
+        elif len(self._waiting) < _MAX_WAITING:
+            self._waiting.append((connection, address, anyio.current_time()))
+        else:
+            self._tell_of_refusal(host_of(address))
             connection.close()
-            return
+
+    def _begin(self, connection: socket.socket, address: object) -> None:
         scope = anyio.CancelScope()
-        self._handshakes[scope] = host
+        self._handshakes[scope] = host_of(address)
         self._spawn(self._greet, Arrival(connection, address), scope)
+
+    def _begin_next(self) -> None:
+        """Whoever waits the longest has its turn, if it may still be there."""
+        while self._waiting and len(self._handshakes) < _MAX_HANDSHAKES:
+            connection, address, since = self._waiting.popleft()
+            if anyio.current_time() - since < _HANDSHAKE_TIMEOUT:
+                self._begin(connection, address)
+            else:
+                connection.close()
 
     def _make_room(self, host: str) -> bool:
         """End the oldest handshake of the crowd. Not for one of the crowd itself: it has its share."""
         counts = Counter(self._handshakes.values())
         crowd, most = counts.most_common(1)[0]
+        if counts[host] >= most:
+            return False
+        self._tell_of_refusal(crowd)
+        next(scope for scope, other in self._handshakes.items() if other == crowd).cancel()
+        return True
+
+    def _tell_of_refusal(self, crowd: str) -> None:
         if not self._is_full:  # one line, not one for each of a flood
             self._is_full = True
             _log.warning(
@@ -116,10 +145,6 @@ class ControlPort:
                 most_from=crowd,
                 reason=f"{_MAX_HANDSHAKES} TLS handshakes are under way; the address with the most gives way",
             )
-        if counts[host] >= most:
-            return False
-        next(scope for scope, other in self._handshakes.items() if other == crowd).cancel()
-        return True
 
     async def _greet(self, arrival: Arrival, scope: anyio.CancelScope) -> None:
         timing = self._spec.timing
@@ -136,6 +161,7 @@ class ControlPort:
         finally:
             del self._handshakes[scope]
             self._is_full = self._is_full and len(self._handshakes) > _MAX_HANDSHAKES // 2
+            self._begin_next()
         if link is not None:
             with self._links.holding(link):
                 await self._sessions.serve(link, timing)

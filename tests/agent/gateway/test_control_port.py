@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 import pytest
+from anyio.abc import TaskStatus
 
 from agent.gateway import control_port
 from agent.keys.certificates import LEAF_LIFETIME, Credentials
@@ -158,6 +160,7 @@ async def test_beyond_the_limit_of_handshakes_who_comes_is_closed_and_one_line_s
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_port, "_MAX_HANDSHAKES", 1)
+    monkeypatch.setattr(control_port, "_MAX_WAITING", 0)
     async with gateway_parts() as parts:
         async with visit(parts.control):
             for _ in range(3):
@@ -171,6 +174,54 @@ async def test_beyond_the_limit_of_handshakes_who_comes_is_closed_and_one_line_s
         line = await journal.wait_for("handshakes_refused")
         assert line["listen"] == str(parts.control)
         assert len(journal.find("handshakes_refused")) == 1
+
+
+async def test_beyond_the_limit_of_handshakes_others_of_the_same_address_wait_for_their_turn(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be a thousand clients behind one router."""
+    monkeypatch.setattr(control_port, "_MAX_HANDSHAKES", 1)
+    async with gateway_parts() as parts, anyio.create_task_group() as tasks:
+        clients = ["homelab", "office", "laptop"]
+
+        async def come(client_id: str, *, task_status: TaskStatus[None]) -> None:
+            task_status.started()
+            async with hand_driven(parts.control, client_id):
+                await until(lambda: len(parts.sessions.connected()) == len(clients))
+
+        async with visit(parts.control):
+            for client_id in clients:
+                await tasks.start(come, client_id)
+            await anyio.wait_all_tasks_blocked()
+            assert not parts.sessions.connected()
+
+        await journal.wait_for("client_connected", count=len(clients))
+        assert not journal.find("handshakes_refused")
+
+
+async def test_who_has_waited_for_too_long_has_gone_and_costs_no_handshake(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_port, "_MAX_HANDSHAKES", 1)
+    async with gateway_parts() as parts:
+        async with visit(parts.control) as first, visit(parts.control) as late:
+            await anyio.wait_all_tasks_blocked()
+            monkeypatch.setattr(control_port, "_HANDSHAKE_TIMEOUT", 0.0)
+            first.close()
+
+            assert await late.receive_until_gone() == b""
+        assert len(journal.find("handshake_failed")) == 1
+
+
+async def test_a_port_that_is_closed_lets_nobody_wait_on() -> None:
+    async with gateway_parts() as parts:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(control_port, "_MAX_HANDSHAKES", 1)
+            async with visit(parts.control), visit(parts.control) as late:
+                await anyio.wait_all_tasks_blocked()
+                await parts.drop(key_of(control(parts.control)))
+
+                assert await late.receive_until_gone() == b""
 
 
 async def test_silent_connections_of_one_address_keep_nobody_else_out(

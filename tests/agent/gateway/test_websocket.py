@@ -200,6 +200,7 @@ async def test_those_who_have_proved_nothing_are_counted_also_in_a_websocket(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_port, "_MAX_HANDSHAKES", 1)
+    monkeypatch.setattr(control_port, "_MAX_WAITING", 0)
     async with gateway_parts() as parts:
         async with visit(parts.control) as silent:
             await silent.send(REQUEST)
