@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.real_software import Programs
 from tests.support.services import echo, service
-from tests.support.site import Agent, Site, connect, site
+from tests.support.site import Agent, Site, connect, site, tidegate
 
 DECLARES = [{"id": "homelab", "declares": "session"}, {"id": "office", "declares": "session"}]
 
@@ -245,3 +248,70 @@ def test_what_a_client_declares_is_neither_a_generation_of_the_state_nor_in_what
     assert (after["generation"], after["digest"]) == (before["generation"], before["digest"])
     assert not list(place.directory.glob("*.api.toml"))
     assert not (place.directory / "gateway.clients").exists()
+
+
+@pytest.mark.real_software("curl")
+def test_through_the_api_a_client_takes_no_port_of_anothers_file_and_an_admin_does(
+    place: Site, web: str, programs: Programs
+) -> None:
+    listen, management = place.listen(), place.listen()
+    host, _, port = listen.rpartition(":")
+    place.gateway_file(
+        [], clients=[*DECLARES, {"id": "ops"}], admins=["ops"], management=management, allow_empty=True
+    )
+    gateway = place.start("gateway", place.directory / "gateway.yaml")
+    client = place.start("client", client_file(place, web, {"name": "blog", "listen": listen}))
+    client.wait_for("tunnel_in_force", tunnel="blog")
+
+    def call(who: str, *options: str) -> tuple[int, str]:
+        place.issue(who)
+        keys = ("--cacert", "ca.crt", "--cert", f"{who}.crt", "--key", f"{who}.key")
+        quiet = ("--silent", "--show-error", "--write-out", "\n%{http_code}")
+        done = subprocess.run(
+            [programs["curl"], *quiet, *keys, *options, f"https://{management}/tunnels"],
+            cwd=place.pki,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status), body
+
+    def put(who: str, *entries: dict[str, Any]) -> tuple[int, str]:
+        json_header = ("--header", "Content-Type: application/json")
+        return call(who, "--request", "PUT", *json_header, "--data", json.dumps(entries))
+
+    wanted = {"ClientId": "office", "ListenAddress": host, "ListenPort": int(port), "BackEndService": "web"}
+    assert call("ops") == (200, "[]")
+    status, problem = put("office", wanted)
+    assert status == 403
+    assert f"{listen} is a port of homelab; choose another one" in problem
+    assert names(gateway) == {"homelab/blog"}
+
+    assert put("ops", wanted)[0] == 200
+    assert "is a port of office" in client.wait_for("tunnel_refused", tunnel="blog")["reason"]
+    assert names(gateway) == {f"office-{port}"}
+
+    mark = client.mark
+    assert put("ops")[0] == 200
+    client.wait_for("tunnel_in_force", tunnel="blog", after=mark)
+
+
+def test_a_plan_leaves_what_clients_declare_where_it_is_unless_the_new_file_is_in_its_way(
+    place: Site, web: str
+) -> None:
+    listen = place.listen()
+    state = place.gateway_file([], clients=DECLARES, allow_empty=True)
+    place.start("gateway", state)
+    client = place.start("client", client_file(place, web, {"name": "blog", "listen": listen}))
+    client.wait_for("tunnel_in_force", tunnel="blog")
+
+    same = tidegate("plan", str(state), "--to", str(state))
+    assert (same.returncode, same.stderr) == (0, "")
+
+    fresh = yaml.safe_load(state.read_text())
+    fresh["tunnels"] = [{"name": "mail", "listen": listen, "client": "office", "service": "web"}]
+    other = place.put("new.yaml", fresh)
+    done = tidegate("plan", str(other), "--to", str(state))
+    assert done.returncode == 2
+    assert "homelab/blog" in done.stdout
