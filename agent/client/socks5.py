@@ -19,6 +19,7 @@ from anyio import to_thread
 from agent.actuator import Failed
 from agent.keys.references import describe
 from agent.process.bind import Bind, bind
+from agent.process.inherited import HandedOver
 from agent.process.own_socket import OwnSocket, OwnSocketError, SocketUse
 from agent.traffic import TrafficMeter, service_side
 from reconcile.actuator import ActionError
@@ -130,7 +131,10 @@ class Socks5Ports:
         try:
             server = await (serve(listening, door) if own is None else serve_unix(listening, door))
         except BaseException:
-            listening.close()
+            if isinstance(listening, HandedOver):
+                listening.give_back()  # closed, it could never be had again
+            else:
+                listening.close()
             if own is not None:
                 own.remove()
             raise

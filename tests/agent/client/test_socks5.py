@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from agent.client import socks5 as module
 from agent.client.socks5 import Socks5Ports
-from agent.process.bind import bind
+from agent.process.bind import Ports
 from reconcile.actuator import ActionError
-from schemas.names import ListenAddress, UnixTarget
+from schemas.names import HostPort, UnixTarget
 from schemas.references import FileRef
 from tests.support.descriptors import break_listening
+from tests.support.handing_over import handed_over
 from tests.support.journal import Journal
-from tests.support.peers import Peer, free_listen, service, until
-from tests.support.socks5_programs import OPEN, Socks, at, password_in, request, socks
+from tests.support.peers import Peer, free_listen, free_port_of, service, until
+from tests.support.socks5_programs import OPEN, Socks, at, password_in, socks
+from transport.pump.sockets import Server
 from transport.wire.socks5 import Login
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
@@ -98,6 +101,22 @@ async def test_at_the_end_everybody_is_dropped(journal: Journal) -> None:
 
             for peer in (led, undecided, there):
                 await peer.wait_reset()
+
+
+async def test_a_port_of_ipv6_is_like_any_other(journal: Journal) -> None:
+    with service() as far:
+        async with socks(journal) as here:
+            await here.port.close()
+            here.address = free_port_of("::1")
+            await here.open()
+            async with here.led(at(far)) as program:
+                await far.accept()
+                name = program.socket.getsockname()
+                program.reset()
+            line = await journal.wait_for("program_left")
+
+            assert line["listen"] == str(here.address)
+            assert line["program"] == str(HostPort(*name[:2]))
 
 
 async def test_a_port_that_the_loop_gave_up_is_not_alive(journal: Journal) -> None:
@@ -236,18 +255,25 @@ async def test_a_unix_socket_that_somebody_removed_is_not_alive(journal: Journal
         assert not here.port.is_alive
 
 
-async def test_a_port_may_be_one_that_was_handed_over(journal: Journal) -> None:
-    """Whoever gives the sockets is asked for this one, too."""
-    asked: list[ListenAddress] = []
+async def test_a_port_may_be_one_that_was_handed_over_and_is_given_back_if_it_cannot_be_used(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = free_listen()
+    with socket.socket() as made:
+        made.bind((address.host, address.port))
+        made.listen()
+        async with socks(journal) as here:
+            with handed_over(made) as inherited:
+                ports = Socks5Ports(here.home.links.first_healthy, Ports(inherited).bind)
+                with monkeypatch.context() as broken:
+                    broken.setattr(module, "serve", refuse_to_serve)
+                    with pytest.raises(OSError, match="a test"):
+                        await ports(here.spec(address), here.deaths.append)
+                port = await ports(here.spec(address), here.deaths.append)
 
-    def give(address: ListenAddress) -> socket.socket:
-        asked.append(address)
-        return bind(address)
+                assert port.is_alive
+                await port.close()
 
-    async with socks(journal) as here:
-        address = free_listen()
-        port = await Socks5Ports(here.home.links.first_healthy, give)(here.spec(address), here.deaths.append)
-        await port.close()
 
-        assert asked == [address]
-        assert request(address)
+async def refuse_to_serve(listening: socket.socket, owner: object) -> Server:
+    raise OSError("a test")
