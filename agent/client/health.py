@@ -9,19 +9,16 @@ anyway. What is not dialed here is offered whatever becomes of it.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, Final, Protocol, assert_never
+from typing import Final, Protocol
 
 import anyio
 
 from agent.process.spawn import Spawn
-from schemas.names import ServiceEntry, ServiceName, Target, TcpTarget, UnixTarget
+from schemas.names import ServiceEntry, ServiceName, Target
 from schemas.status import ServiceHealth
-from transport.pump.relay import Relay, RelayEnd, RelayOwner
-from transport.pump.sockets import dial_tcp, dial_unix
+from transport.pump.relay import Relay, RelayEnd
 
-DIAL_TIMEOUT: Final = 10.0
-"""Seconds that a service may take to answer, whoever dials it."""
+from .target import DIAL_TIMEOUT, dial_target
 
 _FAILURES: Final = 2  # in a row
 
@@ -78,7 +75,7 @@ class HealthCheck:
         """Why nobody answered, if so."""
         try:
             with anyio.fail_after(self._patience):
-                relay = await _dialing(self._target, _CALLER)
+                relay = await dial_target(self._target, _CALLER)
         except OSError as error:
             return error
         relay.refuse(b"")
@@ -118,15 +115,6 @@ class HealthChecks:
         if check is None:
             return ServiceHealth.UNCHECKED
         return ServiceHealth.ANSWERS if check.is_fine else ServiceHealth.FAILS
-
-
-def _dialing(target: Target, owner: RelayOwner) -> Coroutine[Any, Any, Relay]:
-    match target:
-        case TcpTarget(host=host, port=port):
-            return dial_tcp(host, port, owner)
-        case UnixTarget(path=path):
-            return dial_unix(path, owner)
-    assert_never(target)
 
 
 class _Caller:

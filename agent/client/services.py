@@ -21,17 +21,17 @@ from agent.process.spawn import Spawn, spawn_nothing
 from agent.traffic import TrafficBook, service_side
 from reconcile.desired import ServicesSpec
 from schemas.messages import FailureCode
-from schemas.names import HostPort, ProxyProtocol, ServiceEntry, ServiceName, Target, TcpTarget, UnixTarget
+from schemas.names import HostPort, ProxyProtocol, ServiceEntry, ServiceName, Target
 from schemas.status import ServiceHealth, ServiceStatus
 from transport.offer import Offer
 from transport.pump.link import Link
 from transport.pump.relay import Relay, RelayEnd
-from transport.pump.sockets import dial_tcp, dial_unix
 from transport.session import Session
 from transport.wire.open_header import OpenHeader
 from transport.wire.proxy_protocol import build_v1, build_v2
 
-from .health import DIAL_TIMEOUT, HealthChecks
+from .health import HealthChecks
+from .target import DIAL_TIMEOUT, dial_target
 
 _NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 
@@ -144,12 +144,7 @@ class ServiceConnection(DialedConnection):
         self._target = target
 
     def _dialing(self) -> Coroutine[Any, Any, Relay]:
-        match self._target:
-            case TcpTarget(host=host, port=port):
-                return dial_tcp(host, port, self)
-            case UnixTarget(path=path):
-                return dial_unix(path, self)
-        assert_never(self._target)
+        return dial_target(self._target, self)
 
     def _prologue(self) -> bytes:
         return _prologue(self._header)

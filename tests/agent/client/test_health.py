@@ -10,9 +10,9 @@ from typing import Final
 import anyio
 import pytest
 
-from agent.client import health
 from agent.client.health import HealthCheck
 from agent.client.services import Services
+from agent.client.target import DIAL_TIMEOUT
 from agent.process.spawn import IsolatedTasks, spawn_nothing
 from reconcile.desired import ServicesSpec
 from schemas.names import ServiceEntry, ServiceName, parse_target
@@ -109,7 +109,7 @@ async def test_a_service_that_takes_too_long_does_not_answer(journal: Journal) -
 async def test_a_dial_has_ten_seconds_at_most() -> None:
     check = HealthCheck(WEB, parse_target("127.0.0.1:1"), 600, Services())
 
-    assert check._patience == health.DIAL_TIMEOUT == 10
+    assert check._patience == DIAL_TIMEOUT == 10
 
 
 async def test_a_service_without_a_health_check_is_offered_whatever_becomes_of_it() -> None:

@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from agent.client import services as services_module
+from agent.client import target
 from agent.client.services import Services, _explain
 from agent.lingering import Lingering
 from agent.process.descriptors import Use
@@ -315,7 +316,7 @@ async def test_a_service_that_resets_as_soon_as_it_is_reached_has_been_reached_a
         await until(lambda: relay._phase.name == "CLOSED")
         return relay
 
-    monkeypatch.setattr(services_module, "dial_tcp", reached_and_lost)
+    monkeypatch.setattr(target, "dial_tcp", reached_and_lost)
     with service() as web:
         async with place(web=web.target) as here, visit(here.address) as visitor:
             assert await visitor.receive_until_gone() == b""
