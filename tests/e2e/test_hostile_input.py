@@ -105,13 +105,13 @@ def reason(agent: Agent, event: str, **fields: Any) -> str:
     ("sent", "words"),
     [
         (NOISE, NOT_TLS),
-        (HTTP_REQUEST, PLAIN_HTTP),
+        (HTTP_REQUEST, "answered 404 Not Found"),
         (b"\x16\x03\x01\x02\x00" + NOISE, NOT_TLS),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", NOT_TLS),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not an HTTP/1 request"),
     ],
     ids=["noise", "http", "almost-tls", "ssh"],
 )
-def test_the_control_port_names_what_is_not_tls(attacked: Target, sent: bytes, words: str) -> None:
+def test_the_control_port_names_what_is_no_client(attacked: Target, sent: bytes, words: str) -> None:
     own, _ = provoke(attacked.place.control, sent)
     assert words in reason(attacked.gateway, "handshake_failed", address=own)
 
@@ -143,11 +143,12 @@ def test_nobody_passes_the_management_port_without_a_certificate(
 
 
 def test_a_peer_that_speaks_another_protocol_inside_tls_is_told_apart(attacked: Target) -> None:
-    """A certificate alone makes no client."""
+    """A certificate alone makes no client; it is spoken to as any browser is."""
     with attacked.tls(attacked.place.control, alpn="http/1.1") as peer:
         own = "{}:{}".format(*peer.getsockname())
-        until_closed(peer)
-    assert "and not tidegate/1" in reason(attacked.gateway, "handshake_failed", address=own)
+        peer.sendall(HTTP_REQUEST)
+        assert until_closed(peer).startswith(b"HTTP/1.1 404 ")
+    assert "answered 404 Not Found" in reason(attacked.gateway, "handshake_failed", address=own)
 
 
 @pytest.mark.parametrize(
