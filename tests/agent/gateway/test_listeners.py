@@ -39,7 +39,7 @@ async def test_a_changed_route_keeps_the_socket_and_leads_new_visitors_elsewhere
         assert listening_inode(address) == inode
         async with visit(address):
             offer = await homelab.next_offer()
-            assert offer.header is not None
+            assert isinstance(offer.header, OpenHeader)
             assert offer.header.tunnel == "wiki"
 
 

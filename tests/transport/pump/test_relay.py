@@ -23,6 +23,7 @@ from transport.pump.sockets import dial_tcp
 from transport.session import Session
 from transport.wire.errors import LocalProtocolError
 from transport.wire.frames import ACK, FIN, RST, SYN, FrameType
+from transport.wire.open_header import OpenHeader
 from transport.wire.window import INITIAL_WINDOW
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quiet")]
@@ -63,7 +64,7 @@ async def test_the_service_learns_where_the_visitor_came_from(site: World) -> No
     visitor, _service = await site.meet()
     header = site.client_handler.offers[0].header
 
-    assert header is not None
+    assert isinstance(header, OpenHeader)
     assert (header.source.host, header.source.port) == visitor.address
     assert (header.destination.host, header.destination.port) == site.public
 
