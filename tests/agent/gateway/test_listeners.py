@@ -21,6 +21,7 @@ from tests.support.gateway_parts import GatewayParts, gateway_parts, hand_driven
 from tests.support.handing_over import handed_over, opened
 from tests.support.journal import PATIENCE, Journal
 from tests.support.peers import free_listen, unconnected, until, visit
+from transport.wire.open_header import OpenHeader
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
