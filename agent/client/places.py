@@ -106,9 +106,12 @@ class Places:
 
     def up(self, session: LinkSession) -> None:
         """There is a session."""
-        self._up.setdefault(session.place, []).append(session)
+        sessions = self._up.setdefault(session.place, [])
+        is_known = any(other.instance == session.instance for other in sessions)
+        sessions.append(session)
         self._answered[session.place] = session.instance
-        self._changed()
+        if not is_known:
+            self._changed()
 
     def down(self, session: LinkSession) -> None:
         """It is over, or is to end. Said again of the same one, it means nothing."""
@@ -117,7 +120,8 @@ class Places:
             sessions.remove(session)
             if not sessions:
                 del self._up[session.place]
-            self._changed()
+            if not any(other.instance == session.instance for other in sessions):
+                self._changed()
 
     def forget(self, place: Place) -> None:
         """Nobody wants to know any more who was there."""
