@@ -22,13 +22,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from schemas.errors import TidegateError
 from schemas.quoting import quote
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 
 MAX_SIZE: Final = 8 * 1024 * 1024
 """Bytes of a file of lists: some two hundred thousand revoked certificates."""
@@ -246,7 +249,8 @@ def _needs_reading(crl: x509.CertificateRevocationList) -> bool:
 def _has_signed(issuer: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
     with suppress(InvalidSignature, *_MALFORMED):
         # Other kinds of keys cannot sign, which is a TypeError.
-        return issuer.subject == crl.issuer and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+        key = cast("CertificateIssuerPublicKeyTypes", issuer.public_key())
+        return issuer.subject == crl.issuer and crl.is_signature_valid(key)
     return False
 
 

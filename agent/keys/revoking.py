@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -26,6 +27,9 @@ from .certificates import (
     load_authority,
     utc_now,
 )
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
 
 
 class ListError(PkiError):
@@ -83,7 +87,8 @@ def serial_of(authority: Credentials, certificate: bytes) -> int:
 def _load(pem: bytes, issuer: x509.Certificate) -> x509.CertificateRevocationList:
     try:
         crl = x509.load_pem_x509_crl(pem)
-        is_ours = crl.issuer == issuer.subject and crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+        key = cast("CertificateIssuerPublicKeyTypes", issuer.public_key())
+        is_ours = crl.issuer == issuer.subject and crl.is_signature_valid(key)
     except (ValueError, TypeError) as error:  # TypeError: no list is signed with a key of that kind
         raise ListError("it is no revocation list in PEM form: put one there, or move it away") from error
     if not is_ours:
