@@ -25,6 +25,7 @@ import anyio
 import structlog
 from anyio import to_thread
 
+from reconcile.fine_turns import fine_turns
 from reconcile.loop import Turn
 from reconcile.observed import ObservedState
 from reconcile.reading import StateText
@@ -220,10 +221,14 @@ class ClientDeclarations:
             if client_id in self._taken_at:
                 continue
             by, message = self._pending.pop(client_id)
-            if len(message.tunnels) <= _FEW:
-                read = read_declared(client_id, message.tunnels)
-            else:
-                read = await to_thread.run_sync(read_declared, client_id, message.tunnels)
+            try:
+                if len(message.tunnels) <= _FEW:
+                    read = read_declared(client_id, message.tunnels)
+                else:
+                    read = await to_thread.run_sync(read_declared, client_id, message.tunnels)
+            except Exception as error:  # noqa: BLE001 - a defect costs one client its tunnels, and nobody a gateway
+                _log.error("declaration_not_read", client=client_id, exc_info=error)
+                read = tuple(NotUnderstood(own=one.name, problem=_defect(error)) for one in message.tunnels)
             if client_id not in self._here:
                 continue  # it has gone meanwhile
             self._taken_at[client_id] = now
@@ -295,10 +300,18 @@ class ClientDeclarations:
             if client in self._here or client in kept
             for claim in declaration.claims
         ]
+        if not claims:
+            return Merged(state=base, added=frozenset(), problems={})
         claims = self._precedence.sort(claims)
-        if not claims or len(claims) + len(base.tunnels) <= _FEW:
-            return merge(base, claims)
-        return await to_thread.run_sync(merge, base, claims)
+        try:
+            if len(claims) + len(base.tunnels) <= _FEW:
+                return merge(base, claims)
+            with fine_turns():
+                return await to_thread.run_sync(merge, base, claims)
+        except Exception as error:  # noqa: BLE001 - whatever a client asks for, the operator's state comes into force
+            _log.error("room_not_found", exc_info=error)
+            problems = {claim.tunnel.name: _defect(error) for claim in claims}
+            return Merged(state=base, added=frozenset(), problems=problems)
 
     def _pairs(self) -> Iterator[tuple[GatewayState, GatewayState]]:
         if self._merged is not None and self._base is not None:
@@ -352,3 +365,7 @@ class ClientDeclarations:
             self._trouble, self._retry_at = reason, anyio.current_time() + _RETRY
         else:
             self._written, self._trouble, self._retry_at = kept, "", math.inf
+
+
+def _defect(error: Exception) -> str:
+    return f"a defect in Tidegate: {type(error).__name__}; please report it"

@@ -373,3 +373,29 @@ async def test_what_is_not_in_force_is_told_to_the_operator_too(tmp_path: Path) 
             "the file of homelab declares tunnels that are not in force: "
             f"blog: homelab may not listen at {port}; it may at no address, and 1 more",
         )
+
+
+@pytest.mark.parametrize("broken", ["read_declared", "merge"])
+async def test_a_defect_costs_a_client_its_tunnels_and_the_operator_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: Journal, broken: str
+) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("made up")
+
+    port = free_listen()
+    async with place(tmp_path, may("homelab")) as here, hand_driven(here.parts.control) as homelab:
+        monkeypatch.setattr(client_declarations, broken, fail)
+
+        assert "a defect in Tidegate: RuntimeError" in (await ask(homelab, 1, own("blog", port)))["blog"]
+
+        mail = Tunnel(
+            name=TunnelName("mail"),
+            listen=(port,),
+            client=(ClientId("homelab"),),
+            service=ServiceName("web"),
+        )
+        await here.declare(mail, clients=[may("homelab")])
+        assert here.tunnels == ["mail"]
+        async with visit(port) as visitor:
+            await homelab.join(visitor)
+        assert journal.find("room_not_found") or journal.find("declaration_not_read")
