@@ -85,7 +85,7 @@ class HostAddresses:
         try:
             with anyio.fail_after(_TIMEOUT):
                 found = await self._look_up(self.host)
-        except (OSError, UnicodeError) as error:
+        except Exception as error:  # noqa: BLE001 - a name is followed, also by a program with a defect
             self._failed(error)
             return
         # One may be missing only because one of two questions (A, AAAA) got no answer. If it is not named in
@@ -134,5 +134,9 @@ def _explain(host: str, error: Exception) -> str:
             return f"the name {host} was not resolved in time: check this machine's name server"
         case socket.gaierror() if error.errno in (socket.EAI_AGAIN, socket.EAI_FAIL):
             return f"the name {host} cannot be resolved now: check this machine's name server"
-        case _:
+        case socket.gaierror() | UnicodeError():
             return f"the name {host} does not exist: correct it in client.gateways, or add it to the DNS"
+        case OSError():
+            return f"the name {host} cannot be resolved: {error.strerror or error}"
+        case _:
+            return f"a defect in Tidegate: {type(error).__name__}; please report it"

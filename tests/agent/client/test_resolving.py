@@ -162,7 +162,12 @@ async def test_a_name_server_that_does_not_answer_is_told_from_a_name_that_is_wr
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(resolving, "_TIMEOUT", 0.01)
-    errors: list[BaseException] = [socket.gaierror(socket.EAI_AGAIN, "x"), UnicodeError("label too long")]
+    errors: list[Exception] = [
+        socket.gaierror(socket.EAI_AGAIN, "x"),
+        UnicodeError("label too long"),
+        OSError(23, "Too many open files"),
+        KeyError("a test"),
+    ]
     said: list[str] = []
 
     async def answer(host: str) -> tuple[str, ...]:
@@ -176,12 +181,14 @@ async def test_a_name_server_that_does_not_answer_is_told_from_a_name_that_is_wr
     async with anyio.create_task_group() as tasks:
         name = HostAddresses(GW, lambda: said.append(name.trouble), lambda: NOW, answer)
         tasks.start_soon(name.follow)
-        await until(lambda: len(said) == 3)
+        await until(lambda: len(said) == 5)
         tasks.cancel_scope.cancel()
 
     assert "cannot be resolved now: check this machine's name server" in said[0]
     assert "does not exist" in said[1]
-    assert "was not resolved in time: check this machine's name server" in said[2]
+    assert said[2] == "the name gw.example cannot be resolved: Too many open files"
+    assert said[3] == "a defect in Tidegate: KeyError; please report it"
+    assert "was not resolved in time: check this machine's name server" in said[4]
 
 
 async def test_a_name_is_asked_again_after_a_while_without_any_reason(
