@@ -6,7 +6,7 @@ here is words: which listener answers, what else would match, and who serves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final, assert_never
@@ -17,6 +17,7 @@ from reconcile.observed import Observed, ObservedState, Phase
 from schemas.errors import Problem
 from schemas.explanation import Explanation, Match
 from schemas.names import Balance, ListenAddress
+from schemas.networks import Network, spell_network
 from schemas.quantities import spell_duration
 from schemas.state import GatewayState
 from schemas.status import Standing
@@ -178,6 +179,7 @@ class _Story:
         if seen is not None and seen.phase is Phase.OPEN:
             self._tell_who_answers(spec.address)
         is_open = self._tell_how_it_is(spec, wanted, seen)
+        self._tell_of_forwarders(spec.accept_proxy_protocol)
         table = RouteTable(spec.routes)
         decision = decision_on(self._question, table)
         self._tell_of_peeking(table, spec.peek_timeout)
@@ -217,6 +219,14 @@ class _Story:
             case _:
                 self._why.append(f"{address} is not open yet; ask again in a moment.")
         return False
+
+    def _tell_of_forwarders(self, networks: Sequence[Network]) -> None:
+        if networks:
+            named = " and ".join(map(spell_network, networks))
+            self._why.append(
+                f"What comes from {named} must begin with a PROXY header, which says who the visitor is; "
+                "from all others none is looked for."
+            )
 
     def _tell_of_peeking(self, table: RouteTable, patience: float) -> None:
         if not table.peeks:

@@ -20,6 +20,7 @@ from reconcile.observed import Observed, Phase
 from schemas.errors import Place, Problem
 from schemas.explanation import Explanation
 from schemas.names import Balance, ClientId, ServiceName
+from schemas.networks import parse_network
 from schemas.state import Tunnel
 from tests.reconcile.samples import gateway_state, tunnel
 from tests.support.hellos import build_hello, server_name
@@ -115,6 +116,18 @@ def test_a_port_without_hostnames_is_not_looked_at() -> None:
     assert found.why[0] == (
         "No tunnel of this port has a hostname: nothing that a visitor sends is looked at, "
         "so the name does not matter."
+    )
+
+
+def test_load_balancers_in_front_are_told_of() -> None:
+    networks = tuple(map(parse_network, ("10.0.0.5", "10.1.0.0/16")))
+
+    found = told(facts(MAIL.model_copy(update={"accept_proxy_protocol": networks})), ":25")
+
+    assert found.served
+    assert found.why[0] == (
+        "What comes from 10.0.0.5 and 10.1.0.0/16 must begin with a PROXY header, which says who the visitor "
+        "is; from all others none is looked for."
     )
 
 
