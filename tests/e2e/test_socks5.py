@@ -217,6 +217,23 @@ def test_what_has_gone_through_is_counted_on_both_sides(world: World) -> None:
     assert clients["homelab"]["traffic"]["bytes_out"] == port["traffic"]["bytes_out"]
 
 
+# netcat
+
+
+@pytest.mark.real_software("nc")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_netcat_gets_and_sends_every_byte(world: World, programs: Programs, host: str) -> None:
+    port = world.hashing.rpartition(":")[2]
+    done = subprocess.run(
+        [programs["nc"], "-N", "-X", "5", "-x", world.open, host, port],
+        input=BODY,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+
+    assert (done.returncode, done.stdout.decode()) == (0, hashlib.sha256(BODY).hexdigest())
+
+
 # python-socks
 
 
