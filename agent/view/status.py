@@ -20,6 +20,7 @@ from rich.text import Text
 from schemas.status import AgentStatus, ClientAgentStatus, GatewayStatus, SourceStatus
 
 from .cells import counted, elide_end, printable, wrap
+from .own_tunnels import own_tunnels
 from .rates import Rate
 from .sections import Section, plain_lines, table_height, table_lines, trouble_lines
 from .status_parts import BAD, clients, failures, headline, links, services, tunnels
@@ -50,11 +51,12 @@ class StatusView:
         Without a width it is the plain page, without a height it is as long as it needs to be.
         """
         sections = _sections(self.status, self.rates)
+        more = own_tunnels(self.status)
         if width is None:
-            return _plain_page(self.status, self.silence, sections)
+            return _plain_page(self.status, self.silence, (*sections, *more))
         head = _head(self.status, self.silence, width, most=None)
         if height is None:
-            return _whole_page(head, sections, self.footer, width)
+            return _whole_page(head, (*sections, *more), self.footer, width)
         tables = sum(map(table_height, sections))
         if len(head) + tables + len(self.footer) + _GAPS > height:
             head = _head(self.status, self.silence, width, most=2)

@@ -32,6 +32,7 @@ from schemas.status import (
 )
 
 from .cells import amount, counted, elide, elide_end, fold, printable, span
+from .own_tunnels import tunnels_in_force
 from .rates import SOCKS5_PORT, Rate
 from .sections import Entry, Section
 from .table import Cell, Column, Worth
@@ -186,9 +187,10 @@ def services(status: ClientAgentStatus, rates: Rates) -> Section:
 
 
 def _tunnels_ready(status: AgentStatus) -> list[Cell]:
-    """How many tunnels are ready, unless all are: a gateway is ready without its clients."""
+    """How many tunnels are ready, unless all are: an agent is ready without its peers."""
     if not isinstance(status, GatewayStatus):
-        return []
+        own = tunnels_in_force(status)
+        return [Cell(text=own, style=SOON)] if own else []
     ready = sum(map(_is_ready, status.tunnels))
     if ready == len(status.tunnels):
         return []
