@@ -21,7 +21,7 @@ from tests.support.real_software import require
 from tests.support.site import PATIENCE, Agent
 from tests.support.source import ROOT
 
-pytestmark = pytest.mark.real_software("ip", "postfix", "curl", "proxychains4")
+pytestmark = pytest.mark.real_software("ip", "postfix", "curl", "nc", "proxychains4")
 
 EXAMPLE: Final = ROOT / "examples" / "mail"
 HOME: Final = "home.test"
@@ -144,6 +144,21 @@ def test_nobody_outside_may_send_to_others_through_it(machines: Machines) -> Non
 
     assert "554 5.7.1 <x@another.test>: Relay access denied" in said
     machines.ours.wait_for(rf"reject: RCPT from unknown\[{machines.elsewhere.address}\]", after=mark)
+
+
+def test_who_does_not_say_who_it_is_is_turned_away(machines: Machines) -> None:
+    """As a tunnel without the PROXY protocol would have it, and any program of this machine."""
+    mark = machines.ours.mark
+    done = subprocess.run(
+        [*machines.home.inside, require("nc")["nc"], "-N", "127.0.0.1", "2525"],
+        input="EHLO mallory\r\nMAIL FROM:<x@home.test>\r\nQUIT\r\n",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+
+    assert not done.stdout.startswith("220")
+    machines.ours.wait_for(r"postfix/tunnel/smtpd.*proxy", after=mark)
 
 
 def test_mail_leaves_from_the_address_of_the_gateway(machines: Machines) -> None:
