@@ -12,11 +12,13 @@ import random
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import anyio
 import structlog
 
+from agent.process.own_thread import in_own_thread
 from reconcile.retry import backoff
 
 LookUp: TypeAlias = Callable[[str], Awaitable[tuple[str, ...]]]
@@ -33,13 +35,28 @@ async def look_up(host: str) -> tuple[str, ...]:
 
     :raises OSError: if there are none, or nobody answers.
     """
+    # A name server that is down costs half a minute, which the end of a client is not to wait for.
+    return await in_own_thread(partial(_ask, host))
+
+
+def _ask(host: str) -> tuple[str, ...]:
+    name = host.encode("ascii")  # a text would be encoded by IDNA first, which is slow to load
     try:
         # Without addresses of a family that this machine has no other address of.
-        found = await anyio.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    except socket.gaierror:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    except socket.gaierror as error:
+        if error.errno in (socket.EAI_AGAIN, socket.EAI_FAIL):
+            raise
         # One that has nothing but its loopback is told that there are none at all.
-        found = await anyio.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(sockaddr[0] for *_, sockaddr in found))
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(_address(sockaddr) for *_, sockaddr in found))
+
+
+def _address(sockaddr: tuple[Any, ...]) -> str:
+    """With its interface, if it is valid on one link only and the answer names that."""
+    address: str = sockaddr[0]
+    scope = sockaddr[3] if len(sockaddr) > 3 else 0
+    return f"{address}%{scope}" if scope and "%" not in address else address
 
 
 class HostAddresses:
