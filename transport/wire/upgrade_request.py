@@ -18,7 +18,7 @@ from websockets.server import ServerProtocol
 from .cursor import Buffer
 from .errors import RemoteProtocolError
 from .http_head import peek_http_head
-from .websocket import MAX_MESSAGE, WebSocketEnd
+from .websocket import MAX_MESSAGE, WebSocketEnd, in_one_line
 
 PATH: Final = "/tunnel"
 
@@ -83,7 +83,9 @@ class UpgradeRequest:
         self._protocol.send_response(response)
         text = b"".join(self._protocol.data_to_send())
         if response.status_code != _Status.SWITCHING_PROTOCOLS:
-            return Answer(text=text, why=f"the request is no WebSocket's: {self._protocol.handshake_exc}")
+            return Answer(
+                text=text, why=f"the request is no WebSocket's: {in_one_line(self._protocol.handshake_exc)}"
+            )
         return Answer(text=text, end=WebSocketEnd(self._protocol))
 
     def refuse(self, text: str, *, why: str) -> Answer:
@@ -122,10 +124,7 @@ def peek_upgrade_request(buffer: Buffer) -> UpgradeRequest | None:
         case [Request() as request]:
             return UpgradeRequest(protocol, request)
         case _:
-            error: BaseException | None = protocol.handshake_exc
-            while error is not None and error.__cause__ is not None:
-                error = error.__cause__
-            raise RemoteProtocolError(f"the request is not understood: {ascii(str(error))[1:-1]}")
+            raise RemoteProtocolError(f"the request is not understood: {in_one_line(protocol.handshake_exc)}")
 
 
 def bad_request(why: str) -> Answer:

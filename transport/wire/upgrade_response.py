@@ -18,7 +18,7 @@ from websockets.uri import WebSocketURI
 from .cursor import Buffer
 from .errors import RemoteProtocolError
 from .http_head import MAX_HEAD
-from .websocket import MAX_MESSAGE, WebSocketEnd
+from .websocket import MAX_MESSAGE, WebSocketEnd, in_one_line
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: ([^\r\n]{0,80}))?")
@@ -98,11 +98,8 @@ class UpgradeAttempt:
             case [Response()] if self._protocol.state is State.OPEN:
                 return WebSocketEnd(self._protocol)
             case _:
-                error: BaseException | None = self._protocol.handshake_exc
-                while error is not None and error.__cause__ is not None:
-                    error = error.__cause__
                 raise RemoteProtocolError(
-                    f"the answer is no WebSocket's ({ascii(str(error))[1:-1]}): "
+                    f"the answer is no WebSocket's ({in_one_line(self._protocol.handshake_exc)}): "
                     "a proxy in between has changed it, or is no gateway"
                 )
 

@@ -53,7 +53,7 @@ class WebSocketEnd:
         if isinstance(error, EOFError):
             return "the connection under the WebSocket was closed without a goodbye"
         if error is not None:
-            return f"the other side broke the rules of WebSockets: {error}"
+            return f"the other side broke the rules of WebSockets: {in_one_line(error)}"
         close = self._protocol.close_rcvd
         if close is None or close.code in (CloseCode.NORMAL_CLOSURE, CloseCode.NO_STATUS_RCVD):
             return ""
@@ -121,3 +121,10 @@ class WebSocketEnd:
 def _in_words(close: Close) -> str:
     reason = close.reason if close.reason.isprintable() else ascii(close.reason)
     return f"{close.code} {reason}".rstrip()
+
+
+def in_one_line(error: BaseException | None) -> str:
+    """What the library found wrong first, whatever the peer wrote into it."""
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
+    return ascii(str(error))[1:-1]
