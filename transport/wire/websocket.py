@@ -18,8 +18,8 @@ from websockets.protocol import Protocol, State
 
 from .cursor import Buffer
 
-# A frame is kept until it is whole, also that of a stranger, of whom there may be hundreds at once. Messages of
-# four times the size would cost a twentieth less.
+# A frame is kept until it is whole, also that of a stranger, of whom there may be hundreds at once.
+# Messages of four times the size would cost a twentieth less.
 MAX_MESSAGE: Final = 64 * 1024
 _MOST_ANSWERS: Final = 4
 _DATA: Final = (Opcode.BINARY, Opcode.CONT)
