@@ -13,9 +13,11 @@ import pytest
 from agent.keys.pki import issue_gateway
 from tests.support.cutting import cutting_proxy
 from tests.support.downloads import Download, download_server
-from tests.support.own_names import OwnNames, own_names
+from tests.support.namespaces import two_machines
+from tests.support.own_names import OwnNames, names_of, own_names
 from tests.support.services import echo, service
 from tests.support.site import Agent, Site, connect, own_address, site
+from tests.support.within import add_address, remove_address
 
 pytestmark = pytest.mark.real_software("unshare")
 
@@ -181,6 +183,36 @@ def test_one_gateway_at_two_addresses_has_one_session_and_moves_when_that_way_is
         gateway.kill()
         client.wait_for("link_down", address=spare)
         assert {phase for _, _, phase in links(client)} <= {"Waiting", "Connecting"}
+
+
+def test_a_gateway_with_an_ipv4_and_an_ipv6_address_is_reached_by_the_other_when_one_stops_working(
+    tmp_path: Path, loop: Sequence[str]
+) -> None:
+    with two_machines() as (public, away), ExitStack() as stack:
+        add_address(public, "2001:db8::1", bits=64)
+        add_address(away, "2001:db8::2", bits=64)
+        place = stack.enter_context(site(tmp_path, public.address, options=loop))
+        names = stack.enter_context(names_of(away, at=public))
+        names.put(NAME, (public.address, "2001:db8::1"))
+        port = place.control.rpartition(":")[2]
+        path = place.gateway_file([], control=[place.control, f"[2001:db8::1]:{port}"])
+        gateway = place.start("gateway", path, inside=public.inside)
+        path = place.client_file(
+            {}, gateways=[f"{NAME}:{port}"], sessions=2, ping_interval="1s", ping_timeout="1s"
+        )
+        client = place.start("client", path, inside=away.inside)
+        for number in (1, 2):
+            client.wait_for("link_up", address="2001:db8::1", session=number)
+            client.wait_for("link_spare", address=public.address, session=number)
+        assert [session["sessions"] for session in gateway.status()["clients"]] == [2]
+
+        mark = client.mark
+        remove_address(public, "2001:db8::1", bits=64)
+
+        for number in (1, 2):
+            client.wait_for("link_up", after=mark, address=public.address, session=number)
+        # The gateway hears of the ends of the others, and of no client that replaced another.
+        assert not [line for line in client.lines if line["event"] == "session_replaced"]
 
 
 def test_the_status_has_the_gateways_in_the_order_of_the_file(cluster: Cluster) -> None:

@@ -6,6 +6,7 @@ Needs root: the program gets an ``/etc/resolv.conf`` that nobody else sees.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.name_server import NameServer
+from tests.support.namespaces import Machine
 from tests.support.real_software import require, unavailable
+from tests.support.within import within
 
 
 class OwnNames:
@@ -50,6 +53,29 @@ class OwnNames:
         server, self._server = self._server, None
         if server is not None:
             server.close()
+
+
+@contextmanager
+def names_of(machine: Machine, *, at: Machine) -> Iterator[NameServer]:
+    """A name server at one machine of ours, for everything that runs on another."""
+
+    def bind() -> socket.socket:
+        connection = socket.socket(type=socket.SOCK_DGRAM)
+        connection.bind((at.address, 53))
+        return connection
+
+    # ``ip netns exec`` puts what is here in the place of what is in /etc.
+    place = Path("/etc/netns", machine.name)
+    place.mkdir(parents=True)
+    try:
+        (place / "resolv.conf").write_text(f"nameserver {at.address}\noptions timeout:1 attempts:1\n")
+        server = NameServer(within(at, bind))
+        try:
+            yield server
+        finally:
+            server.close()
+    finally:
+        shutil.rmtree(place)
 
 
 @contextmanager

@@ -43,5 +43,15 @@ def within(machine: Machine, make: Callable[[], _T]) -> _T:
 
 def add_address(machine: Machine, address: str, bits: int = 24) -> None:
     """Give it one more address on its interface."""
-    command = ["ip", "-n", machine.name, "addr", "add", f"{address}/{bits}", "dev", machine.interface]
+    # Nobody else there has it: an IPv6 address need not wait for somebody to say so.
+    _address(machine, "add", f"{address}/{bits}", *(["nodad"] if ":" in address else []))
+
+
+def remove_address(machine: Machine, address: str, bits: int = 24) -> None:
+    """Take one of its addresses away. Nobody is told."""
+    _address(machine, "del", f"{address}/{bits}")
+
+
+def _address(machine: Machine, verb: str, address: str, *options: str) -> None:
+    command = ["ip", "-n", machine.name, "addr", verb, address, "dev", machine.interface, *options]
     subprocess.run(command, check=True, capture_output=True, text=True)
