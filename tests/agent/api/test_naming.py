@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.api.naming import keep_apart, suggested_name
+from agent.api.naming import is_own_name, keep_apart, own_name, suggested_name
 from agent.api.threshold import parse_entries
 from schemas.names import ClientId, TunnelName, check_name
 from schemas.state import Tunnel
@@ -71,6 +71,16 @@ def test_a_name_that_a_file_has_taken_meanwhile_is_given_up() -> None:
     after = keep_apart(before, previous=before, taken={TunnelName("homelab-443")})
 
     assert names(after) == ["homelab-443-2"]
+
+
+def test_what_a_clients_own_file_declares_has_a_name_that_nobody_else_gives() -> None:
+    names_of_one = {
+        own_name(ClientId(client), name) for client in ("a", "a-b", "x" * 128) for name in ("b-c", "c")
+    }
+
+    assert len(names_of_one) == 6
+    assert all(is_own_name(name) and len(name) <= 128 for name in names_of_one)
+    assert not is_own_name(suggested_name(ClientId("x" * 128), 443, ["*.example.com"]))
 
 
 def test_ten_thousand_alike_are_told_apart_in_one_pass() -> None:

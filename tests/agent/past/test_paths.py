@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.past.paths import admin_socket_path, declared_path, history_path, owned_name
+from agent.past.paths import admin_socket_path, declared_path, history_path, kept_path, owned_name
+from reconcile.journal import is_state_name
 from schemas.names import ClientId, HostPort
 from schemas.references import FileRef
 from schemas.state import ClientSettings, GatewaySettings, TlsClient, TlsGateway
@@ -54,6 +55,15 @@ def test_the_history_is_beside_the_state_or_where_its_data_is() -> None:
     assert history_path(state, PLAIN) == Path("/etc/tidegate/gateway.history")
     assert history_path(state, MOVED) == Path("/var/lib/tidegate/gateway.history")
     assert history_path(Path("/etc/tidegate/sites.d"), PLAIN) == Path("/etc/tidegate/sites.d.history")
+
+
+def test_what_clients_declare_is_kept_beside_that_fragment_and_is_no_state_file() -> None:
+    state = Path("/etc/tidegate/gateway.yaml")
+
+    assert kept_path(state, PLAIN) == Path("/etc/tidegate/gateway.clients")
+    assert kept_path(state, MOVED) == Path("/var/lib/tidegate/gateway.clients")
+    assert kept_path(Path("/etc/tidegate/sites.d"), PLAIN) == Path("/etc/tidegate/sites.d.clients")
+    assert not is_state_name(kept_path(state, MOVED).name)
 
 
 def test_the_fragment_has_one_name_wherever_it_is() -> None:
