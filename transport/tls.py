@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, NewType, NoReturn
+from typing import Any, Final, NewType, NoReturn
 
 from schemas.errors import TidegateError
 from schemas.names import ClientId, check_client_id
@@ -64,6 +64,7 @@ def server_context(
     Sessions are not resumed: every connection proves its key against the authority that is in force now, and
     a link lives so long that the saved round trip would not be noticed. So no tickets are sent either, and
     nothing is left unread, and answered with a reset, when a peer closes as soon as it has what it came for.
+    Of TLS 1.2 that is not enough, see :func:`is_fresh`.
 
     :raises TlsError: if one of the texts is not what it should be.
     """
@@ -133,6 +134,18 @@ def check_alpn(selected: str | None) -> None:
             f"the other side speaks {selected or 'no protocol known here'} and not {ALPN}: "
             "it is no Tidegate gateway or client, or this is not its control port"
         )
+
+
+def is_fresh(tls: Any) -> bool:
+    """Whether a peer has proved its key, and shown what vouches for its certificate, in this very handshake.
+
+    Of TLS 1.2 OpenSSL remembers sessions by their ids, and Python cannot tell it not to. A session that is
+    resumed knows the certificate of before, however old it has become, and nothing of those above it: what
+    an authority in between has revoked could not be found.
+
+    :param tls: an :class:`ssl.SSLObject`, or what is like one.
+    """
+    return not tls.session_reused
 
 
 def peer_identity(certificate: Mapping[str, object]) -> PeerName:

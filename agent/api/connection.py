@@ -28,8 +28,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from agent.keys.shown import verified_chain
+from transport.tls import is_fresh
 
-from .identity import GetChain, Identify, PeerCertificate, attach
+from .identity import Caller, GetChain, Identify, PeerCertificate, attach
 from .problems import PROBLEM_JSON, ApiError, PeerStalledError
 
 #: Seconds a peer has for the head of each request. HAProxy's manual advises 10, nginx gives 60; nobody types
@@ -86,6 +87,7 @@ class Connection(H11Protocol):
         self._identify = identify
         self._certificate: PeerCertificate = None
         self._chain: GetChain = tuple
+        self._is_resumed = False
         self._lost = anyio.Event()
         self._waiting = anyio.CancelScope()  # its deadline is that of the head of a request
         self._requests: set[anyio.CancelScope] = set()
@@ -130,7 +132,9 @@ class Connection(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._certificate = transport.get_extra_info("peercert")
-        self._chain = partial(verified_chain, transport.get_extra_info("ssl_object"))
+        tls = transport.get_extra_info("ssl_object")
+        self._chain = partial(verified_chain, tls)
+        self._is_resumed = tls is not None and not is_fresh(tls)
         self.app = self._answer
         self._expect_head()
 
@@ -186,8 +190,22 @@ class Connection(H11Protocol):
 
     # What a request runs in
 
+    def _identify_peer(self) -> Caller:
+        """Who calls.
+
+        :raises ApiError: 403 if that is nobody we know, 421 if the connection does not tell for certain; RFC
+            9110, section 15.5.20, has the caller connect again.
+        """
+        if self._is_resumed:
+            raise ApiError(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "this connection resumes an earlier TLS session, which does not tell everything of its "
+                "certificate: connect with a new session, or with TLS 1.3",
+            )
+        return self._identify(self._certificate, self._chain)
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        attach(scope["state"], partial(self._identify, self._certificate, self._chain))
+        attach(scope["state"], self._identify_peer)
         with anyio.CancelScope() as request:
             self._requests.add(request)
             try:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from transport.tls import is_fresh
 from transport.wire.mux import Role
 
 from .link import Link
@@ -155,10 +156,13 @@ async def accept_link(
     """Do the TLS handshake on an accepted socket, which this takes over.
 
     :param handshake_timeout: in seconds.
-    :raises OSError: if it fails; ``ssl.SSLError`` is one.
+    :raises OSError: if it fails, or the peer resumes a session of before; ``ssl.SSLError`` is one.
     """
     link = Link(Role.SERVER)
     await _accept(link, connection, context, handshake_timeout)
+    if not is_fresh(link.ssl_object):
+        link.abort()
+        raise OSError("the client resumes a TLS session, which no Tidegate does: connect with a new one")
     return link
 
 

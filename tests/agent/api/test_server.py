@@ -13,6 +13,7 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import httpx2
 import pytest
 from anyio.streams.tls import TLSStream
@@ -38,6 +39,7 @@ from tests.support.authorities import revocation_list, serial
 from .backend import BLOG, GATEWAY, FakeGateway, entry, port, running
 from .serving import (
     PATIENCE,
+    caller_context,
     calling,
     calling_tls,
     on_tls,
@@ -180,6 +182,29 @@ async def test_a_certificate_that_is_revoked_holds_on_a_connection_that_is_open(
             assert "this certificate has been revoked" in refused.json()["detail"]
             assert (await other.get("/clients")).status_code == 200
         tasks.cancel_scope.cancel()
+
+
+async def test_a_tls_session_of_before_tells_nobody_who_calls(gateway: FakeGateway) -> None:
+    """The certificate may have been revoked, or have expired, and what vouches for it is not shown again."""
+    context = caller_context(pki.client("ops"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    def ask(port: int, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
+        with (
+            socket.create_connection(("127.0.0.1", port), PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as tls,
+        ):
+            assert tls.session_reused is (session is not None), "or nothing is shown"
+            tls.sendall(b"GET /clients HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            return tls.makefile("rb").read(), tls.session
+
+    async with running(gateway), on_tls(gateway) as tls_port:
+        answer, session = await anyio.to_thread.run_sync(ask, tls_port, None)
+        again, _ = await anyio.to_thread.run_sync(ask, tls_port, session)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert again.startswith(b"HTTP/1.1 421")
+    assert b"connect with a new session" in again
 
 
 @pytest.mark.parametrize(

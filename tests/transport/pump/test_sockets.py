@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from tests.support import pki
@@ -372,6 +373,34 @@ class TestLinks:
         with anyio.move_on_after(0.02):
             await dial_link(*listening.address, client_tls(), handshake_timeout=PATIENCE)
         await _until_gone(await listening.accept())
+
+    async def test_a_peer_that_resumes_its_tls_session_is_an_os_error(self, listening: Listening) -> None:
+        """Its certificate may have been revoked, or has expired, and what vouches for it is not shown again."""
+        mine, ca = pki.client(), pki.authority().certificate
+        context = client_context(cert=mine.certificate, key=mine.key, ca=ca)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        port = server_tls()
+
+        def shake_hands(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None]:
+            with (
+                socket.create_connection(listening.address) as plain,
+                context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as tls,
+            ):
+                return tls.session, tls.session_reused
+
+        async def accept() -> Link:
+            return await accept_link(await listening.accept_socket(), port, handshake_timeout=PATIENCE)
+
+        async def refuse() -> None:
+            with pytest.raises(OSError, match="resumes a TLS session"):
+                await accept()
+
+        link, (session, _) = await both(accept, partial(anyio.to_thread.run_sync, shake_hands, None))
+        link.abort()
+        _, (_, is_resumed) = await both(refuse, partial(anyio.to_thread.run_sync, shake_hands, session))
+
+        assert is_resumed, "or nothing was shown"
+        await loop_turns()
 
     async def test_a_link_is_made_on_a_socket_that_leads_there_already(self, listening: Listening) -> None:
         """As behind a proxy: the certificate is still looked at for the name of the gateway."""
