@@ -3,7 +3,8 @@
 Rule: this file collects what arrives on such a stream until its owner has a
 socket for it. What can arrive is bounded by the stream's initial window, since
 no credit is given back before the bytes have somewhere to go, and what all of
-them hold by the limit on held bytes.
+them hold by the limit on held bytes. How long a stream may be without its header is
+bounded by the session's pings: nobody is dialed for it, so nothing else would end it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Offer:
     :param peek: finds the header that it begins with, of the one kind that this side is offered.
     """
 
+    _has_waited = False  # of the class as long as it is so: nearly every header is there at once
+
     def __init__(self, stream: MuxStream, held: Held, owner: OfferOwner, peek: Peek) -> None:
         self.stream = stream
         self.header: Header | None = None
@@ -68,6 +71,14 @@ class Offer:
         self._failed = True
         self._drop()
         self._owner.offer_failed(self, code, message)
+
+    def look(self) -> None:
+        """See to a stream that has been there for a while. Without its header by the second look it is refused."""
+        if self.header is not None or self._failed:
+            return
+        if self._has_waited:
+            self.refuse(FailureCode.MALFORMED, "the stream's header did not come in time")
+        self._has_waited = True
 
     # Holder
 

@@ -366,7 +366,7 @@ class Session:
 
     def _look(self) -> None:
         for stream in list(self.link.mux.streams.values()):
-            if isinstance(stream.sink, Relay):
+            if isinstance(stream.sink, Relay | Offer):
                 stream.sink.look()
 
     def _end(self, reason: str) -> None:

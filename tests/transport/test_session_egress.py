@@ -94,6 +94,26 @@ async def test_a_client_that_opens_more_than_may_wait_is_refused_those(site: Wor
     assert [stream.is_closed for stream, _ in streams] == [False] * CLIENTS_OFFERED + [True] * 3
 
 
+async def test_a_stream_without_its_header_waits_from_one_ping_to_the_next_and_no_longer(site: World) -> None:
+    """A client could otherwise fill the places of all that it may ask for, and have them kept for days."""
+    streams = [ask(site, first) for first in (b"", b"\x00", encode_egress_header(WANTED)[:-1])]
+    asked, _ = ask(site)
+    await site.gateway_handler.bell.until(lambda: site.gateway_handler.offers)
+    site.gateway._look()
+    await loop_turns()
+    assert not any(stream.is_closed for stream, _ in streams)
+
+    site.gateway._look()
+    await turn_until(lambda: all(sink.is_reset for _, sink in streams))
+    assert [
+        (message.code, message.message)
+        for message in site.client_handler.messages
+        if isinstance(message, StreamFailed)
+    ] == [(FailureCode.MALFORMED, "the stream's header did not come in time")] * 3
+    assert not asked.is_closed  # what is to be dialed for it has a limit of its own
+    site.gateway_handler.offers[0].stream.reset()
+
+
 async def test_a_client_is_not_listened_to_before_its_welcome(listening: Listening) -> None:
     gateway_link, client_link = await make_links(listening)
     peer, handler = Peer(client_link, dials=True), RecordingHandler()
