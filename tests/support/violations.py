@@ -28,6 +28,7 @@ from .yamux_peer import (
 _LONGEST: Final = 2**32 - 1
 _LINE: Final = 196_608
 _HELLO: Final = line(type="hello", protocol=1, id="office", software="x", services=[])
+_TUNNEL: Final = {"name": "x", "listen": ["nonsense"], "service": "x"}
 _WELCOME: Final = line(type="welcome", protocol=1, gateway="x", software="x")
 
 
@@ -62,6 +63,16 @@ VIOLATIONS: Final = {
     "no JSON": Violation(data(1, b"nonsense\n"), "a control message is malformed"),
     "no object": Violation(data(1, b"[1]\n"), "a control message is malformed"),
     "a wrong value": Violation(data(1, line(type="services", services=7)), "a control message is malformed"),
+    "more tunnels than there may be": Violation(
+        data(1, line(type="declare", number=1, tunnels=[_TUNNEL] * 501)), "a control message is malformed"
+    ),
+    "a tunnel without a name": Violation(
+        data(1, line(type="declare", number=1, tunnels=[{"listen": [":1"]}])),
+        "a control message is malformed",
+    ),
+    "a declaration before the first": Violation(
+        data(1, line(type="declared", number=-1, tunnels=[])), "a control message is malformed"
+    ),
     "hello again": Violation(data(1, _HELLO), "the peer said hello after the greeting"),
     "welcome again": Violation(data(1, _WELCOME), "the peer said welcome after the greeting"),
     "a line without an end": Violation(data(1, b"x" * (_LINE + 1)), f"longer than {_LINE} bytes"),
@@ -88,5 +99,10 @@ PASSED_OVER: Final = {
         1, line(type="stream_failed", stream=2, code="service_down", message="x")
     ),
     "a line in pieces": b"".join(data(1, bytes([byte])) for byte in line(type="services", services=["x"])),
+    "tunnels that are none": data(1, line(type="declare", number=1, tunnels=[_TUNNEL] * 500)),
+    "what came of tunnels that nobody declared": data(
+        1, line(type="declared", number=7, tunnels=[{"name": "x", "problem": "\x1b[2J"}])
+    ),
+    "services that nobody offers": data(1, line(type="services_refused", services=["x"])),
     "a normal goodbye": header(GO_AWAY, 0, 0, 0),
 }
