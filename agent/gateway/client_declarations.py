@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 import structlog
 from anyio import to_thread
 
@@ -33,7 +34,7 @@ from reconcile.source import Considered, ConsideringSource, Loaded
 from schemas.errors import TidegateError
 from schemas.messages import Declare, Declared, DeclaredTunnel, TunnelOutcome
 from schemas.names import ClientId, Declares
-from schemas.state import ClientEntry, GatewayState, State
+from schemas.state import GatewayState, State
 
 from .connected_client import ConnectedClient
 from .kept_declarations import KeptDeclarations
@@ -87,11 +88,13 @@ class ClientDeclarations:
         self._precedence = Precedence()
         self._version = 0
         self._base: GatewayState | None = None
+        self._keepers: frozenset[ClientId] = frozenset()  # what these declare outlives their sessions
         self._merged: Merged | None = None
         self._merged_version = -1
         self._before: tuple[GatewayState, GatewayState] | None = None
         self._observed: ObservedState = {}
         self._is_seen = False  # whether a turn has ended that went by what was merged last
+        self._is_told = True  # whether everybody has heard what came of it
         self._written: Mapping[ClientId, Sequence[DeclaredTunnel]] = {}
         self._trouble = ""
         self._retry_at = math.inf
@@ -113,6 +116,7 @@ class ClientDeclarations:
     async def run(self) -> None:
         """Take what clients declare, and keep what is to be kept, until cancelled."""
         while True:
+            await self._tell_all()
             due = await self._take_what_is_due()
             await self._keep()
             with anyio.CancelScope(deadline=min(due, self._retry_at)):
@@ -181,15 +185,14 @@ class ClientDeclarations:
     # What came of it
 
     def look(self, turn: Turn) -> None:
-        """A turn has ended: tell whoever has not heard it what came of its tunnels."""
+        """A turn has ended: whoever has not heard it is told soon what came of its tunnels."""
         merged = self._merged
         if merged is None or turn.state is not merged.state or self._merged_version != self._version:
             return  # another turn follows
         self._observed = turn.observed
         self._is_seen = True
-        for client, declaration in self._declared.items():
-            self._tell(client, declaration)
-        self._bell.set()  # who may keep what may have changed
+        self._is_told = False
+        self._bell.set()  # who may keep what may have changed, too
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -267,14 +270,9 @@ class ClientDeclarations:
         for claim in self._declared.pop(client).claims:
             self._precedence.leave(claim)
 
-    def _entry(self, client: ClientId) -> ClientEntry | None:
-        clients = () if self._base is None else self._base.clients or ()
-        return next((entry for entry in clients if entry.id == client), None)
-
     def _keeps(self, client: ClientId) -> bool:
         """Whether the client's tunnels stay when it goes."""
-        entry = self._entry(client)
-        return entry is not None and entry.declares is Declares.KEPT
+        return client in self._keepers
 
     async def _merge(self, base: GatewayState) -> GatewayState:
         version = self._version
@@ -288,12 +286,13 @@ class ClientDeclarations:
             else:
                 self._before = (before.state, self._base)
         self._base, self._merged, self._merged_version = base, merged, version
+        self._keepers = _keepers(base)
         self._is_seen = False
         self._precedence.hold(merged.added)
         return merged.state
 
     async def _find_room(self, base: GatewayState) -> Merged:
-        kept = {entry.id for entry in base.clients or () if entry.declares is Declares.KEPT}
+        kept = _keepers(base)
         claims = [
             claim
             for client, declaration in self._declared.items()
@@ -320,6 +319,17 @@ class ClientDeclarations:
             yield self._before
 
     # Telling
+
+    async def _tell_all(self) -> None:
+        """Tell everybody what came of a turn, and let visitors in between a client and the next."""
+        if self._is_told:
+            return
+        self._is_told = True
+        for client in list(self._declared):
+            declaration = self._declared.get(client)
+            if declaration is not None:
+                self._tell(client, declaration)
+                await anyio.lowlevel.checkpoint()
 
     def _tell(self, client: ClientId, declaration: _Declaration) -> None:
         """Tell a client what came of its tunnels, if that is known of all of them, and is news."""
@@ -365,6 +375,10 @@ class ClientDeclarations:
             self._trouble, self._retry_at = reason, anyio.current_time() + _RETRY
         else:
             self._written, self._trouble, self._retry_at = kept, "", math.inf
+
+
+def _keepers(state: GatewayState) -> frozenset[ClientId]:
+    return frozenset(entry.id for entry in state.clients or () if entry.declares is Declares.KEPT)
 
 
 def _defect(error: Exception) -> str:

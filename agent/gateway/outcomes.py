@@ -7,6 +7,7 @@ is told so no earlier; while anything is under way nothing is said.
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -21,6 +22,8 @@ from .room import Merged
 # Bytes of a problem, so that what came of as many tunnels as there may be fits into one message.
 _MANY: Final = 100
 _SHORT: Final = 220
+
+_MOST_LOGGED: Final = 20  # of either kind; a client can have others every second, and disks are finite
 
 
 def outcomes_of(
@@ -69,14 +72,20 @@ def spell_outcomes(outcomes: Iterable[TunnelOutcome]) -> dict[str, list[str]]:
     """As a line of the log has them."""
     told = list(outcomes)
     return {
-        "in_force": [outcome.name for outcome in told if not outcome.problem],
-        "problems": [f"{outcome.name}: {outcome.problem}" for outcome in told if outcome.problem],
+        "in_force": _first([outcome.name for outcome in told if not outcome.problem]),
+        "problems": _first([f"{outcome.name}: {outcome.problem}" for outcome in told if outcome.problem]),
     }
+
+
+def _first(texts: list[str]) -> list[str]:
+    more = len(texts) - _MOST_LOGGED
+    return texts if more <= 0 else [*texts[:_MOST_LOGGED], f"and {more} more"]
 
 
 def _shortened(text: str, limit: int) -> str:
     """As much of the text as has so many bytes in a message."""
-    shown = text
-    while len(json.dumps(shown)) > limit:
-        shown = shown[: min(len(shown) - 1, limit)]
-    return shown if shown == text else f"{shown[:-1]}…"
+    if len(text) <= limit and len(json.dumps(text)) <= limit:
+        return text
+    # Not one character after the other: it quotes what a client has made up, and is looked at in every turn.
+    count = bisect_right(range(limit), limit, key=lambda size: len(json.dumps(text[:size]))) - 1
+    return f"{text[: count - 1]}…"

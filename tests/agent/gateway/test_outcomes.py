@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.gateway.outcomes import outcomes_of, spell_outcomes, standing
 from agent.gateway.own_tunnels import Claim, NotUnderstood
@@ -93,6 +96,34 @@ def test_what_came_of_as_many_tunnels_as_there_may_be_fits_into_one_message(char
     assert told is not None
     encode_message(Declared(number=2**31 - 1, tunnels=told))
     assert all(outcome.problem.endswith("…") for outcome in told)
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1), times=st.integers(1, 300))
+def test_of_a_long_problem_as_much_is_told_as_fits(text: str, times: int) -> None:
+    nothing = Merged(state=STATE, added=frozenset[TunnelName](), problems={})
+    problem = text * times
+    many = [NotUnderstood(own=str(number), problem=problem) for number in range(101)]
+
+    told = outcomes_of(many, nothing, {})
+
+    assert told is not None
+    shown, limit = told[0].problem, 220
+    fits = len(json.dumps(problem)) <= limit
+    begin = shown.removesuffix("…")
+    if "�" not in shown or "�" in problem:  # else a character was replaced that no terminal prints
+        assert (shown == problem) is fits or problem.endswith("…")
+        assert problem.startswith(begin)
+    assert len(json.dumps(problem[: len(begin)])) <= limit
+    assert fits or len(json.dumps(problem[: len(begin) + 2])) > limit, "no more of it would fit"
+
+
+def test_a_line_of_the_log_has_some_of_many_tunnels() -> None:
+    told = [TunnelOutcome(name=f"{number}", problem="no" * (number % 2)) for number in range(100)]
+
+    spelled = spell_outcomes(told)
+
+    assert spelled["in_force"][-2:] == ["38", "and 30 more"]
+    assert spelled["problems"][-2:] == ["39: no", "and 30 more"]
 
 
 def test_a_problem_of_few_tunnels_is_told_as_it_is() -> None:
