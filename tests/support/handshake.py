@@ -56,9 +56,17 @@ def end(context: ssl.SSLContext, *, server_side: bool, server_hostname: str | No
     return End(tls=tls, incoming=incoming, outgoing=outgoing)
 
 
-def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, *, dialed: str = "localhost") -> Handshake:
-    """Let the two talk until both are silent."""
+def shake_hands(
+    client: ssl.SSLContext,
+    server: ssl.SSLContext,
+    *,
+    dialed: str = "localhost",
+    session: ssl.SSLSession | None = None,
+) -> Handshake:
+    """Let the two talk until both are silent. The client asks for the session again, if there is one."""
     one = end(client, server_side=False, server_hostname=dialed)
+    if session is not None:
+        one.tls.session = session
     other = end(server, server_side=True)
     result = Handshake(client=one, server=other)
     while True:

@@ -27,6 +27,7 @@ from transport.tls import (
     check_alpn,
     client_context,
     client_id_from,
+    is_fresh,
     outer_client_context,
     outer_server_context,
     peer_identity,
@@ -84,7 +85,7 @@ def test_tls_1_2_is_taken_where_a_peer_has_no_better_and_1_1_never() -> None:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_no_session_can_be_resumed_so_every_connection_proves_its_key(version: ssl.TLSVersion) -> None:
+def test_no_peer_is_given_a_ticket_for_its_session(version: ssl.TLSVersion) -> None:
     dialing, listening = client(), server()
     dialing.maximum_version = version
 
@@ -92,8 +93,21 @@ def test_no_session_can_be_resumed_so_every_connection_proves_its_key(version: s
 
     session = result.client.tls.session
     assert session is None or not session.has_ticket
+    assert is_fresh(result.client.tls)
     if version is ssl.TLSVersion.TLSv1_3:
         assert result.transcript[-2:] == [b"", b""], "the server is silent after the handshake"
+
+
+def test_a_session_that_openssl_remembers_all_the_same_is_told_from_a_new_one() -> None:
+    dialing, listening = client(), server()
+    dialing.maximum_version = ssl.TLSVersion.TLSv1_2
+    before = shake_hands(dialing, listening).client.tls.session
+
+    again = shake_hands(dialing, listening, session=before)
+
+    assert again.client.error is None
+    assert not is_fresh(again.client.tls)
+    assert not is_fresh(again.server.tls)
 
 
 def test_the_management_api_gets_a_context_with_its_own_protocol() -> None:

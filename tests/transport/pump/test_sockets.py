@@ -375,7 +375,7 @@ class TestLinks:
         await _until_gone(await listening.accept())
 
     async def test_a_peer_that_resumes_its_tls_session_is_an_os_error(self, listening: Listening) -> None:
-        """Its certificate may have been revoked, or has expired, and what vouches for it is not shown again."""
+        """Its certificate may have been revoked, or have expired; what vouches for it is not shown again."""
         mine, ca = pki.client(), pki.authority().certificate
         context = client_context(cert=mine.certificate, key=mine.key, ca=ca)
         context.maximum_version = ssl.TLSVersion.TLSv1_2
