@@ -73,7 +73,7 @@ class Offer:
         self._owner.offer_failed(self, code, message)
 
     def look(self) -> None:
-        """See to one that has been there for a while: without its header, it is refused at the second look."""
+        """See to one that has been there for a while. Without its header, it is refused the second time."""
         if self.header is not None or self._failed:
             return
         if self._has_waited:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
 
 from agent.actuator import Failed
 from agent.traffic import TrafficBook
@@ -24,6 +26,7 @@ from transport.wire.egress_header import EgressHeader
 
 from .egress_connection import DIAL_TIMEOUT, EgressConnection
 from .egress_names import Names
+from .egress_room import MOST_IN_VAIN, Pace, Room
 from .egress_rules import ClientRules, Standing
 from .own_addresses import can_bind, is_own
 from .special_addresses import Address, destination
@@ -31,13 +34,15 @@ from .special_addresses import Address, destination
 if TYPE_CHECKING:
     from .connected_client import ConnectedClient
 
-# Destinations that one client has dialed at once. Each costs a descriptor, and there are many clients.
+# Destinations that one client has dialed at once. Each costs descriptors, and there are many clients.
 OPENING: Final = 256
 
 # Clients whose rules are kept ready. Where the file lists none, any number of them come and go.
 _MOST_KEPT: Final = 1_000
 
 NOTHING: Final = EgressSpec(bind=(), allow=())
+
+_log: Any = structlog.get_logger("egress")
 
 
 class Egress:
@@ -50,7 +55,11 @@ class Egress:
 
     def __init__(self, names: Names, observe: Callable[[], ObservedState], traffic: TrafficBook) -> None:
         self.names = names
+        self.room = Room()
+        self._pace = Pace()
         self._observe = observe
+        self._observed: ObservedState | None = None  # when the ports below were looked up
+        self._ports: frozenset[int] = frozenset()
         self._traffic = traffic
         self._spec = NOTHING
         self._rules: dict[ClientId, ClientRules] = {}
@@ -62,6 +71,12 @@ class Egress:
         """A client wants something dialed."""
         header = offer.header
         assert isinstance(header, EgressHeader)  # as a gateway's session looks for no other
+        if self._pace.is_too_fast(client.id):
+            told = (
+                f"what the client {client.id} asked for came to nothing {MOST_IN_VAIN} times in this second"
+            )
+            offer.refuse(FailureCode.OTHER, f"{told}; wait for the next one")
+            return
         connection = EgressConnection(self, client, header)
         opening = self._opening.setdefault(client.id, set())
         if self._is_draining:
@@ -118,13 +133,17 @@ class Egress:
             return Standing.ELSEWHERE
         return Standing.OWN_PORT if port in self._own_ports() else Standing.OWN_ADDRESS
 
-    def _own_ports(self) -> set[int]:
+    def _own_ports(self) -> frozenset[int]:
         """On whichever address: who reaches one from within is asked by no firewall."""
-        return {
-            seen.spec.address.port
-            for seen in self._observe().values()
-            if isinstance(seen.spec, ControlSpec | ManagementSpec | ListenerSpec)
-        }
+        observed = self._observe()
+        if observed is not self._observed:  # there may be ten thousand, and a client may ask all the time
+            self._observed = observed
+            self._ports = frozenset(
+                seen.spec.address.port
+                for seen in observed.values()
+                if isinstance(seen.spec, ControlSpec | ManagementSpec | ListenerSpec)
+            )
+        return self._ports
 
     # The connections
 
@@ -149,18 +168,27 @@ class Egress:
 
     def joined(self, connection: EgressConnection, relay: Relay) -> None:
         """Somebody answered."""
-        self.discard(connection)
+        _remove(self._opening, connection)
+        self.room.take(connection.client.id)
         self._joined.setdefault(connection.client.id, set()).add(connection)
         self._traffic[connection.client.id].opened(relay)
 
     def closed(self, connection: EgressConnection, relay: Relay) -> None:
         """It has ended."""
         _remove(self._joined, connection)
+        self.room.give_back(connection.client.id)
         self._traffic[connection.client.id].closed(relay)
 
     def discard(self, connection: EgressConnection) -> None:
-        """It is dialed no more. Harmless for one that is not dialed."""
+        """It came to nothing, whether it was dialed or not."""
         _remove(self._opening, connection)
+        client = connection.client.id
+        if self._pace.failed(client):
+            reason = (
+                f"{MOST_IN_VAIN} connections that it asked for within a second came to nothing: "
+                "more of them are refused without a line each; see what its programs are at"
+            )
+            _log.warning("egress_too_fast", client=client, reason=reason)
 
 
 def _remove(connections: dict[ClientId, set[EgressConnection]], connection: EgressConnection) -> None:

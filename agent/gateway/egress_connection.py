@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from agent.dialed import DialedConnection
-from agent.process.descriptors import TOO_MANY
+from agent.process.descriptors import REMEDY, TOO_MANY
 from schemas.messages import FailureCode
 from schemas.names import HostPort
 from transport.offer import Offer
@@ -35,9 +35,12 @@ if TYPE_CHECKING:
     from .egress import Egress
 
 DIAL_TIMEOUT: Final = 10.0  # seconds, for finding the name's addresses and for dialing them
+# Of the addresses of a name, which may have thousands. Each costs a question to the system.
+_MOST_JUDGED: Final = 64
 
 _log: Any = structlog.get_logger("egress")
 
+_NO_ROOM: Final = "the gateway has as many connections open for its clients, or for this one, as it may"
 _UNREACHABLE: Final = (FailureCode.HOST_UNREACHABLE, "the gateway cannot reach that host")
 _NO_WAY: Final = (FailureCode.NETWORK_UNREACHABLE, "the gateway has no way to that network")
 _ERRORS: Final = {
@@ -150,7 +153,7 @@ class EgressConnection(DialedConnection):
             except socket.gaierror as error:
                 raise _unresolvable(error) from None
         rules, refusal = self._egress.rules(self.client.id), None
-        for address in dict.fromkeys(map(unwrapped, found)):
+        for address in dict.fromkeys(map(unwrapped, found[:_MOST_JUDGED])):
             standing = self._egress.standing(address, asked.port)
             refused = rules.judge(asked, address, standing)
             if refused is None:
@@ -162,8 +165,12 @@ class EgressConnection(DialedConnection):
 
     async def _attempt(self, address: Address) -> Relay:
         source = self._egress.sources.get(address.version)
+        room, client = self._egress.room, self.client.id
+        if not room.has_room(client):
+            raise _FailedError(FailureCode.OTHER, _NO_ROOM, f"{_NO_ROOM}: {REMEDY}")
         try:
-            relay = await dial_tcp(str(address), self.wanted.port, self, source=source)
+            with room.dialing(client):
+                relay = await dial_tcp(str(address), self.wanted.port, self, source=source)
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL and source is not None:
                 why = f"egress.bind: {source} is not an address of this machine; write one that ip addr shows"

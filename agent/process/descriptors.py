@@ -30,11 +30,11 @@ if sys.platform != "win32":
 
 # What is kept from ports. A fourth at most, where there are few at all.
 _KEPT: Final = 128
-_REMEDY: Final = "raise the limit (LimitNOFILE, ulimit -n)"
+REMEDY: Final = "raise the limit (LimitNOFILE, ulimit -n)"
 _OR: Final = "or declare fewer ports"
 
 #: Why a connection is turned away.
-TOO_MANY: Final = f"the files that are left are kept for the agent itself: {_REMEDY}"
+TOO_MANY: Final = f"the files that are left are kept for the agent itself: {REMEDY}"
 
 _SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -92,7 +92,7 @@ def shortage() -> str:
     kept = limit - _end(Use.PORT, limit)
     return (
         f"this agent may open {limit:,} files and has no more left than the {kept} that it needs itself: "
-        f"{_REMEDY} {_OR}"
+        f"{REMEDY} {_OR}"
     )
 
 
@@ -101,7 +101,7 @@ def too_many(ports: int, room: int) -> str:
     limit = descriptor_limit() or 0
     return (
         f"this agent may open {limit:,} files, which leaves room for {room:,} more ports, and {ports:,} are "
-        f"asked for: {_REMEDY} {_OR}"
+        f"asked for: {REMEDY} {_OR}"
     )
 
 

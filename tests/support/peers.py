@@ -256,14 +256,20 @@ class Blackhole:
 
     def has_caller(self) -> bool:
         """Whether this process knocks there in vain."""
-        return _knocking() > self._fillers
+        return self.callers > 0
+
+    @property
+    def callers(self) -> int:
+        """With how many sockets it does."""
+        return _knocking() - self._fillers
 
 
 @contextmanager
-def blackhole() -> Iterator[Blackhole]:
+def blackhole(*, everywhere: bool = False) -> Iterator[Blackhole]:
+    """One such address, or the same port of every address of this machine."""
     address, before = free_listen(), _knocking()
     with ExitStack() as fillers, socket.socket() as listening:
-        listening.bind((address.host, address.port))
+        listening.bind(("" if everywhere else address.host, address.port))
         listening.listen(0)
         while _knocking() == before:
             filler = fillers.enter_context(unconnected(address))

@@ -15,7 +15,6 @@ from agent.gateway.connected_client import dial_nobody
 from agent.gateway.egress import NOTHING
 from agent.gateway.egress_rules import Standing
 from agent.gateway.special_addresses import Address
-from agent.process.descriptors import Use
 from reconcile.actuator import ActionError
 from reconcile.desired import Key, Kind, key_of
 from reconcile.observed import Phase
@@ -23,7 +22,6 @@ from schemas.messages import Drain, FailureCode
 from schemas.names import ClientId, ListenAddress
 from schemas.status import Traffic
 from tests.support.asking import Program, asking, egress, rule
-from tests.support.descriptors import room_left
 from tests.support.gateway_parts import gateway_parts, hand_driven, route
 from tests.support.journal import Journal
 from tests.support.peers import blackhole, free_listen, service, until
@@ -332,16 +330,6 @@ async def test_a_family_without_an_address_to_dial_from_is_not_dialed(journal: J
         assert "egress.bind has no address of that family" in journal.find("egress_failed")[0]["reason"]
 
 
-async def test_a_connection_leaves_the_descriptors_that_the_agent_needs_itself() -> None:
-    with service() as mail:
-        async with asking(HERE) as (parts, program):
-            with room_left(Use.VISITOR, 0):
-                code, told = await program.is_refused(mail.target)
-
-            assert (code, told) == (FailureCode.OTHER, "the gateway is short of files")
-            assert parts.egress.open == 0
-
-
 async def test_dialing_stops_when_nobody_wants_it_any_more(journal: Journal) -> None:
     with blackhole() as hole:
         async with asking(HERE) as (parts, program):
@@ -353,26 +341,6 @@ async def test_dialing_stops_when_nobody_wants_it_any_more(journal: Journal) -> 
 
             await until(lambda: not hole.has_caller())
             assert parts.egress.open == 0
-
-
-async def test_a_client_that_dials_too_much_at_once_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(egress_module, "OPENING", 2)
-    with blackhole() as hole, service() as mail:
-        async with asking(HERE, rule("127.0.0.0/8", client="office")) as (parts, program):
-            waiting = [program.ask(hole.target) for _ in range(2)]
-            code, told = await program.is_refused(mail.target)
-            assert (code, told) == (
-                FailureCode.OTHER,
-                "the client homelab dials 2 destinations already; wait for one of them",
-            )
-
-            async with hand_driven(parts.control, "office") as office:
-                Program(office).ask(mail.target)
-                await mail.accept()
-            waiting[0].stream.reset()
-            await until(lambda: len(parts.egress._opening[HOMELAB]) == 1)
-            program.ask(mail.target)
-            await mail.accept()
 
 
 # Changes
