@@ -25,8 +25,14 @@ class Loop(Enum):
 
 WHEELS: Final = ("uvloop", "aiofastnet")
 
-# The modules of tests that run without the wheels, too: bytes, ends, and how a TLS handshake fails.
-WITHOUT_WHEELS: Final = {"test_bulk", "test_endings", "test_renewed_keys", "test_wrong_certificates"}
+# The modules of tests that run without the wheels, too: bytes, ends, and what TLS tells, also when it fails.
+WITHOUT_WHEELS: Final = {
+    "test_bulk",
+    "test_endings",
+    "test_renewed_keys",
+    "test_revocation",
+    "test_wrong_certificates",
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
