@@ -6,6 +6,10 @@ No text, no compression, no subprotocol. Frames themselves are read and written 
 
 Decision: that library answers each ping at once. To a peer that sends pings and reads nothing the answers
 would pile up without end, so only the newest few wait for it (section 5.5.3 lets all others go).
+
+Decision: a frame costs the library as much time whether it holds a byte or a thousand. A stranger who sends
+nothing but empty ones, before it has said who it is, would keep a gateway busy with a few megabits a
+second, so there may be only so many. TLS never says as little, and a ping every few seconds is few.
 """
 
 from __future__ import annotations
@@ -22,6 +26,11 @@ from .cursor import Buffer
 # Messages of four times the size would cost a twentieth less.
 MAX_MESSAGE: Final = 64 * 1024
 _MOST_ANSWERS: Final = 4
+_SMALL: Final = 16  # bytes; the shortest record of TLS has more
+# Small frames between two of our pings, and one more for so many bytes that came since the last.
+_MOST_SMALL: Final = 500
+_FOR_EACH: Final = 256
+_AT_ONCE: Final = 32 * 1024  # read before that is counted
 _DATA: Final = (Opcode.BINARY, Opcode.CONT)
 
 
@@ -37,6 +46,8 @@ class WebSocketEnd:
         self._protocol = protocol
         self._answers: deque[bytes] = deque(maxlen=_MOST_ANSWERS)
         self._failure = ""
+        self._small = 0  # frames, since the last ping
+        self._received_before = 0  # it
 
     @property
     def has_ended(self) -> bool:
@@ -61,10 +72,15 @@ class WebSocketEnd:
 
     def receive(self, data: Buffer) -> bytes:
         """Take in what came; what its messages held."""
-        self.received += len(data)
-        self._protocol.receive_data(cast("bytes", data))  # which copies any buffer
-        held = [bytes(frame.data) for frame in self._frames() if frame.opcode in _DATA]
-        self._keep_answers()
+        held: list[bytes] = []
+        for start in range(0, len(data), _AT_ONCE):
+            piece = data[start : start + _AT_ONCE]
+            self.received += len(piece)
+            self._protocol.receive_data(cast("bytes", piece))  # which copies any buffer
+            held += [bytes(frame.data) for frame in self._frames() if frame.opcode in _DATA]
+            self._keep_answers()
+            if self._failure:
+                break
         return held[0] if len(held) == 1 else b"".join(held)
 
     def receive_end(self) -> None:
@@ -83,6 +99,7 @@ class WebSocketEnd:
         """A ping, as it is to be written."""
         if self._protocol.state is not State.OPEN:
             return b""
+        self._small, self._received_before = 0, self.received
         self._protocol.send_ping(value.to_bytes(4, "big"))
         return self._written()
 
@@ -107,6 +124,10 @@ class WebSocketEnd:
                 self._failure = "the other side sent a text message, where there are only binary ones"
                 self._protocol.fail(CloseCode.UNSUPPORTED_DATA, "only binary messages are taken")
                 return frames[:at]
+        self._small += sum(len(frame.data) < _SMALL for frame in frames)
+        if self._small > _MOST_SMALL + (self.received - self._received_before) // _FOR_EACH:
+            self._failure = "the other side sent nothing but small frames, hundreds of them"
+            self._protocol.fail(CloseCode.POLICY_VIOLATION, "too many small frames")
         return frames
 
     def _keep_answers(self) -> None:

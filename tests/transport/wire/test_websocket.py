@@ -69,6 +69,35 @@ def test_an_oversized_message_is_refused_from_its_header() -> None:
     assert end.take_answers()[2:4] == (1009).to_bytes(2, "big")
 
 
+@pytest.mark.parametrize("small", [(Opcode.BINARY, b""), (Opcode.BINARY, b"1"), (Opcode.PING, b"?")])
+def test_frames_that_hold_next_to_nothing_end_it_with_1008(small: tuple[Opcode, bytes]) -> None:
+    """They cost the reader as much as large ones, and a stranger next to nothing."""
+    end = server()
+    one = framed(*small)
+    flood = one * (1_000_000 // len(one))
+    while not end.has_ended:
+        end.receive(memoryview(flood))
+
+    assert end.received <= 32 * 1024  # and nothing of the rest was read
+    assert end.failure == "the other side sent nothing but small frames, hundreds of them"
+    assert framed(Opcode.CLOSE, (1008).to_bytes(2, "big") + b"too many small frames", mask=False) in (
+        end.take_answers()
+    )
+
+
+def test_a_ping_now_and_then_and_small_frames_among_large_ones_are_nothing_to_end_it_for() -> None:
+    end = server()
+    for _ in range(1_000):
+        end.receive(
+            framed(Opcode.PING, b"?") + framed(Opcode.BINARY, bytes(1_100)) + framed(Opcode.BINARY, b"1")
+        )
+    assert not end.has_ended
+    for _ in range(10):
+        end.receive(framed(Opcode.PING, b"?") * 400)
+        assert end.ping(1)
+    assert not end.has_ended
+
+
 @pytest.mark.parametrize("fin", [True, False])
 def test_a_text_message_ends_it_with_1003(fin: bool) -> None:
     """What came before is passed on, what comes behind is not."""
