@@ -101,9 +101,9 @@ def test_no_peer_is_given_a_ticket_for_its_session(version: ssl.TLSVersion) -> N
 def test_a_session_that_openssl_remembers_all_the_same_is_told_from_a_new_one() -> None:
     dialing, listening = client(), server()
     dialing.maximum_version = ssl.TLSVersion.TLSv1_2
-    before = shake_hands(dialing, listening).client.tls.session
+    before = shake_hands(dialing, listening)  # as long as its connection is there, it is remembered
 
-    again = shake_hands(dialing, listening, session=before)
+    again = shake_hands(dialing, listening, session=before.client.tls.session)
 
     assert again.client.error is None
     assert not is_fresh(again.client.tls)
