@@ -134,10 +134,10 @@ def test_whatever_breaks_the_rules_ends_it_with_1002(broken: bytes) -> None:
 def test_of_a_flood_of_pings_only_the_newest_wait_for_their_answer() -> None:
     end = server()
 
-    for number in range(1000):
+    for number in range(400):
         end.receive(framed(Opcode.PING, number.to_bytes(4, "big")))
 
-    last = [framed(Opcode.PONG, number.to_bytes(4, "big"), mask=False) for number in range(996, 1000)]
+    last = [framed(Opcode.PONG, number.to_bytes(4, "big"), mask=False) for number in range(396, 400)]
     assert end.take_answers() == b"".join(last)
     assert end.take_answers() == b""
 
