@@ -126,10 +126,13 @@ class ClientDeclarations:
     # Declarations
 
     def welcomed(self, client: ConnectedClient) -> None:
+        was_away = client.id not in self._here
         self._here[client.id] = client
         declaration = self._declared.get(client.id)
         if declaration is None:
             return
+        if was_away and not self._keeps(client.id):
+            self._changed()  # a turn without it may be under way
         if declaration.by is None or declaration.by.instance != client.instance or not client.instance:
             # It may be that this process of the client declares nothing, and then it has to say so.
             declaration.number, declaration.by, declaration.told = 0, client, None
@@ -270,6 +273,9 @@ class ClientDeclarations:
         for claim in self._declared.pop(client).claims:
             self._precedence.leave(claim)
 
+    def _is_lasting(self, client: ClientId) -> bool:
+        return client in self._here or self._keeps(client)
+
     def _keeps(self, client: ClientId) -> bool:
         """Whether the client's tunnels stay when it goes."""
         return client in self._keepers
@@ -287,6 +293,8 @@ class ClientDeclarations:
                 self._before = (before.state, self._base)
         self._base, self._merged, self._merged_version = base, merged, version
         self._keepers = _keepers(base)
+        for client in [client for client in self._declared if not self._is_lasting(client)]:
+            self._drop(client)  # it was kept, and is to be no longer
         self._is_seen = False
         self._precedence.hold(merged.added)
         return merged.state

@@ -325,6 +325,38 @@ async def test_what_may_be_kept_no_longer_goes_with_the_client(tmp_path: Path) -
             await until(lambda: not here.kept.path.exists())
 
 
+async def test_what_was_kept_and_may_be_so_no_longer_comes_back_with_the_client(tmp_path: Path) -> None:
+    port = free_listen()
+    async with place(tmp_path, may("homelab", "kept")) as here:
+        async with hand_driven(here.parts.control) as homelab:
+            assert await ask(homelab, 1, own("blog", port)) == {"blog": ""}
+        with anyio.fail_after(PATIENCE):
+            await until(lambda: not here.parts.sessions.connected())
+        await here.declare(clients=[may("homelab", "session")])
+        assert here.tunnels == []
+
+        async with hand_driven(here.parts.control) as homelab:
+            assert await ask(homelab, 1, own("blog", port)) == {"blog": ""}
+            assert here.tunnels == ["homelab/blog"]
+
+
+async def test_nothing_is_known_any_more_of_what_may_not_be_kept_of_a_client_that_is_away(
+    tmp_path: Path,
+) -> None:
+    async with place(tmp_path, may("homelab", "kept")) as here:
+        async with hand_driven(here.parts.control) as homelab:
+            assert await ask(homelab, 1, own("blog", here.parts.control)) != {"blog": ""}
+        with anyio.fail_after(PATIENCE):
+            await until(lambda: not here.parts.sessions.connected())
+        assert here.declarations.warnings
+
+        await here.declare(clients=[])
+
+        assert here.declarations.warnings == ()
+        with anyio.fail_after(PATIENCE):
+            await until(lambda: not here.kept.path.exists())
+
+
 async def test_a_file_of_kept_tunnels_that_is_no_good_is_told_and_stops_nobody(
     tmp_path: Path, journal: Journal
 ) -> None:
