@@ -174,7 +174,7 @@ class Drain(_Message):
 
 
 class ServicesRefused(_Message):
-    """The gateway ignores these of the client's services, for it may not offer them; this is the whole list."""
+    """The gateway ignores these of the client's services, which it may not offer; this is the whole list."""
 
     type: Literal["services_refused"] = "services_refused"
     services: _Names

@@ -102,7 +102,7 @@ def test_each_refusal_says_what_was_answered_and_what_to_do(status: str, what_to
 def test_a_port_that_may_want_tls_is_told_of_as_well() -> None:
     asked = UpgradeAttempt(host="gw1.example.com", port=443, path="/tunnel", secure=False)
 
-    with pytest.raises(RemoteProtocolError, match="or this port wants TLS: write wss://$"):
+    with pytest.raises(RemoteProtocolError, match=r"or this port wants TLS: write wss://$"):
         asked.peek(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
