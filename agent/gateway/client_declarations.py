@@ -224,8 +224,8 @@ class ClientDeclarations:
         now = anyio.current_time()
         self._taken_at = {client: at for client, at in self._taken_at.items() if at + PAUSE > now}
         for client_id in list(self._pending):
-            if client_id in self._taken_at:
-                continue
+            if client_id in self._taken_at or client_id not in self._pending:
+                continue  # not yet; or it has gone while another one's was read
             by, message = self._pending.pop(client_id)
             try:
                 if len(message.tunnels) <= _FEW:
@@ -239,7 +239,9 @@ class ClientDeclarations:
                 continue  # it has gone meanwhile
             self._taken_at[client_id] = now
             self._take(by, message, read)
-        return min((self._taken_at[client] + PAUSE for client in self._pending), default=math.inf)
+        # Who has declared while another one's was read is due now.
+        due = (self._taken_at.get(client, -math.inf) + PAUSE for client in self._pending)
+        return min(due, default=math.inf)
 
     def _take(self, by: ConnectedClient, message: Declare, read: tuple[Claim | NotUnderstood, ...]) -> None:
         before = self._declared.get(by.id)

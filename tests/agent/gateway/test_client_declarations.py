@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
+import anyio.from_thread
 import pytest
 
 from agent.gateway import client_declarations
 from agent.gateway.client_declarations import ClientDeclarations
 from agent.gateway.kept_declarations import KeptDeclarations
+from agent.gateway.own_tunnels import Claim, NotUnderstood, read_declared
 from reconcile.loop import Reconciler, Turn
 from reconcile.reading import StateText
 from reconcile.source import Considered
@@ -229,6 +231,44 @@ async def test_a_client_that_declares_between_two_sessions_declares_nothing(tmp_
         async with hand_driven(here.parts.control) as again:
             assert await ask(again, 1) == {}
             assert here.tunnels == []
+
+
+async def test_while_a_long_declaration_is_read_others_come_and_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read in another thread, so that visitors wait for nothing."""
+    clients = may("homelab"), may("office"), may("cabin")
+    async with (
+        place(tmp_path, *clients) as here,
+        hand_driven(here.parts.control) as homelab,
+        hand_driven(here.parts.control, "cabin") as cabin,
+        hand_driven(here.parts.control, "office") as office,
+    ):
+        declarations = here.declarations
+
+        def meanwhile() -> None:
+            declarations.gone(ClientId("office"))
+            declarations.declare(connected[ClientId("cabin")], Declare(number=1, tunnels=()))
+
+        def read_slowly(
+            client: ClientId, entries: Sequence[DeclaredTunnel]
+        ) -> tuple[Claim | NotUnderstood, ...]:
+            if client == "homelab":
+                anyio.from_thread.run_sync(meanwhile)
+            return read_declared(client, entries)
+
+        monkeypatch.setattr(client_declarations, "read_declared", read_slowly)
+        connected = {
+            client: next(iter(sessions)) for client, sessions in here.parts.sessions.connected().items()
+        }
+        many = tuple(own(f"t{number}", here.parts.control) for number in range(100))
+
+        declarations.declare(connected[ClientId("homelab")], Declare(number=1, tunnels=many))
+        declarations.declare(connected[ClientId("office")], Declare(number=1, tunnels=()))
+
+        assert (await told(homelab))[1].keys() == {tunnel.name for tunnel in many}
+        assert await told(cabin) == (1, {})
+        assert office.session.is_open
 
 
 async def test_the_same_declaration_on_another_session_changes_nothing_and_is_answered(
