@@ -4,24 +4,19 @@ Rule: the system's resolver blocks, for half a minute where a name server does n
 threads of which there are few, and of which one client has fewer: so neither the agent's own threads nor
 another client's names wait for it. Nobody can stop it: who waits for its answer may leave, and a thread that
 is left alone still counts as one of the few.
-
-Decision: threads of our own. Those of anyio are waited for at the end of the program, which a name server
-that does not answer would put off.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
-from threading import Thread
 from typing import Final, TypeAlias
 
 import anyio
-from anyio import from_thread
-from anyio.lowlevel import EventLoopToken, current_token
+
+from agent.process.own_thread import in_own_thread
 
 from .special_addresses import Address
 
@@ -68,22 +63,14 @@ class Names:
         except BaseException:
             self._leave(client, share)
             raise
-        answer = _Answer()
-        over = partial(self._over, client, share, answer)
         try:
-            Thread(
-                target=_ask, args=(self._look_up, name, answer, current_token(), over), daemon=True
-            ).start()
-        except RuntimeError as error:  # there are as many as the system allows
-            answer.error = OSError(str(error))
-            over()
-        await answer.is_there.wait()
-        if answer.error is not None:
-            raise answer.error
-        return answer.addresses
+            return await in_own_thread(partial(self._look_up, name), partial(self._over, client, share))
+        except OSError:
+            raise
+        except Exception as error:  # whoever waits is told, and nobody else is disturbed
+            raise OSError(f"{type(error).__name__}: {error}") from error
 
-    def _over(self, client: str, share: _Share, answer: _Answer) -> None:
-        answer.is_there.set()
+    def _over(self, client: str, share: _Share) -> None:
         self._threads.release()
         share.turns.release()
         self._leave(client, share)
@@ -100,24 +87,3 @@ class _Share:
     def __init__(self) -> None:
         self.turns = anyio.Semaphore(OF_ONE_CLIENT)
         self.users = 0
-
-
-class _Answer:
-    def __init__(self) -> None:
-        self.is_there = anyio.Event()
-        self.addresses: list[Address] = []
-        self.error: OSError | None = None
-
-
-def _ask(
-    look_up: LookUp, name: str, answer: _Answer, token: EventLoopToken, over: Callable[[], None]
-) -> None:
-    """In a thread."""
-    try:
-        answer.addresses = look_up(name)
-    except OSError as error:
-        answer.error = error
-    except Exception as error:  # noqa: BLE001 - whoever waits is told, and nobody else is disturbed
-        answer.error = OSError(f"{type(error).__name__}: {error}")
-    with suppress(anyio.RunFinishedError):  # the gateway has stopped meanwhile
-        from_thread.run_sync(over, token=token)

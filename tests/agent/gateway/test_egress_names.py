@@ -15,6 +15,7 @@ import pytest
 from agent.gateway import egress_names
 from agent.gateway.egress_names import OF_ONE_CLIENT, Names, look_up
 from agent.gateway.special_addresses import Address
+from agent.process import own_thread
 from tests.support.peers import until
 from tests.support.site import PATIENCE
 
@@ -111,7 +112,7 @@ async def test_a_system_without_another_thread_is_an_error(monkeypatch: pytest.M
         def start(self) -> None:
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(egress_names, "Thread", Refused)
+    monkeypatch.setattr(own_thread, "Thread", Refused)
     asked = Names()
     for _ in range(egress_names.AT_ONCE + 1):
         with pytest.raises(OSError, match="can't start new thread"):
@@ -147,6 +148,6 @@ def test_an_answer_that_comes_after_the_end_is_nobodys_error() -> None:
     anyio.run(ask)
     slow.answers.release()
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.name.endswith("(_ask)"):
+        if thread is not threading.current_thread() and thread.name.endswith("(_run)"):
             thread.join()
     assert threading.active_count() == before
