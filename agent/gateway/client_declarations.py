@@ -235,8 +235,8 @@ class ClientDeclarations:
             except Exception as error:  # noqa: BLE001 - a defect costs one client its tunnels, and nobody a gateway
                 _log.error("declaration_not_read", client=client_id, exc_info=error)
                 read = tuple(NotUnderstood(own=one.name, problem=_defect(error)) for one in message.tunnels)
-            if client_id not in self._here:
-                continue  # it has gone meanwhile
+            if client_id not in self._here or not by.session.is_open:
+                continue  # it has gone meanwhile; on another session it declares again
             self._taken_at[client_id] = now
             self._take(by, message, read)
         # Who has declared while another one's was read is due now.
