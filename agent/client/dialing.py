@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from transport.pump.carrier import Carrier
 
 _CONNECT_TIMEOUT: Final = 10.0  # seconds for all of it
+_LAST_MOMENT: Final = 0.001  # seconds; none at all is no time that a handshake can be given
 
 
 async def dial(spec: LinkSpec, place: Place) -> Link:
@@ -49,9 +50,9 @@ async def dial(spec: LinkSpec, place: Place) -> Link:
         if isinstance(spec.gateway, WebSocketUrl):
             from .websocket import open_websocket  # few need one
 
-            left = deadline - anyio.current_time()
+            left = _left(deadline)
             connection, carrier = await open_websocket(connection, spec.gateway, spec.tls, patience=left)
-        left = deadline - anyio.current_time()
+        left = _left(deadline)
         with anyio.fail_after(left):
             link = await dial_link(host, port, context, handshake_timeout=left, connection=connection)
         link.carrier = carrier
@@ -63,6 +64,10 @@ async def dial(spec: LinkSpec, place: Place) -> Link:
         link.abort()
         raise
     return link
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - anyio.current_time(), _LAST_MOMENT)
 
 
 async def reach(spec: LinkSpec, place: Place) -> socket.socket:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
 
 from agent.client import default_route, dialing
-from agent.client.connecting import PortsTakenError
+from agent.client.connecting import PortsTakenError, connect
 from agent.client.dialing import dial, reach
 from agent.client.places import Place
 from agent.client.way_out import ProxyError
 from reconcile.desired import LinkSpec, WayOut
+from schemas.gateway_address import GatewayAddress, WebSocketUrl
 from schemas.names import HostPort, ListenAddress
 from schemas.ports import PortRange
 from schemas.proxy_url import ProxyChoice, parse_proxy_url
@@ -188,3 +190,21 @@ async def test_all_of_it_together_has_one_limit(monkeypatch: pytest.MonkeyPatch)
         async with pipe(b"HTTP/1.1 200 OK\r\n\r\n", silent) as proxy:
             with anyio.fail_after(PATIENCE), pytest.raises(SessionLostError, match="did not answer in time"):
                 await dial(through(proxy, gateway=HostPort(address.host, address.port)), Place(FAR))
+
+
+@pytest.mark.parametrize("gateway", [HostPort("127.0.0.1", 0), WebSocketUrl("127.0.0.1", 0, "/tunnel", True)])
+async def test_a_way_that_is_open_in_the_last_moment_is_late_and_no_defect(
+    gateway: GatewayAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What led there took all the time that there was, and a handshake cannot be given none."""
+    monkeypatch.setattr(dialing, "_CONNECT_TIMEOUT", 0.0)
+    with service() as there:
+
+        async def reach_late(spec: LinkSpec, place: Place) -> socket.socket:
+            host, _, port = there.target.rpartition(":")
+            return await connect((host,), int(port), patience=PATIENCE)
+
+        monkeypatch.setattr(dialing, "reach", reach_late)
+        with pytest.raises(SessionLostError):
+            await dial(replace(link_to(FAR), gateway=gateway), Place(gateway))
+        await (await there.accept()).receive_until_gone()
