@@ -92,6 +92,8 @@ def _endpoint(name: str) -> Endpoint | None:
         address = ip_address(host)
     except ValueError:
         return None
+    if "%" in host:  # a zone, which may hold anything, and is of use on that machine only
+        return None
     if not (port.isascii() and port.isdecimal() and int(port) <= 65535):
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

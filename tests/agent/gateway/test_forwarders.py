@@ -53,7 +53,8 @@ def test_the_last_who_is_no_proxy_is_the_source(names: list[str], source: Endpoi
 @pytest.mark.parametrize(
     "names",
     [[], ["unknown"], ["unknown", "10.0.0.5"], ["192.0.2.7", "unknown"], ["192.0.2.7:http"],
-     ["192.0.2.7:70000"], ["192.0.2.7:²"], ["[::1"], [""]],
+     ["192.0.2.7:70000"], ["192.0.2.7:²"], ["[::1"], [""],
+     ["fe80::1%eth0"], ["fe80::1%\x1b[31mthis is an address", "10.0.0.5"]],
 )  # fmt: skip
 def test_who_names_nobody_or_nonsense_says_nothing(names: list[str]) -> None:
     """Nor is the one before believed, who may have put him there."""
