@@ -36,7 +36,10 @@ def _next(before: GatewayState, state: GatewayState, asked: Mapping[Key, Spec]) 
         return _with_the_old_ones(resources(state), asked)
     found = dict(asked)
     # Everything that is not a listener is cheap to ask for, and may depend on more than the tunnels.
-    found.update(_with_the_old_ones(resources(state.model_copy(update={"tunnels": ()})), asked))
+    others = _with_the_old_ones(resources(state.model_copy(update={"tunnels": ()})), asked)
+    for key in resources(before.model_copy(update={"tunnels": ()})).keys() - others.keys():
+        found.pop(key, None)  # a section of the file that is there no longer
+    found.update(others)
     for address, routes in _changed(gone, come).items():
         key = listener_key(address)
         old = asked.get(key)
