@@ -131,7 +131,7 @@ async def test_half_a_hello_is_looked_at_again_only_when_enough_has_come(meeting
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
 
 
-@pytest.mark.parametrize("data", [b"", client_hello()[:100], b"\x16"])
+@pytest.mark.parametrize("data", [b"", client_hello()[:100], b"\x16"], ids=["nothing", "half", "a byte"])
 async def test_what_ends_too_early_is_left_to_the_handshake(data: bytes, meeting: Meeting) -> None:
     """It says in its own words what is wrong."""
     await meeting.peer.send(data)
@@ -140,7 +140,9 @@ async def test_what_ends_too_early_is_left_to_the_handshake(data: bytes, meeting
     assert await meeting.arrival.look(NOBODY) is Opening.NATIVE
 
 
-@pytest.mark.parametrize("behind", [client_hello(), BROWSER, REQUEST])
+@pytest.mark.parametrize(
+    "behind", [client_hello(), BROWSER, REQUEST], ids=["a client", "a browser", "a request"]
+)
 @both_versions
 async def test_of_a_balancer_the_header_is_taken_and_not_a_byte_more(
     build: Build, behind: bytes, meeting: Meeting
@@ -212,6 +214,7 @@ async def test_a_second_header_is_none(meeting: Meeting) -> None:
         (b"PROXY TCP4 nonsense\r\n", "sent a bad PROXY header"),
         (b"\r\n\r\n\x00\r\nQUIT\n\x31\x11\x00\x0c", "sent a bad PROXY header"),
     ],
+    ids=["a client", "zeros", "version 1", "version 2"],
 )
 async def test_a_balancer_without_a_good_header_is_told_of(
     data: bytes, reason: str, meeting: Meeting
@@ -225,7 +228,11 @@ async def test_a_balancer_without_a_good_header_is_told_of(
     assert reason in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [b"", b"PROXY TCP4 192.0.2.7", build_v2(VISITOR, GATEWAY)[:20]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"PROXY TCP4 192.0.2.7", build_v2(VISITOR, GATEWAY)[:20]],
+    ids=["nothing", "version 1", "version 2"],
+)
 async def test_half_a_header_and_an_end_is_told_of(data: bytes, meeting: Meeting) -> None:
     await meeting.peer.send(data)
     meeting.peer.end()
@@ -234,7 +241,7 @@ async def test_half_a_header_and_an_end_is_told_of(data: bytes, meeting: Meeting
         await meeting.arrival.look(LOOPBACK)
 
 
-@pytest.mark.parametrize("data", [BROWSER, REQUEST])
+@pytest.mark.parametrize("data", [BROWSER, REQUEST], ids=["a browser", "a request"])
 async def test_a_reverse_proxy_may_say_it_in_the_request_instead(data: bytes, meeting: Meeting) -> None:
     await meeting.peer.send(data)
     await meeting.arrival.look(LOOPBACK)
