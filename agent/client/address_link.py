@@ -219,7 +219,7 @@ class AddressLink:
         :raises TidegateError: if there is none.
         """
         spec, place, links = self._spec, self._place, self._links
-        number = links.numbers.take(self, spec.session, place, links.places.instance(place))
+        number = await links.numbers.wait(self, spec.session, place, links.places.instance(place))
         if number is None:
             raise SessionLostError(
                 "as many sessions as a gateway takes are in use or draining; one of them must end first"

@@ -2,7 +2,7 @@
 
 Rule: no two sessions of this process have the same number at one gateway while both live, or the gateway
 would end the older one. Two places may lead to one gateway: a session whose gateway has not said yet who it
-is has a number that no other one has, wherever that is.
+is has a number that no other one has, wherever that is, as long as there are enough for all places.
 
 A session that comes back takes the number it had, so that a gateway which has not noticed the end of the old
 one does. So what others had is left to them as long as there is something else.
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import anyio
+
 from schemas.messages import MAX_SESSION_NUMBER
 
 from .places import Place
@@ -19,6 +21,7 @@ from .places import Place
 # Numbers that a session with a known gateway leaves to those that have to ask, while there are others that it
 # may share with sessions at other gateways.
 _LEFT_TO_ASK: Final = 8
+_PATIENCE: Final = 10.0  # seconds: as long as a gateway may take to say who it is
 
 
 class SessionNumbers:
@@ -28,6 +31,15 @@ class SessionNumbers:
         # Of each number: where it is in use, and at which instance of a gateway, None if that is not known.
         self._used: dict[int, dict[Place, str | None]] = {}
         self._last: dict[object, int] = {}  # which one a keeper had
+        self._changed = anyio.Event()  # replaced whenever there may be a number that there was not
+
+    async def wait(self, keeper: object, wished: int, place: Place, instance: str | None) -> int | None:
+        """As :meth:`take`. While more places are asked than there are numbers, some wait for others."""
+        with anyio.move_on_after(_PATIENCE):
+            while (number := self.take(keeper, wished, place, instance)) is None:
+                await self._changed.wait()
+            return number
+        return None
 
     def take(self, keeper: object, wished: int, place: Place, instance: str | None) -> int | None:
         """A number for a keeper's next session: the one it had, or the one it wishes, or the lowest.
@@ -44,6 +56,7 @@ class SessionNumbers:
     def met(self, number: int, place: Place, instance: str) -> None:
         """The gateway has said who it is."""
         self._used[number][place] = instance
+        self._notify()
 
     def give_back(self, number: int, place: Place) -> None:
         """The session with that number is over."""
@@ -51,10 +64,15 @@ class SessionNumbers:
         del users[place]
         if not users:
             del self._used[number]
+        self._notify()
 
     def forget(self, keeper: object) -> None:
         """It will have no other session."""
         self._last.pop(keeper, None)
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
 
     def _choose(self, keeper: object, wished: int, place: Place, instance: str | None) -> int | None:
         last = self._last.get(keeper)
@@ -68,7 +86,23 @@ class SessionNumbers:
             return wished
         if unused and (instance is None or len(unused) > _LEFT_TO_ASK):
             return unused[0]
-        return next(iter(allowed), None)
+        if allowed:
+            return allowed[0]
+        return None if instance is not None else self._last_resort(last, place)
+
+    def _last_resort(self, last: int | None, place: Place) -> int | None:
+        """With more places than numbers: one that a gateway has which is known, and most likely another one.
+
+        Should it be the same, that ends its older session, and the two places know of each other then.
+        """
+        shared = [
+            number
+            for number, users in self._used.items()
+            if place not in users and None not in users.values()
+        ]
+        if last in shared:
+            return last
+        return min(shared, key=lambda number: (len(self._used[number]), number), default=None)
 
     def _may(self, number: int, place: Place, instance: str | None) -> bool:
         """Whether no session that has it can be at the same gateway."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import anyio
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.client import session_numbers
 from agent.client.places import Place
 from agent.client.session_numbers import SessionNumbers
 from schemas.messages import MAX_SESSION_NUMBER, MAX_SESSIONS
@@ -83,6 +86,51 @@ def test_two_gateways_share_numbers_before_there_are_none_left_for_a_third_to_be
     assert all(numbers.take(("d", number), number, THREE, "three") for number in range(2, MAX_SESSIONS + 1))
 
 
+def test_there_may_be_more_gateways_than_numbers() -> None:
+    numbers = SessionNumbers()
+    taken: list[int] = []
+    for number in range(3 * MAX_SESSION_NUMBER):
+        place = Place(HostPort(f"gw{number}.example", 9056))
+        found = numbers.take(number, 1, place, None)
+        assert found is not None
+        numbers.met(found, place, f"gateway {number}")
+        taken.append(found)
+
+    assert sorted(taken) == sorted([*range(1, MAX_SESSION_NUMBER + 1)] * 3)
+    numbers.give_back(taken[70], Place(HostPort("gw70.example", 9056)))
+    assert numbers.take(70, 1, Place(HostPort("gw70.example", 9056)), None) == taken[70]
+
+
+def test_a_number_of_a_session_that_asks_who_is_there_is_never_shared() -> None:
+    numbers = SessionNumbers()
+    for number in range(MAX_SESSION_NUMBER):
+        assert numbers.take(number, 1, Place(HostPort(f"gw{number}.example", 9056)), None)
+
+    assert numbers.take("one more", 1, ONE, None) is None
+
+
+@pytest.mark.anyio
+async def test_who_has_to_ask_waits_for_a_number_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = SessionNumbers()
+    places = [Place(HostPort(f"gw{number}.example", 9056)) for number in range(MAX_SESSION_NUMBER)]
+    for place in places:
+        numbers.take(place, 1, place, None)
+    found: list[int | None] = []
+
+    async def ask(place: Place) -> None:
+        found.append(await numbers.wait(place, 1, place, None))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, ONE)
+        await anyio.wait_all_tasks_blocked()
+        assert not found
+        numbers.met(5, places[4], "known")
+    assert found == [5]
+
+    monkeypatch.setattr(session_numbers, "_PATIENCE", 0.01)
+    assert await numbers.wait("one more", 1, TWO, None) is None
+
+
 def test_every_session_can_have_one_successor_and_no_more() -> None:
     numbers = SessionNumbers()
     keepers = [*range(1, MAX_SESSIONS + 1)] * 2
@@ -118,7 +166,12 @@ def test_no_number_is_given_twice_where_it_may_be_the_same_gateway(
             for number, where, other in used
             if where == place or instance is None or other is None or other == instance
         ]
-        assert taken not in rivals
+        if taken in rivals:  # there is none that is free of rivals, and nobody knows who is there
+            assert set(rivals) == set(range(1, MAX_SESSION_NUMBER + 1))
+            assert instance is None
+            assert all(
+                other is not None and where != place for number, where, other in used if number == taken
+            )
         if taken is None:
             assert set(rivals) == set(range(1, MAX_SESSION_NUMBER + 1))
         else:
