@@ -5,8 +5,8 @@ Rule: counts, and no names: who wants to know more compares the files. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Final
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Final
 
 from schemas.state import ClientState, GatewayState, State
 
@@ -36,6 +36,8 @@ def _of_gateways(before: GatewayState, after: GatewayState) -> list[str]:
             "tunnel",
         ),
         _compared_clients(before, after),
+        _compared(_each(before.revoked), _each(after.revoked), "revoked certificate"),
+        "egress" if before.egress != after.egress else "",
         "settings" if before.gateway != after.gateway else "",
     ]
 
@@ -53,11 +55,22 @@ def _compared_clients(before: GatewayState, after: GatewayState) -> str:
 def _of_clients(before: ClientState, after: ClientState) -> list[str]:
     return [
         _compared(dict(before.services), dict(after.services), "service"),
+        _compared(
+            {tunnel.name: tunnel for tunnel in before.tunnels},
+            {tunnel.name: tunnel for tunnel in after.tunnels},
+            "tunnel",
+        ),
+        "socks5" if before.socks5 != after.socks5 else "",
         "settings" if before.client != after.client else "",
     ]
 
 
-def _compared(before: Mapping[str, Hashable], after: Mapping[str, Hashable], noun: str) -> str:
+def _each(values: Iterable[Hashable]) -> Mapping[Hashable, Hashable]:
+    """Each by itself, which can come and go and is never another."""
+    return {value: value for value in values}
+
+
+def _compared(before: Mapping[Any, Hashable], after: Mapping[Any, Hashable], noun: str) -> str:
     return _counted(
         added=len(after.keys() - before.keys()),
         removed=len(before.keys() - after.keys()),

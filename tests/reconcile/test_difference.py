@@ -13,6 +13,9 @@ GATEWAY = "tidegate: 1\ngateway: {name: %s, tls: {cert: c, key: k, client_ca: a}
 CLIENT = "tidegate: 1\nclient: {id: %s, gateways: gw1:1, tls: {cert: c, key: k, ca: a}}\nservices: {%s}\n"
 
 
+OWN_TUNNEL = 'tunnels: [{name: a, listen: ":1", service: web}]\n'
+
+
 def gateway(*tunnels: str, name: str = "gw1", clients: str = "") -> State:
     """Tunnels as ``name:port``."""
     entries = "".join(
@@ -23,8 +26,8 @@ def gateway(*tunnels: str, name: str = "gw1", clients: str = "") -> State:
     return parse_gateway([read_document(text.encode(), name="g.yaml", directory="/", syntax=Syntax.YAML)])
 
 
-def client(services: str, id: str = "homelab") -> State:
-    text = CLIENT % (id, services)
+def client(services: str, id: str = "homelab", more: str = "") -> State:
+    text = CLIENT % (id, services) + more
     return parse_client([read_document(text.encode(), name="c.yaml", directory="/", syntax=Syntax.YAML)])
 
 
@@ -44,6 +47,11 @@ def client(services: str, id: str = "homelab") -> State:
         (gateway(), gateway(clients="clients: []\n"), "clients"),
         (client("web: 'h:1'"), client("web: 'h:1', smtp: 'h:2'"), "+1 service"),
         (client("web: 'h:1'"), client("web: 'h:2'", id="office"), "~1 service, settings"),
+        (gateway(), gateway(clients="revoked: [{serial: 7}, {serial: 8}]\n"), "+2 revoked certificates"),
+        (gateway(clients="revoked: [{serial: 7}]\n"), gateway(), "-1 revoked certificate"),
+        (gateway(), gateway(clients="egress: {allow: []}\n"), "egress"),
+        (client("web: 'h:1'"), client("web: 'h:1'", more="socks5: {listen: '127.0.0.1:1080'}\n"), "socks5"),
+        (client("web: 'h:1'"), client("web: 'h:1'", more=OWN_TUNNEL), "+1 tunnel"),
         (client(""), gateway(), "the role"),
     ],
 )
