@@ -172,6 +172,18 @@ def check_rights(caller: Caller, tunnels: Sequence[Tunnel], paths: Sequence[Body
             f"{caller.name} may declare tunnels only for itself; ask an admin of the gateway for the others"
         )
         raise ApiError(HTTPStatus.FORBIDDEN, message, problems)
+    problems = [
+        # Threshold's words have no such thing, and so this is an entry of our own.
+        RequestProblem(
+            path=(*path[:-1], "accept_proxy_protocol"),
+            message="whoever is named here can say of visitors that they come from anywhere",
+        )
+        for tunnel, path in zip(tunnels, paths, strict=True)
+        if tunnel.accept_proxy_protocol
+    ]
+    if problems:
+        message = f"{caller.name} may not say what stands in front of the gateway; ask an admin of the gateway"
+        raise ApiError(HTTPStatus.FORBIDDEN, message, problems)
 
 
 def _read(state_path: Path, fragment: Path) -> Snapshot:

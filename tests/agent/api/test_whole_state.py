@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -109,6 +110,22 @@ def test_a_tunnel_that_nobody_was_shown_need_not_be_sent_back(tmp_path: Path) ->
         shown=(),
     )
     assert not unseen.is_change
+
+
+def test_what_stands_in_front_of_the_gateway_is_an_admins_to_say(tmp_path: Path) -> None:
+    """A client could have it said of its visitors that they come from anywhere, in the gateway's log too."""
+    (tmp_path / "gateway.yaml").write_text(FILE)
+    document = shown(tmp_path)
+    own = {"name": "own", "listen": ":2", "client": "homelab", "service": "web"}
+    behind = {**own, "accept_proxy_protocol": "0.0.0.0/0"}
+
+    assert propose(tmp_path, HOMELAB, {**document, "tunnels": [*document["tunnels"], own]}).is_change
+    assert propose(tmp_path, ADMIN, {**document, "tunnels": [*document["tunnels"], behind]}).is_change
+    with pytest.raises(ApiError, match="may not say what stands in front") as caught:
+        propose(tmp_path, HOMELAB, {**document, "tunnels": [*document["tunnels"], behind]})
+
+    assert caught.value.status is HTTPStatus.FORBIDDEN
+    assert [problem.path for problem in caught.value.problems] == [("tunnels", 1, "accept_proxy_protocol")]
 
 
 def test_nothing_is_written_by_proposing_it(tmp_path: Path) -> None:
