@@ -176,12 +176,14 @@ class LinkStatus(_Report):
     """One session to a gateway as the client sees it. Those of one gateway are numbered from 1.
 
     ``address`` is where it goes if the gateway is given by a name that this machine looks up, and else empty.
+    ``via`` is the proxy on the way, if there is one.
     One that is no longer kept, or is replaced by another, is there beside the others while it drains.
     ``attempts`` counts how often it was dialed since it was last connected.
     """
 
     gateway: str
     address: str = ""
+    via: str = ""
     session: int
     phase: LinkPhase
     message: str

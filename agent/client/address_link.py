@@ -10,6 +10,7 @@ place, and then drains, as does one that is not to be kept at all.
 
 from __future__ import annotations
 
+import os
 import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +33,7 @@ from transport.session import SessionLostError, SessionRefusedError
 from .dialing import dial
 from .link_session import REPLACED, LinkSession, SessionState
 from .places import Hold, Place
+from .way_out import choose, spell
 
 if TYPE_CHECKING:
     from .connector import GatewayLinks
@@ -90,10 +92,13 @@ class AddressLink:
         self._links.numbers.forget(self)
 
     def status(self) -> LinkStatus:
+        # The session that is there may have come another way than the next one is to.
+        spec = self._spec if self._current is None else self._current.spec
         return LinkStatus(
-            gateway=str(self._spec.gateway),
+            gateway=str(spec.gateway),
             address=self._place.address,
-            session=self._spec.session,
+            via=spell(choose(spec.way_out, spec.gateway, os.environ)),
+            session=spec.session,
             phase=self._phase,
             message=self._message,
             since=self._since,

@@ -8,7 +8,7 @@ where it says nothing, the environment does, as for curl: ``https_proxy``, or ``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final, TypeAlias, assert_never
 
@@ -64,6 +64,17 @@ def choose(way_out: WayOut, gateway: GatewayAddress, environment: Mapping[str, s
         case ProxyUrl() | FileRef() | EnvRef() as proxy:
             return InFile(proxy)
     assert_never(way_out.proxy)
+
+
+def spell(way: Way) -> str:
+    """How a status shows the way, without any secret; empty if it is straight."""
+    if isinstance(way, Straight):
+        return ""
+    if isinstance(way, InEnvironment):
+        return f"the proxy in ${way.variable}"
+    if isinstance(way.proxy, ProxyUrl):
+        return str(replace(way.proxy, user=None, password=None))
+    return f"the proxy in {describe(way.proxy)}"
 
 
 def resolves_here(way_out: WayOut, gateway: GatewayAddress, environment: Mapping[str, str]) -> bool:

@@ -155,17 +155,22 @@ def clients(status: GatewayStatus) -> Section:
 def links(status: ClientAgentStatus) -> Section:
     are_several = any(link.session > 1 for link in status.links)
     are_named = any(link.address for link in status.links)
+    are_led = any(link.via for link in status.links)
     return Section(
         columns=(
             Column(title="GATEWAY", worth=Worth.ESSENTIAL, least=15),
             *([Column(title="ADDRESS")] if are_named else []),
+            *([Column(title="VIA")] if are_led else []),
             *([Column(title="SESSION", is_numeric=True)] if are_several else []),
             Column(title="STATE", worth=Worth.ESSENTIAL),
             Column(title="FOR", worth=Worth.ESSENTIAL),
             Column(title="NEXT ATTEMPT"),
             Column(title="ATTEMPTS", is_numeric=True, worth=Worth.NICE),
         ),
-        entries=tuple(_link(link, status.now, are_several, are_named) for link in status.links),
+        entries=tuple(
+            _link(link, status.now, are_several, are_named=are_named, are_led=are_led)
+            for link in status.links
+        ),
         fine="connected",
         empty="No gateways are declared.",
     )
@@ -335,7 +340,7 @@ def _client(client: SessionStatus, now: datetime, are_several: bool) -> Entry:
     )
 
 
-def _link(link: LinkStatus, now: datetime, are_several: bool, are_named: bool) -> Entry:
+def _link(link: LinkStatus, now: datetime, are_several: bool, *, are_named: bool, are_led: bool) -> Entry:
     gateway = printable(link.gateway)
     name = f"{gateway} at {printable(link.address)}" if link.address else gateway
     is_connected = link.phase is LinkPhase.CONNECTED
@@ -350,6 +355,7 @@ def _link(link: LinkStatus, now: datetime, are_several: bool, are_named: bool) -
         cells=lambda: (
             Cell(text=gateway),
             *([_optional(link.address or None)] if are_named else []),
+            *([_optional(link.via or None)] if are_led else []),
             *([Cell(text=str(link.session))] if are_several else []),
             Cell(text=link.phase.value, style=style),
             Cell(text=span(now - link.since)),

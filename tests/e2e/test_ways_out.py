@@ -73,6 +73,8 @@ def test_tinyproxy_lets_a_client_through_that_knows_the_password(
         home.gateway.wait_for("client_connected")
 
         assert home.answers()
+        (link,) = client.status()["links"]
+        assert link["via"] == f"http://{proxy}"
         assert PASSWORD not in everything_said_by(client)
 
 

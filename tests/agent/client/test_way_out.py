@@ -11,9 +11,11 @@ from agent.client.way_out import (
     InFile,
     ProxyError,
     Straight,
+    Way,
     choose,
     read,
     resolves_here,
+    spell,
 )
 from reconcile.desired import WayOut
 from schemas.names import HostPort
@@ -118,6 +120,20 @@ def test_a_file_that_holds_something_else_is_told(tmp_path: Path, content: bytes
     with pytest.raises(ProxyError, match=r"^client\.proxy: .*proxy") as caught:
         read(InFile(FileRef(str(file))))
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("way", "shown"),
+    [
+        (Straight(), ""),
+        (InFile(PROXY), "socks5://proxy.example.com:1080"),
+        (InFile(FileRef("/etc/proxy")), "the proxy in /etc/proxy"),
+        (InFile(EnvRef("THE_PROXY")), "the proxy in $THE_PROXY"),
+        (InEnvironment("https_proxy", "http://mail:secret@proxy:80"), "the proxy in $https_proxy"),
+    ],
+)
+def test_a_way_is_shown_without_who_takes_it(way: Way, shown: str) -> None:
+    assert spell(way) == shown
 
 
 def test_a_password_is_not_in_a_repr() -> None:

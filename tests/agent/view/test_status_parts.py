@@ -152,6 +152,17 @@ def test_the_addresses_of_a_gateway_are_told_apart_where_its_name_has_some() -> 
     assert section.entries[0].name == "gw1.example.com:9056 at 192.0.2.1"
 
 
+def test_the_proxy_on_the_way_is_shown_where_there_is_one() -> None:
+    status = statuses.client()
+    one, two = status.links
+    section = links(
+        status.model_copy(update={"links": (one.model_copy(update={"via": "http://proxy:3128"}), two)})
+    )
+
+    assert "VIA" not in texts(links(status), 0)
+    assert [texts(section, entry)["VIA"] for entry in range(2)] == ["http://proxy:3128", "-"]
+
+
 def test_the_sessions_of_a_gateway_are_told_apart_where_there_are_several() -> None:
     one, several = links(statuses.client()), links(statuses.spread_client())
 
