@@ -182,7 +182,7 @@ def check_rights(caller: Caller, tunnels: Sequence[Tunnel], paths: Sequence[Body
         if tunnel.accept_proxy_protocol
     ]
     if problems:
-        message = f"{caller.name} may not say what stands in front of the gateway; ask an admin of the gateway"
+        message = f"{caller.name} may not say what stands in front of the gateway; ask an admin of it"
         raise ApiError(HTTPStatus.FORBIDDEN, message, problems)
 
 
