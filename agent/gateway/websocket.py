@@ -9,12 +9,16 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Final
 
 from schemas.errors import TidegateError
 from transport.pump.carrier import Carrier
 from transport.pump.sockets import accept_carrier
 from transport.wire.errors import RemoteProtocolError
+from transport.wire.http_head import MAX_HEAD
 from transport.wire.upgrade_request import Answer, UpgradeRequest, bad_request, peek_upgrade_request
+
+_END_OF_HEAD: Final = b"\r\n\r\n"
 
 
 class WebSocketError(TidegateError):
@@ -69,11 +73,17 @@ async def _request(carrier: Carrier) -> UpgradeRequest:
     :raises RemoteProtocolError: if what comes is no request that is answered.
     :raises WebSocketError: if nothing does.
     """
+    looked_at = 0
     while True:
-        request = peek_upgrade_request(carrier.early)
-        if request is not None:
-            carrier.early.clear()
-            return request
+        # Not at every piece: of a head that comes byte by byte, each look would be at all of it again.
+        size = len(carrier.early)
+        has_end = carrier.early.find(_END_OF_HEAD, max(0, looked_at - len(_END_OF_HEAD))) >= 0
+        if has_end or size >= min(2 * looked_at, MAX_HEAD):
+            looked_at = size
+            request = peek_upgrade_request(carrier.early)
+            if request is not None:
+                carrier.early.clear()
+                return request
         try:
             await carrier.more()
         except EOFError as error:

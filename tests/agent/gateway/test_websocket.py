@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 from websockets.frames import Frame, Opcode
 
-from agent.gateway import control_port
+from agent.gateway import control_port, websocket
 from reconcile.desired import ControlSpec, Timing
 from schemas.names import ListenAddress
 from schemas.networks import parse_network
 from tests.support import pki
 from tests.support.gateway_parts import QUIET, GatewayParts, gateway_parts, gateway_tls, hand_driven, route
-from tests.support.journal import Journal
+from tests.support.journal import PATIENCE, Journal
 from tests.support.peers import Peer, program_sockets, until, visit
 from tests.support.tls_peers import knock
 from tests.support.web_clients import REQUEST, answer_to, browser_context, carried, dial_carried, url_of
 from transport import session
+from transport.pump.sockets import accept_carrier
+from transport.wire.http_head import MAX_HEAD
 from transport.wire.proxy_protocol import Endpoint, build_v1, build_v2
+from transport.wire.upgrade_request import Answer, UpgradeRequest, peek_upgrade_request
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
@@ -148,6 +153,46 @@ async def test_a_browser_reads_within_tls_what_this_port_is() -> None:
         answer = await knock(parts.control, browser_context(), b"GET / HTTP/1.1\r\nHost: gw1\r\n\r\n")
 
     assert answer.startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize("more", [500, MAX_HEAD], ids=["short", "too long"])
+async def test_a_request_that_comes_byte_by_byte_is_not_read_again_for_each(
+    more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at a long head costs more than the stranger's packet, and visitors wait meanwhile."""
+    looks: list[int] = []
+
+    def look(buffer: bytearray) -> UpgradeRequest | None:
+        looks.append(len(buffer))
+        return peek_upgrade_request(buffer)
+
+    monkeypatch.setattr(websocket, "peek_upgrade_request", look)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    carrier = await accept_carrier(ours, None, handshake_timeout=PATIENCE)
+    answers: list[Answer] = []
+
+    async def answer() -> None:
+        answers.append(await websocket._answer(carrier, lambda _: None))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(answer)
+        said = REQUEST.removesuffix(b"\r\n") + b"X-More: "
+        for at in range(len(said)):
+            theirs.send(said[at : at + 1])
+            await until(lambda at=at: len(carrier.early) == at + 1)  # type: ignore[misc]  # mypy knows no such lambda
+        assert len(looks) < 12
+        theirs.send(b"x" * more)
+        await until(lambda: len(carrier.early) == len(said) + more or bool(answers))
+        theirs.send(b"\r\n")
+        theirs.send(b"\r\n")
+        await until(lambda: bool(answers))
+
+    assert (answers[0].end is not None) is (more < MAX_HEAD)
+    assert len(looks) < 24
+    carrier.abort()
+    theirs.close()
+    await until(lambda: carrier.is_closed)
 
 
 async def test_a_request_smuggled_behind_the_upgrade_is_not_answered(journal: Journal) -> None:
