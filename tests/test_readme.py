@@ -5,15 +5,32 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+
+from schemas.parse import parse_state
+from schemas.roles import Role
+from schemas.text import Document, Syntax, read_document
 
 from .support.markdown import blocks, free_replacements, replace_ports, run_commands
 from .support.source import ROOT
 
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLE: Final = README.partition("## A real example")[2].partition("\n## ")[0]
+FRAGMENTS: Final = blocks(README.replace(EXAMPLE, ""), "yaml")
+NEEDED: Final[dict[Role, dict[str, Any]]] = {
+    Role.GATEWAY: {"tidegate": 1, "gateway": {"tls": {"cert": "a", "key": "b", "client_ca": "c"}}},
+    Role.CLIENT: {
+        "tidegate": 1,
+        "client": {"id": "homelab", "gateways": "gw1:1", "tls": {"cert": "a", "key": "b", "ca": "c"}},
+        "services": {"web": "127.0.0.1:80"},
+    },
+}
+
+
+def document_of(text: str) -> Document:
+    return read_document(text.encode(), name="README.md", directory="/d", syntax=Syntax.YAML)
 
 
 def test_the_two_commands_stand_in_blocks_of_their_own() -> None:
@@ -24,6 +41,18 @@ def test_the_state_files_are_those_of_the_minimal_example() -> None:
     files = [ROOT / "examples" / "minimal" / name for name in ("gateway.yaml", "client.yaml")]
 
     assert blocks(EXAMPLE, "yaml") == [file.read_text(encoding="utf-8") for file in files]
+
+
+@pytest.mark.parametrize("fragment", FRAGMENTS)
+def test_what_it_shows_of_a_state_file_is_understood_in_one(fragment: str) -> None:
+    """The first line of each says whose file that is; the keys that all of them need stand in the others."""
+    (role,) = [role for role in Role if fragment.startswith(f"# {role.value}.yaml")]
+    shown: dict[str, Any] = document_of(fragment).value
+    whole = {**NEEDED[role], **shown, role.value: {**NEEDED[role][role.value], **shown.get(role.value, {})}}
+
+    state = parse_state([Document(whole, name="README.md", directory="/d")])
+
+    assert role.value in type(state).model_fields
 
 
 @pytest.mark.real_software("curl", "bash", "python3")
