@@ -259,3 +259,14 @@ def test_a_client_dials_from_the_ports_that_it_is_told_to(home: Home) -> None:
     home.write(local_ports=f"{first}", sessions=2)
     line = client.wait_for("link_not_renewed")
     assert f"no port of client.local_ports ({first}) is free" in line["reason"]
+
+
+@pytest.mark.real_software("tinyproxy")
+def test_a_websocket_goes_through_a_proxy_too(home: Home, tmp_path: Path, programs: Programs) -> None:
+    proxy = home.place.listen()
+    with tinyproxy(programs["tinyproxy"], tmp_path, proxy):
+        client = home.start(proxy=f"http://{LOGIN}@{proxy}", gateways=[f"wss://{home.place.control}/tunnel"])
+        home.gateway.wait_for("client_connected")
+
+        assert home.answers()
+        assert client.status()["links"][0]["via"] == f"http://{proxy}"
