@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from schemas.globs import compile_glob
 from schemas.names import ClientId, ServiceName, TunnelName, parse_listen
 from schemas.references import FileRef
 from schemas.rights import (
@@ -68,6 +71,18 @@ def test_a_client_may_offer_what_a_glob_of_its_entry_matches(
 
     assert may_offer(entry(**rights), ServiceName(service)) is is_allowed
     assert may_offer(None, ServiceName(service))
+
+
+@given(
+    globs=st.lists(st.text("ab*|", min_size=1, max_size=4), max_size=4),
+    service=st.text("ab|", min_size=1, max_size=5),
+)
+def test_a_client_may_offer_what_any_one_of_several_globs_matches(globs: list[str], service: str) -> None:
+    written = ClientEntry(id=ClientId("homelab"), services=tuple(globs))
+
+    expected = any(compile_glob(glob).fullmatch(service) for glob in globs)
+
+    assert may_offer(written, ServiceName(service)) is expected
 
 
 @pytest.mark.parametrize(
