@@ -129,6 +129,7 @@ class HostAddresses:
         if reason != self.trouble or not self.addresses:
             _log.warning("name_not_resolved", host=self.host, reason=reason, kept=len(self.addresses))
         self.attempts += 1
+        self._doubted = frozenset()  # or it would be asked for every second, as long as nobody answers
         self.trouble = reason
         self.since = self._clock()
         self._changed()

@@ -143,6 +143,34 @@ async def test_a_name_that_does_not_resolve_any_more_keeps_what_it_had(journal: 
 
 
 @pytest.mark.usefixtures("at_once")
+async def test_a_name_server_that_fails_when_an_address_is_missing_is_left_in_peace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[tuple[str, ...]] = [(ONE, TWO), (TWO,)]
+    asked = 0
+
+    async def answer(host: str) -> tuple[str, ...]:
+        nonlocal asked
+        asked += 1
+        if asked <= len(answers):
+            return answers[asked - 1]
+        raise socket.gaierror(socket.EAI_AGAIN, "later")
+
+    name = HostAddresses(GW, lambda: None, lambda: NOW, answer)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(name.follow)
+        await until(lambda: asked == 1)
+        name.ring()
+        await until(lambda: bool(name.trouble))
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+
+        assert asked == 3
+        assert name.addresses == (ONE, TWO)
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.usefixtures("at_once")
 async def test_a_name_that_never_resolved_says_why_and_when_it_is_tried_again() -> None:
     async with followed() as gw:
         await until(lambda: gw.name.next_attempt_at is not None)
