@@ -23,6 +23,7 @@ pytestmark = pytest.mark.real_software("unshare")
 
 NAME: Final = "gateway.test"
 MEGABYTES: Final = 32
+STRAIGHT: Final = {"no_proxy": "*"}  # whatever proxy the machine of the test has
 
 
 class Cluster:
@@ -53,7 +54,7 @@ class Cluster:
     def start_client(self, *gateways: str, **settings: Any) -> Agent:
         dialed = gateways or (f"{NAME}:{self.port}",)
         path = self.place.client_file(self._targets, gateways=[*dialed], **settings)
-        return self.place.start("client", path, inside=self.names.inside)
+        return self.place.start("client", path, inside=self.names.inside, environment=STRAIGHT)
 
     def answers(self, number: int) -> bool:
         with connect(self.listen[number]["echo"]) as visitor:
@@ -200,7 +201,7 @@ def test_a_gateway_with_an_ipv4_and_an_ipv6_address_is_reached_by_the_other_when
         path = place.client_file(
             {}, gateways=[f"{NAME}:{port}"], sessions=2, ping_interval="1s", ping_timeout="1s"
         )
-        client = place.start("client", path, inside=away.inside)
+        client = place.start("client", path, inside=away.inside, environment=STRAIGHT)
         for number in (1, 2):
             client.wait_for("link_up", address="2001:db8::1", session=number)
             client.wait_for("link_spare", address=public.address, session=number)

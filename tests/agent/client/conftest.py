@@ -1,4 +1,4 @@
-"""Fixtures for the client's links: how long an attempt waits for the next one."""
+"""Fixtures for the client's links: how long an attempt waits for the next one, and which way it goes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ import random
 import pytest
 
 from agent.client import address_link
+
+
+@pytest.fixture(autouse=True)
+def straight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever proxy the machine of the test has, a test has none that it did not ask for."""
+    for name in ("https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
 @pytest.fixture
