@@ -15,6 +15,7 @@ import sys
 import termios
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from weakref import WeakSet
@@ -269,7 +270,11 @@ def blackhole(*, everywhere: bool = False) -> Iterator[Blackhole]:
     """One such address, or the same port of every address of this machine."""
     address, before = free_listen(), _knocking()
     with ExitStack() as fillers, socket.socket() as listening:
-        listening.bind(("" if everywhere else address.host, address.port))
+        if everywhere:  # where others have that port, the system gives another one
+            listening.bind(("", 0))
+            address = replace(address, port=listening.getsockname()[1])
+        else:
+            listening.bind((address.host, address.port))
         listening.listen(0)
         while _knocking() == before:
             filler = fillers.enter_context(unconnected(address))
