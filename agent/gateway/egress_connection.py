@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 DIAL_TIMEOUT: Final = 10.0  # seconds, for finding the name's addresses and for dialing them
 # Of the addresses of a name, which may have thousands. Each costs a question to the system.
-_MOST_JUDGED: Final = 64
+MOST_JUDGED: Final = 64
 
 _log: Any = structlog.get_logger("egress")
 
@@ -153,7 +153,7 @@ class EgressConnection(DialedConnection):
             except socket.gaierror as error:
                 raise _unresolvable(error) from None
         rules, refusal = self._egress.rules(self.client.id), None
-        for address in dict.fromkeys(map(unwrapped, found[:_MOST_JUDGED])):
+        for address in dict.fromkeys(map(unwrapped, found[:MOST_JUDGED])):
             standing = self._egress.standing(address, asked.port)
             refused = rules.judge(asked, address, standing)
             if refused is None:

@@ -26,10 +26,10 @@ from .cursor import Buffer
 # Messages of four times the size would cost a twentieth less.
 MAX_MESSAGE: Final = 64 * 1024
 _MOST_ANSWERS: Final = 4
-_SMALL: Final = 16  # bytes; the shortest record of TLS has more
+SMALL: Final = 16  # bytes; the shortest record of TLS has more
 # Small frames between two of our pings, and one more for so many bytes that came since the last.
-_MOST_SMALL: Final = 500
-_FOR_EACH: Final = 256
+MOST_SMALL: Final = 500
+FOR_EACH: Final = 256
 _AT_ONCE: Final = 32 * 1024  # read before that is counted
 _DATA: Final = (Opcode.BINARY, Opcode.CONT)
 
@@ -124,8 +124,8 @@ class WebSocketEnd:
                 self._failure = "the other side sent a text message, where there are only binary ones"
                 self._protocol.fail(CloseCode.UNSUPPORTED_DATA, "only binary messages are taken")
                 return frames[:at]
-        self._small += sum(len(frame.data) < _SMALL for frame in frames)
-        if self._small > _MOST_SMALL + (self.received - self._received_before) // _FOR_EACH:
+        self._small += sum(len(frame.data) < SMALL for frame in frames)
+        if self._small > MOST_SMALL + (self.received - self._received_before) // FOR_EACH:
             self._failure = "the other side sent nothing but small frames, hundreds of them"
             self._protocol.fail(CloseCode.POLICY_VIOLATION, "too many small frames")
         return frames

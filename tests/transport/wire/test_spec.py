@@ -10,7 +10,9 @@ import pytest
 
 import transport.wire.mux
 from agent.gateway.egress import OPENING
-from agent.gateway.egress_connection import DIAL_TIMEOUT
+from agent.gateway.egress_attempts import MOST
+from agent.gateway.egress_connection import DIAL_TIMEOUT, MOST_JUDGED
+from agent.gateway.egress_room import MOST_IN_VAIN
 from schemas.messages import (
     MAX_DECLARED,
     MAX_SERVICES,
@@ -34,7 +36,7 @@ from transport.wire.http_head import MAX_HEAD
 from transport.wire.mux import MuxLimits
 from transport.wire.open_header import MAX_HEADER, OpenHeader
 from transport.wire.upgrade_request import PATH
-from transport.wire.websocket import MAX_MESSAGE
+from transport.wire.websocket import FOR_EACH, MAX_MESSAGE, MOST_SMALL, SMALL
 from transport.wire.window import INITIAL_WINDOW, MAX_WINDOW
 
 SPEC: Final = Path(transport.wire.mux.__file__).with_name("SPEC.md").read_text(encoding="utf-8")
@@ -115,6 +117,9 @@ def test_types_and_flags_have_their_numbers() -> None:
         f"the gateway opened and nobody has answered | {MuxLimits().max_offered:,} |",
         f"the client opened and nobody has answered | {CLIENTS_OFFERED} |",
         f"dialed at once for one client | {OPENING} |",
+        f"that come to nothing | {MOST_IN_VAIN} in a second |",
+        f"looked at, and dialed | {MOST_JUDGED}, and {MOST} |",
+        f"less than {SMALL} bytes | {MOST_SMALL} in {PING_INTERVAL:g} s, and one for each {FOR_EACH} bytes |",
         f"and finding its addresses | {DIAL_TIMEOUT:g} s |",
         f"| streams of a session | {MuxLimits().max_streams:,} |",
         f"queued since the last write | {MuxLimits().max_answers:,} |",
