@@ -74,9 +74,7 @@ class Sessions:
         self._changed = changed
         self._publish = publish
         self._started = clock()
-        self._instance = secrets.token_hex(
-            8
-        )  # by which a client knows that two addresses lead to this process
+        self._instance = secrets.token_hex(8)  # tells clients which of their addresses lead here
         self._is_draining = False
         self.balancer = Balancer()
         self._connected: dict[ClientId, ClientSessions] = {}
