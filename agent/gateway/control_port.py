@@ -20,6 +20,7 @@ from agent.actuator import Failed
 from agent.keys.credentials import Pem, outer_gateway_context
 from agent.process.accepting import accept_from, host_of
 from agent.process.bind import Bind, bind
+from agent.process.descriptors import descriptor_limit
 from agent.process.running import Running
 from agent.process.spawn import Spawn
 from reconcile.desired import ControlSpec
@@ -106,7 +107,7 @@ class ControlPort:
     def _take(self, connection: socket.socket, address: object) -> None:
         if len(self._handshakes) < _MAX_HANDSHAKES or self._make_room(host_of(address)):
             self._begin(connection, address)
-        elif len(self._waiting) < _MAX_WAITING:
+        elif len(self._waiting) < _most_waiting():
             self._waiting.append((connection, address, anyio.current_time()))
         else:
             self._tell_of_refusal(host_of(address))
@@ -261,6 +262,12 @@ class ControlPorts:
         port = ControlPort(spec, keys, self._keyring, self._sessions, self._links, self._spawn, failed)
         port.start(listening)
         return port
+
+
+def _most_waiting() -> int:
+    """Whoever is silent waits as well. Where few files may be open, visitors need the rest of them."""
+    limit = descriptor_limit()
+    return _MAX_WAITING if limit is None else min(_MAX_WAITING, limit // 4)
 
 
 def _load_websocket() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -197,6 +198,23 @@ async def test_beyond_the_limit_of_handshakes_others_of_the_same_address_wait_fo
 
         await journal.wait_for("client_connected", count=len(clients))
         assert not journal.find("handshakes_refused")
+
+
+async def test_those_who_wait_hold_a_quarter_of_the_files_at_the_most(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stranger with thousands of silent connections would otherwise leave visitors none."""
+    monkeypatch.setattr(control_port, "_MAX_HANDSHAKES", 1)
+    monkeypatch.setattr(control_port, "descriptor_limit", lambda: 8)
+    async with gateway_parts() as parts, AsyncExitStack() as silent:
+        for _ in range(3):
+            await silent.enter_async_context(visit(parts.control))
+        await anyio.wait_all_tasks_blocked()
+        assert not journal.find("handshakes_refused")
+
+        async with visit(parts.control) as one_more:
+            assert await one_more.receive_all() == b""
+        assert len(journal.find("handshakes_refused")) == 1
 
 
 async def test_who_has_waited_for_too_long_has_gone_and_costs_no_handshake(
