@@ -75,6 +75,7 @@ class Carrier(asyncio.BufferedProtocol):
     def refuse(self, answer: bytes) -> None:
         """Close behind these bytes, and drop what still comes: left unread, it would reset the connection."""
         self._is_refused = True
+        self.early = bytearray()  # nobody asks for it, and they may be many
         self._set_timer(_LINGER, self._transport.abort)
         self._transport.write(answer)
         if not self._peer_ended and self._transport.can_write_eof():

@@ -301,6 +301,7 @@ async def test_who_is_refused_can_read_why_though_it_is_still_sending(listening:
     await carrier.more()
 
     carrier.refuse(b"no")
+    assert not carrier.early
     await wire.send(BULK)
     wire.end()
 
