@@ -377,7 +377,8 @@ class ClientDeclarations:
         if kept == self._written:
             return
         try:
-            await to_thread.run_sync(self._kept.write, kept)
+            with fine_turns():
+                await to_thread.run_sync(self._kept.write, kept)
         except (TidegateError, OSError) as error:
             reason = f"what clients declare cannot be kept beyond a restart: {error}"
             if reason != self._trouble:

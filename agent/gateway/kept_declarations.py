@@ -28,6 +28,9 @@ from schemas.names import ClientId, check_client_id
 Kept: TypeAlias = Mapping[ClientId, Sequence[DeclaredTunnel]]
 """What each client has declared."""
 
+# Bytes: of a thousand clients, each with as much as fits into a message. Nobody may write what is not read.
+_LARGEST: Final = 256 * 1024 * 1024
+
 _NOTE: Final = "Written by Tidegate: tunnels that clients declare in their own files. Do not edit."
 
 
@@ -43,7 +46,7 @@ class KeptDeclarations:
         :raises TidegateError: if it cannot be read.
         """
         try:
-            data, _ = read_regular(self.path, name=str(self.path))
+            data, _ = read_regular(self.path, name=str(self.path), limit=_LARGEST)
         except FileNotFoundError:
             return {}
         except UnreadableError as error:

@@ -11,6 +11,7 @@ from agent.gateway.kept_declarations import KeptDeclarations
 from schemas.errors import TidegateError
 from schemas.messages import DeclaredTunnel
 from schemas.names import ClientId
+from schemas.text import MAX_BYTES
 
 BLOG = DeclaredTunnel(
     name="blog", listen=(":443",), hostname=("b.example",), service="web", proxy_protocol="v2"
@@ -25,6 +26,18 @@ def test_what_was_written_is_read_and_is_for_the_owner_alone(tmp_path: Path) -> 
 
     assert KeptDeclarations(file.path).read() == KEPT
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+
+
+def test_whatever_a_crowd_declares_is_read_again_although_no_state_file_is_as_large(tmp_path: Path) -> None:
+    file = KeptDeclarations(tmp_path / "gateway.clients")
+    hostnames = tuple("x" * 250 + f"{number:03}" for number in range(256))
+    large = tuple(BLOG.model_copy(update={"name": name, "hostname": hostnames}) for name in "ab")
+    crowd = {ClientId(f"client-{number}"): large for number in range(140)}
+
+    file.write(crowd)
+
+    assert file.path.stat().st_size > MAX_BYTES
+    assert file.read() == crowd
 
 
 def test_nothing_is_no_file(tmp_path: Path) -> None:
