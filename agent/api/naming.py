@@ -32,12 +32,14 @@ def own_name(client: ClientId, name: str) -> TunnelName:
     """The name, at the gateway, of a tunnel that a client's own file declares.
 
     No other tunnel has it: a slash is in no name that anybody else gives, and no two clients have one id.
+    A client chooses what it calls its tunnels, and knows how they are shortened. So what is shortened has a
+    second slash, and more digits than anybody tries out.
     """
     whole = f"{client}/{name}"
     if len(whole) > _LONGEST:
-        digest = hashlib.sha256(whole.encode()).hexdigest()[: 2 * _DIGEST]
+        digest = hashlib.sha256(whole.encode()).hexdigest()[: 4 * _DIGEST]
         half = (_LONGEST - len(digest) - 2) // 2
-        whole = f"{client[:half]}/{name[:half]}-{digest}"
+        whole = f"{client[:half]}/{name[:half]}/{digest}"
     return TunnelName(whole)
 
 

@@ -83,6 +83,17 @@ def test_what_a_clients_own_file_declares_has_a_name_that_nobody_else_gives() ->
     assert not is_own_name(suggested_name(ClientId("x" * 128), 443, ["*.example.com"]))
 
 
+def test_no_name_is_chosen_so_that_it_becomes_that_of_another_tunnel() -> None:
+    long = own_name(ClientId("a"), "x" * 128)
+
+    for name in (long.removeprefix("a/"), long.removeprefix("a/").replace("/", "-")):
+        try:
+            check_name(name)
+        except ValueError:
+            continue  # nobody can give it
+        assert own_name(ClientId("a"), name) != long
+
+
 def test_ten_thousand_alike_are_told_apart_in_one_pass() -> None:
     tunnels = parse_entries([entry("x" * 128, 443)]) * 10_000
 
