@@ -38,7 +38,7 @@ def _of_gateways(before: GatewayState, after: GatewayState) -> list[str]:
         _compared_clients(before, after),
         _compared(_each(before.revoked), _each(after.revoked), "revoked certificate"),
         "egress" if before.egress != after.egress else "",
-        "settings" if before.gateway != after.gateway else "",
+        _settings((before.gateway, before.allow_empty), (after.gateway, after.allow_empty)),
     ]
 
 
@@ -61,8 +61,12 @@ def _of_clients(before: ClientState, after: ClientState) -> list[str]:
             "tunnel",
         ),
         "socks5" if before.socks5 != after.socks5 else "",
-        "settings" if before.client != after.client else "",
+        _settings((before.client, before.allow_empty), (after.client, after.allow_empty)),
     ]
+
+
+def _settings(before: object, after: object) -> str:
+    return "settings" if before != after else ""
 
 
 def _each(values: Iterable[Hashable]) -> Mapping[Hashable, Hashable]:
