@@ -132,7 +132,7 @@ _DEFINITIONS: Final[Mapping[str, _Spelling]] = {
         {
             "anyOf": [
                 _text_like(patterns.NETWORK),
-                {**_text_like(patterns.HOSTNAME), "not": _text_like(patterns.NUMBER_AT_THE_END)},
+                {**_text_like(patterns.HOSTNAME), "not": _text_like(patterns.LIKE_NUMBERS)},
             ]
         },
     ),

@@ -182,10 +182,20 @@ def test_a_duration_of_zero_and_no_other_is_one(text: str) -> None:
 
 
 @given(TEXTS)
-def test_what_is_no_network_and_ends_in_a_number_is_no_destination(text: str) -> None:
-    is_name = re.search(patterns.HOSTNAME, text) and not re.search(patterns.NUMBER_AT_THE_END, text)
+def test_what_is_no_network_and_looks_like_numbers_is_no_destination(text: str) -> None:
+    is_name = re.search(patterns.HOSTNAME, text) and not re.search(patterns.LIKE_NUMBERS, text)
     if refusal(parse_destination, text) is None:
         assert is_name or re.search(patterns.NETWORK, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_like_numbers"),
+    [("10.0.0.*", True), ("10.*", True), ("10.0.0.1*.", True), ("a.1", True)]
+    + [("1*", False), ("1*.", False), ("*", False), ("*.*", False), ("10.*.example.com", False)],
+)
+def test_a_network_written_as_a_pattern_of_names_is_no_destination(text: str, is_like_numbers: bool) -> None:
+    assert (re.search(patterns.LIKE_NUMBERS, text) is not None) is is_like_numbers
+    assert (refusal(parse_destination, text) is not None) is is_like_numbers
 
 
 @pytest.mark.parametrize(
