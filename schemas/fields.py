@@ -238,9 +238,12 @@ def _socks5_listen(value: Any, info: ValidationInfo) -> ListenAddress | UnixTarg
             if target.path.startswith("@"):
                 raise ValueError("an abstract socket has no mode that keeps others out; write a path")
             return target
-        address, *more = parse_listen(value)
+        if value.isascii() and value.isdecimal():
+            raise ValueError(f'{quote(value)} is a port alone; write "127.0.0.1:{value}"')
+        address, *more = parse_listen(value.removeprefix("*") if value.startswith("*:") else value)
     except ValueError as error:
         raise faulty([Fault(str(error))]) from None
+    example = f'"127.0.0.1:{address.port}"'
     if more:
         raise faulty(
             [Fault(f"{quote(value)} is every address of this machine; write one, for example {example}")]
