@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import anyio
 import structlog
@@ -44,6 +44,9 @@ AskEgress: TypeAlias = Callable[["ConnectedClient", "Offer"], None]
 
 # Told of the tunnels that a client declares.
 HearDeclaration: TypeAlias = Callable[["ConnectedClient", Declare], None]
+
+MOST_LOGGED: Final = 50
+"""Services of a client in one line of the log. It can offer a thousand with long names, as often as it likes."""
 
 _log: Any = structlog.get_logger("sessions")
 
@@ -172,7 +175,8 @@ class ConnectedClient:
         self.session.tell(ServicesRefused(services=services))
         if services and not self._has_complained:
             self._has_complained = True
-            _log.warning("services_refused", client=self.id, services=services, reason=SERVICES_REFUSED)
+            shown = services[:MOST_LOGGED]
+            _log.warning("services_refused", client=self.id, services=shown, reason=SERVICES_REFUSED)
 
     # SessionHandler
 

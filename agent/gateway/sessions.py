@@ -31,7 +31,7 @@ from transport.tls import IdentityError, client_id_from, peer_identity
 
 from .balancing import Attempts, Balancer
 from .client_sessions import ClientSessions
-from .connected_client import AskEgress, dial_nobody
+from .connected_client import MOST_LOGGED, AskEgress, dial_nobody
 from .connected_client import ConnectedClient as ConnectedClient  # the front door needs both
 from .declarations import Declarations, NoDeclarations
 from .revocation import REVOKED, Lists, Revocations
@@ -243,7 +243,7 @@ class Sessions:
         client.on_declare = self._declare
         self._take_on(client)
         log = _log.bind(client=client_id, session=client.number, address=client.address)
-        log.info("client_connected", software=client.software, services=sorted(client.services))
+        log.info("client_connected", software=client.software, services=sorted(client.services)[:MOST_LOGGED])
         which: dict[str, Any] = {
             "client": client_id,
             "session": client.number,

@@ -10,7 +10,7 @@ import pytest
 
 from agent.gateway.connected_client import ConnectedClient
 from reconcile.desired import AdmissionSpec
-from schemas.messages import Declare, Drain, Services, ServicesRefused
+from schemas.messages import MAX_SERVICES, Declare, Drain, Services, ServicesRefused
 from schemas.names import ClientId
 from schemas.state import ClientEntry
 from tests.support import pki
@@ -75,6 +75,19 @@ async def test_a_client_that_offers_what_it_may_not_again_and_again_costs_one_li
             assert await homelab.next_message() == ServicesRefused(services=(f"service-{number}",))
 
         assert len(journal.find("services_refused")) == 1
+
+
+async def test_a_client_with_a_thousand_services_costs_no_long_lines(journal: Journal) -> None:
+    services = [f"{number:x>128}" for number in range(MAX_SERVICES)]
+    async with (
+        gateway_parts(admitted=having(may("homelab", "*5", "*0"))) as parts,
+        hand_driven(parts.control, services=services) as homelab,
+    ):
+        refused = await homelab.next_message()
+        assert isinstance(refused, ServicesRefused)
+        assert len(refused.services) == 800
+        for line in (await journal.wait_for("services_refused"), await journal.wait_for("client_connected")):
+            assert len(line["services"]) == 50
 
 
 async def test_rights_that_change_hold_at_once_and_visitors_who_are_there_stay() -> None:
