@@ -226,6 +226,8 @@ class Carrier(asyncio.BufferedProtocol):
 
     def _keep_alive(self) -> None:
         assert self._socket is not None
+        if self.is_closed:  # while the two were joined
+            return
         keepalive = self._keepalive
         self._unread += self._is_stalled
         match keepalive.handle_timeout(time.monotonic(), self._socket.received + self._unread):

@@ -294,6 +294,19 @@ async def test_half_a_connection_is_an_end(stranger: Stranger) -> None:
     await stranger.wire.receive_all()
 
 
+async def test_nothing_is_kept_of_a_peer_who_leaves_while_the_two_are_joined(listening: Listening) -> None:
+    """A stranger who asks and leaves at once, again and again, would have each of them kept for 40 s."""
+    wire = await Plain.connect(listening.address)
+    carrier = await accept_carrier(await listening.accept_socket(), None, handshake_timeout=PATIENCE)
+    wire.reset()
+    await turn_until(lambda: carrier.is_closed)
+    inside = Plain(await carrier.carry(server_end()))
+
+    assert await inside.receive_all() == b""
+    assert carrier._timer is None
+    inside.close()
+
+
 async def test_who_is_refused_can_read_why_though_it_is_still_sending(listening: Listening) -> None:
     wire = await Plain.connect(listening.address)
     carrier = await accept_carrier(await listening.accept_socket(), None, handshake_timeout=PATIENCE)
