@@ -33,6 +33,7 @@ from transport.pump.link import Link
 from transport.pump.relay import Relay
 from transport.session import LaterMessage, Session
 
+from .absentees import Refused
 from .revocation import ShownCertificate
 from .rights import SERVICES_REFUSED, allowed
 
@@ -46,7 +47,7 @@ AskEgress: TypeAlias = Callable[["ConnectedClient", "Offer"], None]
 HearDeclaration: TypeAlias = Callable[["ConnectedClient", Declare], None]
 
 MOST_LOGGED: Final = 50
-"""Services of a client in one line of the log. It can offer a thousand with long names, as often as it likes."""
+"""Services of a client in one line of the log. It can offer a thousand with long names, and again and again."""
 
 _log: Any = structlog.get_logger("sessions")
 
@@ -78,7 +79,8 @@ class ConnectedClient:
         self.number = 1  # of the session, among those of the instance
         host, port = link.peer_address
         self.address = str(HostPort(host, port)) if port else host  # a reverse proxy names no port
-        self._link = link
+        self.link = link
+        self.turned_out: Refused | None = None  # it was here, and may not be any more
         self._certificate: ShownCertificate | None = None  # until somebody asks
         self.since = since
         self.software = ""
@@ -115,8 +117,8 @@ class ConnectedClient:
     def certificate(self) -> ShownCertificate:
         """What names its certificate."""
         if self._certificate is None:
-            shown = verified_chain(self._link.ssl_object)
-            self._certificate = ShownCertificate.of(self._link.peer_certificate, shown)
+            shown = verified_chain(self.link.ssl_object)
+            self._certificate = ShownCertificate.of(self.link.peer_certificate, shown)
         return self._certificate
 
     @property
