@@ -8,7 +8,9 @@ within its special range: neither a name, nor ``*``, nor ``0.0.0.0/0`` opens wha
 whoever owns a name cannot point it at the gateway's neighbors. An address of the gateway's own machine must
 be named alone, and a port on which the gateway itself listens by its own number as well.
 
-What the client is told never says where a name leads: that is for the gateway's log.
+What the client is told never says where a name leads: that is for the gateway's log. Of an address that it
+has named itself it hears what anybody could look up, that it is loopback or private; and that it is one of
+the gateway's own only where nothing else is in the way, which asking for the next one would tell as well.
 """
 
 from __future__ import annotations
@@ -153,19 +155,22 @@ class ClientRules:
                 if asked.is_named or naming:
                     return None
                 return self._no_rule(asked.host, asked.port)
-        return self._not_named(asked, judged, why)
+        is_else_allowed = bool(naming) or (special is None and asked.is_named)
+        known = why if is_else_allowed else "" if special is None else special.kind
+        return self._not_named(asked, judged, why, known)
 
-    def _no_rule(self, host: str, port: int) -> Refusal:
+    def _no_rule(self, host: str, port: int, known: str = "") -> Refusal:
+        which = f", which is {known}" if known else ""
         return _alike(
-            f"the client {self._client} may not reach {HostPort(host, port)}: "
+            f"the client {self._client} may not reach {HostPort(host, port)}{which}: "
             f"add to egress.allow in the gateway's file {self._rule_for(host, port)}"
         )
 
-    def _not_named(self, asked: Asked, judged: Address, why: str) -> Refusal:
-        """Nobody but a network names that address. Asked for by itself, it is told like any other."""
+    def _not_named(self, asked: Asked, judged: Address, why: str, known: str) -> Refusal:
+        """Only a rule that names that address would allow it. ``known`` is what the client may hear of it."""
         missing = f"add to egress.allow {self._rule_for(str(judged), asked.port)}"
         if asked.address is not None:
-            told = self._no_rule(str(judged), asked.port).told
+            told = self._no_rule(str(judged), asked.port, known).told
             return Refusal(told=told, logged=f"{HostPort(str(judged), asked.port)} is {why}: {missing}")
         return Refusal(
             told=(

@@ -321,18 +321,55 @@ def test_a_refusal_says_which_rule_is_missing() -> None:
 
 
 @pytest.mark.parametrize("standing", Standing)
-@pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1"])
-def test_who_asks_for_an_address_hears_nothing_of_what_it_is(address: str, standing: Standing) -> None:
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("10.0.0.1", "private"),
+        ("127.0.0.1", "loopback"),
+        ("169.254.169.254", "a cloud's metadata service"),
+        ("::ffff:10.0.0.1", "private"),
+    ],
+)
+def test_who_asks_for_an_address_hears_what_it_is_to_everybody(
+    address: str, kind: str, standing: Standing
+) -> None:
     """The same words for a neighbor, for a port of the gateway, and for a stranger."""
     plain = address.rpartition(":")[2]
     said = refusal(rules("*"), address, standing=standing)
 
     assert said.told == (
-        f"the client homelab may not reach {plain}:25: add to egress.allow in the gateway's file "
-        f'{{client: homelab, to: "{plain}", ports: 25}}'
+        f"the client homelab may not reach {plain}:25, which is {kind}: "
+        f'add to egress.allow in the gateway\'s file {{client: homelab, to: "{plain}", ports: 25}}'
     )
     assert said.logged.startswith(f"{plain}:25 is ")
     assert said.logged.endswith(f'add to egress.allow {{client: homelab, to: "{plain}", ports: 25}}')
+
+
+@pytest.mark.parametrize(
+    ("to", "address"), [("*", "8.8.8.8"), ("8.0.0.0/8", "8.8.8.8"), ("10.0.0.0/8", "10.0.0.1")]
+)
+@pytest.mark.parametrize(
+    ("standing", "what"),
+    [
+        (Standing.OWN_PORT, "one of the gateway's own ports"),
+        (Standing.OWN_ADDRESS, "an address of the gateway's own machine"),
+    ],
+)
+def test_who_may_reach_all_others_hears_that_an_address_is_the_gateways(
+    to: str, address: str, standing: Standing, what: str
+) -> None:
+    told = refusal(rules(to), address, standing=standing).told
+
+    assert told.startswith(f"the client homelab may not reach {address}:25, which is {what}: ")
+
+
+@pytest.mark.parametrize("standing", Standing)
+def test_who_may_reach_nothing_there_does_not_hear_which_addresses_are_the_gateways(
+    standing: Standing,
+) -> None:
+    told = refusal(rules("*.example.com"), "8.8.8.8", standing=standing).told
+
+    assert told.startswith("the client homelab may not reach 8.8.8.8:25: ")
 
 
 def test_who_asks_for_a_name_is_not_told_where_it_leads() -> None:
