@@ -47,7 +47,7 @@ AskEgress: TypeAlias = Callable[["ConnectedClient", "Offer"], None]
 HearDeclaration: TypeAlias = Callable[["ConnectedClient", Declare], None]
 
 MOST_LOGGED: Final = 50
-"""Services of a client in one line of the log. It can offer a thousand with long names, and again and again."""
+"""Services of a client in a line of the log. It can offer a thousand with long names, and again and again."""
 
 _log: Any = structlog.get_logger("sessions")
 
