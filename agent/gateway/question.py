@@ -5,12 +5,20 @@ Rule: pure. A question as it is typed becomes addresses and a name here, and in 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from schemas.names import ListenAddress, parse_hostname, parse_listen
 from schemas.quoting import quote
 
 from .refusal import TrafficKind
+
+# The port that is meant where a URL says none, and how to say which host is asked for.
+_SCHEMES: Final = {"https": ("443", "--sni"), "http": ("80", "--host")}
+_URL: Final = re.compile(
+    r"(https?)://([^/?#@:\[\]]+|\[[^/?#@\[\]]+\])(?::([0-9]+))?(?:[/?#].*)?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +80,38 @@ def _addresses(listen: str) -> tuple[ListenAddress, ...]:
     try:
         return parse_listen(f":{listen}" if is_port else listen)
     except ValueError as error:
-        name, _, port = listen.rpartition(":")
-        if port.isdigit() and any(character.isalpha() for character in name) and ":" not in name:
-            raise ValueError(
-                f'{quote(name)} is no address of the gateway; write ":{port}", and a host name as sni if the '
-                "visitor speaks TLS, or as host if it speaks HTTP"
-            ) from error
-        raise
+        better = _of_url(listen) if "://" in listen else _of_name(listen)
+        if better is None:
+            raise
+        raise ValueError(f"{quote(listen)} is no address of the gateway; ask for {better}") from error
+
+
+def _of_url(text: str) -> str | None:
+    """How to ask for the visitor that has this URL."""
+    url = _URL.fullmatch(text)
+    if url is None:
+        return None
+    scheme, name, port = url.groups()
+    usual, option = _SCHEMES[scheme.lower()]
+    port = port or usual
+    try:
+        return str(parse_listen(f"{name}:{port}")[0])
+    except ValueError:
+        return f":{port} {option} {name.lower()}"
+
+
+def _of_name(text: str) -> str | None:
+    """How to ask for a visitor of that host, if it is one."""
+    name, colon, port = text.rpartition(":")
+    if not colon:
+        name, port = text, "443"
+    if not (port.isascii() and port.isdigit()) or ":" in name or not any(map(str.isalpha, name)):
+        return None
+    try:
+        known = parse_hostname(name)
+    except ValueError:
+        return None
+    return f":{port} --sni {known}, or with --host in place of --sni for plain HTTP"
 
 
 def _name(text: str | None) -> str | None:

@@ -38,7 +38,24 @@ def test_a_name_says_what_the_visitor_speaks_and_is_read_as_in_a_state_file() ->
 @pytest.mark.parametrize(
     ("listen", "more", "message"),
     [
-        ("blog.example.com:443", {}, r'"blog\.example\.com" is no address of the gateway; write ":443"'),
+        (
+            "blog.example.com:443",
+            {},
+            r'443" is no address of the gateway; ask for :443 --sni blog\.example\.com, or',
+        ),
+        ("blog.example.com", {}, r"ask for :443 --sni blog\.example\.com, or with --host in place of --sni"),
+        (
+            "https://Blog.example.com/a",
+            {},
+            r'/a" is no address of the gateway; ask for :443 --sni blog\.example\.com$',
+        ),
+        ("https://blog.example.com:8443", {}, r"ask for :8443 --sni blog\.example\.com$"),
+        ("http://blog.example.com/", {}, r"ask for :80 --host blog\.example\.com$"),
+        ("https://203.0.113.7/", {}, r"ask for 203\.0\.113\.7:443$"),
+        ("https://[2001:db8::7]/", {}, r"ask for \[2001:db8::7\]:443$"),
+        ("https://[::1", {}, "is a URL"),
+        ("ftp://a.test/", {}, "is a URL"),
+        ("https:///a", {}, "is a URL"),
         ("203.0.113.7", {}, "has no port"),
         ("", {}, "empty"),
         ("99999", {}, "is not a port"),
