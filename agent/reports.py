@@ -6,13 +6,14 @@ nothing is decided but what counts as ready, and how things are counted in words
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from reconcile.desired import Key, order_of
 from reconcile.loop import ReconcileStatus
 from reconcile.observed import Observed, ObservedState
 from schemas.errors import Problem
-from schemas.status import ProblemStatus, ResourceStatus, SourceStatus
+from schemas.status import LinkPhase, LinkStatus, ProblemStatus, Renewal, ResourceStatus, SourceStatus
 
 
 def counted(count: int, noun: str) -> str:
@@ -23,6 +24,15 @@ def counted(count: int, noun: str) -> str:
 def is_ready(status: ReconcileStatus) -> bool:
     """Whether the accepted state is in force as a whole."""
     return status.generation > 0 and status.observed_generation == status.generation and not status.failed
+
+
+def is_reached(links: Collection[LinkStatus]) -> bool:
+    """Whether a gateway is, by the sessions of one number to its addresses, and with the settings of now."""
+    if any(link.phase is LinkPhase.CONNECTED and link.renewal is Renewal.DONE for link in links):
+        return True
+    # The one beside which another stands by may itself be on the settings of before.
+    are_new = all(link.renewal is Renewal.DONE for link in links)
+    return are_new and any(link.phase is LinkPhase.STANDBY for link in links)
 
 
 def source_status(path: Path, status: ReconcileStatus) -> SourceStatus:

@@ -136,11 +136,22 @@ class SourceStatus(_Report):
     problems: tuple[ProblemStatus, ...]
 
 
+class RefusalStatus(_Report):
+    """When a client that is away was last refused, why, and with which certificate."""
+
+    at: datetime
+    reason: str
+    address: str
+    serial: str
+    fingerprint: str
+
+
 class SessionStatus(_Report):
     """A client as the gateway sees it. ``address`` is that of its first session, if there are several.
 
     So are ``serial`` and ``fingerprint`` (SHA-256), which name its certificate as a state file does where it
-    is ``revoked``.
+    is ``revoked``; of a client that is away they are those with which it was here last.
+    ``refused``: why it is away, if it has tried to come back.
     ``draining``: it is about to stop, and none of its sessions takes a visitor any more.
     ``egress``: how many of the open connections in ``traffic`` the gateway has made for it. Of those, too,
     ``bytes_in`` flow to the client.
@@ -155,6 +166,7 @@ class SessionStatus(_Report):
     address: str | None
     serial: str | None = None
     fingerprint: str | None = None
+    refused: RefusalStatus | None = None
     software: str | None
     services: tuple[str, ...]
     traffic: Traffic
@@ -172,12 +184,21 @@ class LinkPhase(Enum):
     )
 
 
+class Renewal(Enum):
+    """Whether a session is by the settings that count now."""
+
+    DONE = "done"
+    PENDING = "pending"  # one by those is being tried for
+    FAILED = "failed"  # that one could not be made; it is tried for again
+
+
 class LinkStatus(_Report):
     """One session to a gateway as the client sees it. Those of one gateway are numbered from 1.
 
     ``address`` is where it goes if the gateway is given by a name that this machine looks up, and else empty.
     ``via`` is the proxy on the way, if there is one.
     One that is no longer kept, or is replaced by another, is there beside the others while it drains.
+    With a ``renewal`` that is not done, visitors are served by a session of the settings of before.
     ``attempts`` counts how often it was dialed since it was last connected.
     """
 
@@ -186,6 +207,7 @@ class LinkStatus(_Report):
     via: str = ""
     session: int
     phase: LinkPhase
+    renewal: Renewal = Renewal.DONE
     message: str
     since: datetime
     attempts: int
@@ -193,13 +215,17 @@ class LinkStatus(_Report):
 
 
 class OwnTunnelStatus(_Report):
-    """A tunnel that the client's own file declares, at one gateway. ``message``: why it is not in force."""
+    """A tunnel that the client's own file declares, at one gateway. ``message``: why it is not in force.
+
+    ``answered``: whether the gateway has said what came of it.
+    """
 
     gateway: str
     name: str
     listen: tuple[str, ...]
     hostname: tuple[str, ...]
     service: str
+    answered: bool = True
     in_force: bool
     message: str
 

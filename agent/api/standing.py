@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from agent.status_json import status_json
 from reconcile.observed import Phase
 from schemas.errors import Place
-from schemas.status import AgentStatus, Life
+from schemas.status import AgentStatus, ClientAgentStatus, Life, Renewal
 
 from .operation import JSON, TEXT, Ask, Content, Rights, operation
 from .problems import ApiError, RequestProblem
@@ -85,11 +85,23 @@ def _reasons(status: AgentStatus) -> Iterator[RequestProblem]:
             name = f"{resource.kind} {resource.name}".strip()
             why = f": {resource.message}" if resource.message else ""
             yield RequestProblem(message=f"{name} is {resource.phase}{why}")
+    if isinstance(status, ClientAgentStatus):
+        yield from _reasons_of_client(status)
     if source.generation == 0:
         yield RequestProblem(message="no state was accepted yet")
     elif source.observed_generation != source.generation:
         in_force = source.observed_generation or "none before it"
         yield RequestProblem(message=f"generation {source.generation} is not in force yet; {in_force} was")
+
+
+def _reasons_of_client(status: ClientAgentStatus) -> Iterator[RequestProblem]:
+    for link in status.links:
+        if link.renewal is not Renewal.DONE:
+            yield RequestProblem(message=f"{link.gateway}, session {link.session}: {link.message}")
+    for tunnel in status.tunnels:
+        if not tunnel.in_force:
+            message = f"the tunnel {tunnel.name} is not in force at {tunnel.gateway}: {tunnel.message}"
+            yield RequestProblem(message=message)
 
 
 OPERATIONS = (ping, health, readiness, status)

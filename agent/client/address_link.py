@@ -27,7 +27,7 @@ from reconcile.retry import backoff
 from schemas.errors import TidegateError
 from schemas.messages import PROTOCOL, Hello
 from schemas.messages import Services as ServicesMessage
-from schemas.status import LinkPhase, LinkStatus
+from schemas.status import LinkPhase, LinkStatus, Renewal
 from transport.session import SessionLostError, SessionRefusedError
 
 from .dialing import dial
@@ -61,13 +61,10 @@ class AddressLink:
         self._attempts = 0  # since it was last connected
         self._setbacks = 0  # attempts and short sessions in a row: what the delay grows with
         self._complaint = ""  # why it was down last
+        self._dialing = anyio.CancelScope()  # the attempt that is under way, or was the last one
+        self._has_failed = False  # whether the settings of now have, since they are those of now
         self._phase = LinkPhase.CONNECTING
         self._set(LinkPhase.CONNECTING, "")
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether its gateway is reached: here, or at the place to which this is a spare."""
-        return self._phase in (LinkPhase.CONNECTED, LinkPhase.STANDBY)
 
     @property
     def visitors(self) -> int:
@@ -80,8 +77,13 @@ class AddressLink:
 
     def update(self, spec: LinkSpec, place: Place) -> None:
         """Use the new settings from the next session on, which is tried for now."""
-        self._spec = spec
-        self._place = place
+        if (spec, place) != (self._spec, self._place):
+            self._spec = spec
+            self._place = place
+            self._has_failed = False
+            self._dialing.cancel()  # it would fail by the settings of before, or succeed by them
+            if self._current is not None and self._phase is LinkPhase.CONNECTED:
+                self._set(LinkPhase.CONNECTED, self._renewing())
         self._setbacks = 0
         self._news.set()
 
@@ -100,6 +102,7 @@ class AddressLink:
             via=spell(choose(spec.way_out, spec.gateway, os.environ)),
             session=spec.session,
             phase=self._phase,
+            renewal=self._renewal,
             message=self._message,
             since=self._since,
             attempts=self._attempts,
@@ -135,6 +138,8 @@ class AddressLink:
                 await self._news.wait()
             else:
                 failure = await self._attempt()
+                if self._dialing.cancel_called:
+                    failure = None  # of settings that do not count any more
             if failure is not None:
                 await self._pause(*failure)
 
@@ -145,6 +150,24 @@ class AddressLink:
             return True
         is_as_wanted = (current.spec, current.place) == (self._spec, self._place)
         return current.state is SessionState.OPEN and not is_as_wanted
+
+    @property
+    def _renewal(self) -> Renewal:
+        current = self._current
+        if current is None or (current.spec, current.place) == (self._spec, self._place):
+            return Renewal.DONE
+        return Renewal.FAILED if self._has_failed else Renewal.PENDING
+
+    def _renewing(self) -> str:
+        """What there is to say of a session while another is tried for by the settings of now."""
+        if self._renewal is Renewal.DONE:
+            return ""
+        return f"still on the settings of before; connecting with the new ones {self._through()}".rstrip()
+
+    def _through(self) -> str:
+        """By what its gateway is being reached, if not straight."""
+        via = spell(choose(self._spec.way_out, self._spec.gateway, os.environ))
+        return f"through {via}" if via else ""
 
     def _lost(self, session: LinkSession) -> tuple[LinkPhase, str]:
         self._current = None
@@ -184,7 +207,8 @@ class AddressLink:
             self._set(phase, reason, again_at)
         else:
             self._log.warning("link_not_renewed", reason=reason, retry_in=round(delay, 1))
-            message = f"the settings of before are still in use, for with the new ones: {reason}"
+            self._has_failed = True
+            message = f"still on the settings of before; with the new ones: {reason}"
             self._set(self._phase, message, again_at)
         self._links.names.ring(self._place.gateway.host)  # it may have moved
         with anyio.move_on_after(delay):
@@ -204,9 +228,11 @@ class AddressLink:
         """Connect. Of an attempt that fails: what to show until the next one, and why."""
         self._attempts += 1
         if self._current is None:
-            self._set(LinkPhase.CONNECTING, "")
+            through = self._through()
+            self._set(LinkPhase.CONNECTING, f"connecting {through}" if through else "")
+        session: LinkSession | None = None  # still after an attempt whose settings do not count any more
         try:
-            with self._links.places.asking(self._place):
+            with anyio.CancelScope() as self._dialing, self._links.places.asking(self._place):
                 session = await self._greet()
         except SessionRefusedError as error:
             return LinkPhase.REFUSED, f"refused: {error}"
@@ -215,7 +241,8 @@ class AddressLink:
         except Exception as error:  # noqa: BLE001 - a link is kept, also by a program with a defect
             self._log.error("link_failed", exc_info=error)
             return LinkPhase.WAITING, f"a defect in Tidegate: {type(error).__name__}; please report it"
-        self._take_on(session)
+        if session is not None:
+            self._take_on(session)
         return None
 
     async def _greet(self) -> LinkSession:

@@ -91,8 +91,13 @@ class GatewayLinks:
 
     @property
     def is_connected(self) -> bool:
-        """Whether every gateway is reached, on every session."""
+        """Whether every gateway is reached with the settings of now, on every session."""
         return all(link.is_connected for link in self._links.values())
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether, besides, each has taken every tunnel that it is asked for."""
+        return self.is_connected and self.declaring.is_in_force
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -145,12 +145,18 @@ class Declaring:
                 listen=tunnel.listen,
                 hostname=tunnel.hostname,
                 service=tunnel.service,
+                answered=gateway.outcomes is not None,
                 in_force=gateway.outcomes is not None and gateway.outcomes.get(tunnel.name) == "",
                 message=_WAITING if gateway.outcomes is None else gateway.outcomes.get(tunnel.name, _WAITING),
             )
             for gateway in sorted(self._gateways.values(), key=lambda gateway: gateway.name)
             for tunnel in self._tunnels
         )
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether each gateway that is reached has taken every tunnel."""
+        return all(tunnel.in_force for tunnel in self.status())
 
     @property
     def warnings(self) -> tuple[str, ...]:

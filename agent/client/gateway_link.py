@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from agent.actuator import Failed
+from agent.reports import is_reached
 from reconcile.desired import LinkSpec
 from schemas.status import LinkPhase, LinkStatus
 
@@ -37,8 +38,8 @@ class GatewayLink:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the gateway is reached, at whichever place."""
-        return any(link.is_connected for link in self._addresses.values())
+        """Whether the gateway is reached with the settings of now, at whichever place."""
+        return is_reached([link.status() for link in self._addresses.values()])
 
     @property
     def visitors(self) -> int:

@@ -204,7 +204,7 @@ class Client:
             started_at=self._started_at,
             now=_now(),
             life=self.lifetime.life,
-            ready=is_ready(status) and self._links.is_connected and self.lifetime.is_running,
+            ready=is_ready(status) and self._links.is_ready and self.lifetime.is_running,
             source=source_status(self._path, status),
             resources=resource_statuses(self._actuator.observe()),
             warnings=(

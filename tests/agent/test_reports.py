@@ -8,12 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from agent.reports import ResourceStatuses, is_ready, problem_status, resource_statuses, source_status
+from agent.reports import (
+    ResourceStatuses,
+    is_reached,
+    is_ready,
+    problem_status,
+    resource_statuses,
+    source_status,
+)
 from reconcile.desired import AdmissionSpec, Key, Kind
 from reconcile.loop import ReconcileStatus
 from reconcile.observed import Observed, Phase
 from schemas.errors import Place, Problem
-from schemas.status import ProblemStatus, ResourceStatus, SourceStatus
+from schemas.status import LinkPhase, LinkStatus, ProblemStatus, Renewal, ResourceStatus, SourceStatus
 
 PORT = Key(kind=Kind.LISTENER, name="0.0.0.0:443")
 READY = ReconcileStatus(generation=3, observed_generation=3)
@@ -39,6 +46,36 @@ def test_an_agent_with_a_refused_file_is_ready_while_the_last_good_state_is_in_f
 )
 def test_an_agent_is_not_ready_before_that(status: ReconcileStatus) -> None:
     assert not is_ready(status)
+
+
+def link(phase: LinkPhase, renewal: Renewal = Renewal.DONE) -> LinkStatus:
+    return LinkStatus(
+        gateway="gw1:9056",
+        session=1,
+        phase=phase,
+        renewal=renewal,
+        message="",
+        since=datetime(2026, 5, 4, tzinfo=UTC),
+        attempts=0,
+        next_attempt_at=None,
+    )
+
+
+def test_a_gateway_is_reached_at_one_address_or_by_one_that_stands_by() -> None:
+    up, spare, away = map(link, (LinkPhase.CONNECTED, LinkPhase.STANDBY, LinkPhase.WAITING))
+
+    assert is_reached([away, up])
+    assert is_reached([spare])
+    assert not is_reached([away])
+    assert not is_reached([])
+
+
+def test_a_gateway_is_not_reached_by_the_settings_of_before() -> None:
+    old, spare = link(LinkPhase.CONNECTED, Renewal.FAILED), link(LinkPhase.STANDBY)
+
+    assert not is_reached([old])
+    assert not is_reached([old, spare])
+    assert is_reached([old, link(LinkPhase.CONNECTED)])
 
 
 def test_the_source_is_told_with_its_generations_and_problems() -> None:

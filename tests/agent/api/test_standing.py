@@ -6,7 +6,8 @@ import httpx2
 import pytest
 
 from reconcile.actuator import ActionError
-from schemas.status import GatewayStatus
+from schemas.status import GatewayStatus, OwnTunnelStatus, Renewal
+from tests.support.statuses import client
 
 from .backend import BLOG, GATEWAY, FakeGateway, port
 from .serving import problem
@@ -50,6 +51,29 @@ async def test_an_agent_that_is_not_ready_says_every_reason(
     file_problem, port_problem = problem(answer)["problems"]
     assert (file_problem["file"], file_problem["line"]) == (str(gateway.state_path), 6)
     assert port_problem["text"] == "listener 0.0.0.0:443 is failed: 0.0.0.0:443 is taken by another program"
+
+
+async def test_a_client_that_is_not_ready_says_what_its_gateways_do_not_have(
+    gateway: FakeGateway, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up, _ = client().links
+    old = up.model_copy(update={"renewal": Renewal.FAILED, "message": "still on the settings of before"})
+    tunnel = OwnTunnelStatus(
+        gateway="gw1:9056",
+        name="blog",
+        listen=(":443",),
+        hostname=(),
+        service="web",
+        in_force=False,
+        message="it is taken",
+    )
+    status = client().model_copy(update={"links": (up, old), "tunnels": (tunnel,), "ready": False})
+    monkeypatch.setattr(gateway, "status", lambda: status)
+
+    assert [found["text"] for found in problem(await http.get("/readyz"))["problems"]] == [
+        "gw1.example.com:9056, session 1: still on the settings of before",
+        "the tunnel blog is not in force at gw1:9056: it is taken",
+    ]
 
 
 async def test_the_status_is_the_one_of_the_agent(gateway: FakeGateway, http: httpx2.AsyncClient) -> None:

@@ -15,13 +15,14 @@ from agent.client import address_link, dialing
 from agent.client.dialing import dial
 from agent.client.places import Place
 from agent.keys.certificates import LEAF_LIFETIME, Credentials
-from reconcile.desired import LinkSpec
+from reconcile.desired import LinkSpec, WayOut
 from reconcile.observed import Phase
 from schemas.messages import Drain
 from schemas.names import ServiceName
+from schemas.proxy_url import ProxyKind, ProxyUrl
 from schemas.references import FileRef
 from schemas.state import TlsClient
-from schemas.status import LinkPhase
+from schemas.status import LinkPhase, Renewal
 from tests.support import pki
 from tests.support.gateway_parts import (
     QUIET,
@@ -415,12 +416,61 @@ async def test_the_session_of_before_serves_while_there_is_none_with_the_new_set
         await here.put(link_to(parts.control, tls=client_tls(authority=pki.authority("Somebody else"))))
         await journal.wait_for("link_not_renewed")
 
-        assert here.link.phase is LinkPhase.CONNECTED
-        assert "the settings of before are still in use" in here.link.message
+        assert (here.link.phase, here.link.renewal) == (LinkPhase.CONNECTED, Renewal.FAILED)
+        assert here.link.message.startswith("still on the settings of before; with the new ones: the other")
+        assert not here.links.is_connected
         assert before.can_serve
         await here.put(good)
-        await until(lambda: here.link.message == "")
+        assert (here.link.message, here.link.renewal) == ("", Renewal.DONE)
+        await until(lambda: here.links.is_connected)
         assert list(parts.sessions.connected()[HOMELAB]) == [before]
+
+
+@pytest.mark.parametrize("was_connected", [False, True], ids=["without a session", "beside one"])
+async def test_new_settings_end_an_attempt_that_hangs(journal: Journal, was_connected: bool) -> None:
+    async with gateway_parts() as parts, home() as here:
+        with blackhole() as hole:
+            good = link_to(parts.control)
+            if was_connected:
+                await here.put(good)
+                await journal.wait_for("link_up")
+            proxy = ProxyUrl(kind=ProxyKind.SOCKS5, host=hole.address.host, port=hole.address.port)
+            await here.put(replace(good, way_out=WayOut(proxy=proxy)))
+            message = (
+                f"still on the settings of before; connecting with the new ones through {proxy}"
+                if was_connected
+                else f"connecting through {proxy}"
+            )
+            await until(lambda: here.link.message == message and here.link.attempts == 1)
+            assert here.link.renewal is (Renewal.PENDING if was_connected else Renewal.DONE)
+            assert not here.links.is_connected
+
+            await here.put(replace(good, timing=replace(QUIET, ping_interval=300.0)))
+
+            await journal.wait_for("link_up", count=2 if was_connected else 1)
+            await until(lambda: here.links.is_connected)
+            assert not journal.find("link_down")
+            assert not journal.find("link_not_renewed")
+
+
+async def test_settings_that_fail_in_the_moment_in_which_there_are_others_are_not_complained_of(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway_parts() as parts, home() as here:
+        good = link_to(parts.control)
+
+        async def overtaken(spec: LinkSpec, place: Place) -> Link:
+            if spec == good:
+                return await dial(spec, place)
+            with anyio.CancelScope(shield=True):
+                await here.put(good)
+            raise SessionLostError("a test")
+
+        monkeypatch.setattr(address_link, "dial", overtaken)
+        await here.put(replace(good, timing=replace(QUIET, ping_interval=300.0)))
+
+        await journal.wait_for("link_up")
+        assert not journal.find("link_down")
 
 
 @pytest.mark.usefixtures("patient")
