@@ -17,7 +17,7 @@ Ready          Ready                      that of the first condition that does 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from schemas.names import ClientId, ListenAddress, ServiceName
@@ -34,10 +34,12 @@ class ClientsView:
 
     ``admitted``: who may connect; None means whoever has a certificate of the client CA.
     ``offers``: the services of those who are connected now, and nobody else.
+    ``refused``: why those of the others were not let in who tried.
     """
 
     admitted: Set[ClientId] | None
     offers: Mapping[ClientId, Set[ServiceName]]
+    refused: Mapping[ClientId, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +162,7 @@ def _resolved(tunnel: Tunnel, clients: ClientsView) -> _Finding:
     connected = [client for client in tunnel.client if client in clients.offers]
     if not connected:
         who, verb = _nobody(tunnel.client, "is not", "is")
-        message = f"{who} {verb} connected: start the client, or look at its log."
+        message = f"{who} {verb} connected: {_what_to_do(tunnel.client, clients)}."
         return _Finding(holds=False, reason="ClientAway", message=message)
     verb = "is connected but does" if len(connected) == 1 else "are connected but do"
     message = (
@@ -168,6 +170,15 @@ def _resolved(tunnel: Tunnel, clients: ClientsView) -> _Finding:
         f"add {tunnel.service} to services in the client's state file, or start it if its health check fails."
     )
     return _Finding(holds=False, reason="ServiceUnknown", message=message)
+
+
+def _what_to_do(away: tuple[ClientId, ...], clients: ClientsView) -> str:
+    refused = [client for client in away if client in clients.refused]
+    if not refused:
+        return "start the client, or look at its log"
+    if len(away) == 1:
+        return f"it was refused, because {clients.refused[away[0]]}"
+    return "; ".join(f"{client} was refused, because {clients.refused[client]}" for client in refused)
 
 
 def _ready(findings: Iterable[_Finding]) -> _Finding:

@@ -168,10 +168,13 @@ class Session:
         if self._state is _State.GREETING:
             self._state = _State.OPEN
 
-    def refuse(self, code: RefusalCode, message: str) -> None:
-        """Do not take the client on, or no longer; ``message`` tells its operator what to do."""
+    def refuse(self, code: RefusalCode, message: str, *, reason: str = "") -> None:
+        """Do not take the client on, or no longer; ``message`` tells its operator what to do.
+
+        :param reason: why the session ended, as the gateway says it itself; "" for the same words.
+        """
         self.tell(Refusal(code=code, message=message))
-        self.close(message)
+        self.close(reason or message)
 
     @property
     def is_open(self) -> bool:

@@ -306,6 +306,8 @@ class _Story:
                 return f"{client} is connected but does not offer {service} now."
             case Standing.AWAY if view.admitted is not None and client not in view.admitted:
                 return f"{client} may not connect: list it under clients in the state file."
+            case Standing.AWAY if client in view.refused:
+                return f"{client} is not connected: it was refused, because {view.refused[client]}."
             case Standing.AWAY:
                 return f"{client} is not connected."
         assert_never(one.standing)

@@ -234,6 +234,12 @@ def _changed_clients(before: ClientsView, now: ClientsView) -> set[ClientId]:
         for client in before.offers.keys() | now.offers.keys()
         if before.offers.get(client) != now.offers.get(client)
     }
+    if before.refused or now.refused:
+        changed |= {
+            client
+            for client in before.refused.keys() | now.refused.keys()
+            if before.refused.get(client) != now.refused.get(client)
+        }
     if before.admitted is not now.admitted and before.admitted is not None and now.admitted is not None:
         changed |= set(before.admitted) ^ set(now.admitted)
     return changed

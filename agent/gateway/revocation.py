@@ -16,6 +16,10 @@ from schemas.revocation import spell_serial
 from schemas.state import Revocation
 
 REVOKED: Final = "this certificate has been revoked: ask the operator for another"
+"""What the client is told."""
+
+REVOKED_HERE: Final = "its certificate has been revoked; issue another one if it is to come back"
+"""What the gateway says of it to its own operator."""
 
 Chain: TypeAlias = Sequence[bytes]
 """Certificates as DER: the peer's own, then those between it and its authority."""

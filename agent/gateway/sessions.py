@@ -29,17 +29,15 @@ from transport.pump.link import Link
 from transport.session import Session, SessionLostError
 from transport.tls import IdentityError, client_id_from, peer_identity
 
+from .absentees import Absentees, Departure, Refused
 from .balancing import Attempts, Balancer
 from .client_sessions import ClientSessions
 from .connected_client import MOST_LOGGED, AskEgress, dial_nobody
 from .connected_client import ConnectedClient as ConnectedClient  # the front door needs both
 from .declarations import Declarations, NoDeclarations
-from .revocation import REVOKED, Lists, Revocations
+from .revocation import REVOKED, REVOKED_HERE, Lists, Revocations, ShownCertificate
 from .rights import Rights
 
-# Where a gateway lists no clients, every machine that is given a certificate under a name of its own, and is
-# gone after an hour, would otherwise be kept and shown for ever. Those that went first are forgotten first.
-_MOST_REMEMBERED: Final = 1_000
 # A client says what it likes; a status is for reading.
 _MOST_WARNINGS: Final = 20
 _MOST_NAMES: Final = 5
@@ -78,9 +76,7 @@ class Sessions:
         self._is_draining = False
         self.balancer = Balancer()
         self._connected: dict[ClientId, ClientSessions] = {}
-        self._last_seen: dict[
-            ClientId, datetime
-        ] = {}  # clients that came and went, the last one to go at the end
+        self._absentees = Absentees()
 
     # Who may connect
 
@@ -94,7 +90,7 @@ class Sessions:
             try:
                 _admit(client.session.link, admission, news)
             except _NotAdmittedError as error:
-                client.session.refuse(error.code, str(error))
+                self.turn_out(client, error.code, str(error), error.reason)
             else:
                 if client.grant(self._rights.of(client.id)):
                     self._client_changed(client)
@@ -102,6 +98,15 @@ class Sessions:
     def set_lists(self, lists: Lists | None) -> None:
         """Let these revocation lists count for whoever comes. Who is here stays."""
         self.revocations = Revocations(self.admission.revoked, lists)
+
+    def turn_out(self, client: ConnectedClient, code: RefusalCode, message: str, reason: str) -> None:
+        """End a session of a client that may be here no longer.
+
+        :param message: for the client.
+        :param reason: the same for the operator of the gateway.
+        """
+        client.turned_out = self._refused(client, reason)
+        client.session.refuse(code, message, reason=reason)
 
     def losing(self, admission: AdmissionSpec) -> frozenset[ClientId]:
         """The clients whose sessions :meth:`set_admission` would end."""
@@ -197,7 +202,18 @@ class Sessions:
 
     def last_seen(self, client_id: ClientId) -> datetime:
         """Since when it has been away; since the start of the gateway if it never came."""
-        return self._last_seen.get(client_id, self._started)
+        departure = self._absentees.departures.get(client_id)
+        return self._started if departure is None else departure.at
+
+    def last_certificate(self, client_id: ClientId) -> ShownCertificate | None:
+        """That with which it was here last; None if it never came."""
+        departure = self._absentees.departures.get(client_id)
+        return None if departure is None else departure.certificate
+
+    @property
+    def refusals(self) -> Mapping[ClientId, Refused]:
+        """The clients that are away and were at the door since, with what kept them out the last time."""
+        return self._absentees.refusals
 
     def connected(self) -> Mapping[ClientId, ClientSessions]:
         """Everyone who has a session, with all of them."""
@@ -206,14 +222,16 @@ class Sessions:
     def known(self) -> frozenset[ClientId]:
         """Every client that is declared, connected, or has been not too many clients ago."""
         return (
-            frozenset(self._connected) | frozenset(self._last_seen) | (self.admission.clients or frozenset())
+            frozenset(self._connected)
+            | frozenset(self._absentees.departures)
+            | (self.admission.clients or frozenset())
         )
 
     def states(self) -> Mapping[ClientId, tuple[str, str]]:
         """The current and the last state of every known client, in threshold's words."""
         states: dict[ClientId, tuple[str, str]] = {}
         for client_id in sorted(self.known()):
-            came_before = client_id in self._last_seen
+            came_before = client_id in self._absentees.departures
             if client_id in self._connected:
                 states[client_id] = (
                     "ClientConnected",
@@ -231,13 +249,15 @@ class Sessions:
         try:
             session, hello = await Session.accept(link, client)
         except SessionLostError as error:
-            _log.warning("client_refused", address=client.address, reason=str(error))
+            self._log_refused(client, str(error))
             return
         try:
             client_id = self._identify(link, hello)
         except _NotAdmittedError as error:
-            session.refuse(error.code, str(error))
-            _log.warning("client_refused", address=client.address, reason=str(error))
+            session.refuse(error.code, str(error), reason=error.reason)
+            self._log_refused(client, error.reason)
+            if error.code is not RefusalCode.GOING_AWAY:
+                self._remember_refused(client, error.reason)
             return
         client.greeted(session, client_id, hello, self._rights.of(client_id))
         client.on_declare = self._declare
@@ -266,6 +286,7 @@ class Sessions:
 
     def _take_on(self, client: ConnectedClient) -> None:
         """Make this one of the client's sessions. Those that it replaces end, also if their peer is gone."""
+        self._absentees.came(client.id)
         sessions = self._connected.setdefault(client.id, ClientSessions())
         replaced = sessions.take_on(client)
         client.session.welcome(gateway=self.name, software=SOFTWARE, instance=self._instance)
@@ -288,16 +309,45 @@ class Sessions:
             return  # it was replaced
         if not sessions:
             del self._connected[client.id]
-            self._remember(client.id)
+            self._remember(client)
             self.declarations.gone(client.id)
         self._client_changed(client)
 
-    def _remember(self, client_id: ClientId) -> None:
-        self._last_seen.pop(client_id, None)
-        self._last_seen[client_id] = self._clock()
+    def _remember(self, client: ConnectedClient) -> None:
         declared = self.admission.clients or frozenset()
-        while len(self._last_seen) > len(declared) + _MOST_REMEMBERED:
-            del self._last_seen[next(known for known in self._last_seen if known not in declared)]
+        departure = Departure(at=self._clock(), certificate=client.certificate)
+        self._absentees.went(client.id, departure, declared=declared)
+        if client.turned_out is not None:
+            self._absentees.refused(client.id, client.turned_out, declared=declared)
+
+    def _refused(self, client: ConnectedClient, reason: str) -> Refused:
+        return Refused(
+            at=self._clock(), reason=reason, address=client.address, certificate=client.certificate
+        )
+
+    def _remember_refused(self, client: ConnectedClient, reason: str) -> None:
+        """Keep why the client was refused whose certificate that is, unless it is here all the same."""
+        client_id = _named_in(client.link, self.admission)
+        if client_id is None or client_id in self._connected:
+            return
+        declared = self.admission.clients
+        if declared is not None and client_id not in declared:
+            return  # nobody asks for it
+        if self._absentees.refused(
+            client_id, self._refused(client, reason), declared=declared or frozenset()
+        ):
+            self._changed()
+
+    def _log_refused(self, client: ConnectedClient, reason: str) -> None:
+        client_id = _named_in(client.link, self.admission)
+        _log.warning(
+            "client_refused",
+            address=client.address,
+            **({} if client_id is None else {"client": client_id}),
+            serial=client.certificate.serial,
+            fingerprint=client.certificate.fingerprint,
+            reason=reason,
+        )
 
 
 def _few(services: frozenset[ServiceName]) -> str:
@@ -308,9 +358,20 @@ def _few(services: frozenset[ServiceName]) -> str:
 
 
 class _NotAdmittedError(TidegateError):
-    def __init__(self, code: RefusalCode, message: str) -> None:
+    """The message is for the client, ``reason`` for the operator of the gateway: "" for the same words."""
+
+    def __init__(self, code: RefusalCode, message: str, reason: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.reason = reason or message
+
+
+def _named_in(link: Link, admission: AdmissionSpec) -> ClientId | None:
+    """The client whose certificate the peer has shown, whether or not it may connect."""
+    try:
+        return client_id_from(peer_identity(link.peer_certificate), admission.domain)
+    except IdentityError:
+        return None
 
 
 def _admit(link: Link, admission: AdmissionSpec, revocations: Revocations) -> ClientId:
@@ -319,7 +380,7 @@ def _admit(link: Link, admission: AdmissionSpec, revocations: Revocations) -> Cl
     :raises _NotAdmittedError: if it may not connect.
     """
     if revocations.refuse(link.peer_certificate, lambda: verified_chain(link.ssl_object)):
-        raise _NotAdmittedError(RefusalCode.REVOKED, REVOKED)
+        raise _NotAdmittedError(RefusalCode.REVOKED, REVOKED, REVOKED_HERE)
     try:
         client_id = client_id_from(peer_identity(link.peer_certificate), admission.domain)
     except IdentityError as error:

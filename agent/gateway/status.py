@@ -31,12 +31,14 @@ from schemas.status import (
     Condition,
     GatewayStatus,
     Life,
+    RefusalStatus,
     SessionStatus,
     Standing,
     TunnelClient,
     TunnelStatus,
 )
 
+from .absentees import Refused
 from .lookout import STEP, Difference, Facts, Lookout, Seen, compare
 from .sessions import Sessions
 from .standing import BalancerView, standings
@@ -166,6 +168,7 @@ class GatewayReporter:
                 for client_id, sessions in self._sessions.connected().items()
                 if (offers := [client.services for client in sessions if client.can_serve])
             },
+            refused={client_id: refused.reason for client_id, refused in self._sessions.refusals.items()},
         )
 
     def balancer_view(self) -> BalancerView:
@@ -211,6 +214,8 @@ class GatewayReporter:
         admitted = self._sessions.admission.clients
         sessions = self._sessions.connected().get(client_id)
         first = next(iter(sessions)) if sessions is not None else None
+        certificate = first.certificate if first is not None else self._sessions.last_certificate(client_id)
+        refused = self._sessions.refusals.get(client_id)
         return SessionStatus(
             id=client_id,
             connected=sessions is not None,
@@ -219,13 +224,24 @@ class GatewayReporter:
             sessions=len(sessions) if sessions is not None else 0,
             draining=sessions is not None and all(client.draining for client in sessions),
             address=first.address if first is not None else None,
-            serial=first.certificate.serial if first is not None else None,
-            fingerprint=first.certificate.fingerprint if first is not None else None,
+            serial=certificate.serial if certificate is not None else None,
+            fingerprint=certificate.fingerprint if certificate is not None else None,
+            refused=None if refused is None else _refusal(refused),
             software=first.software if first is not None else None,
             services=tuple(sorted(sessions.services)) if sessions is not None else (),
             traffic=self._sessions.traffic[client_id].snapshot(),
             egress=self._egress(client_id),
         )
+
+
+def _refusal(refused: Refused) -> RefusalStatus:
+    return RefusalStatus(
+        at=refused.at,
+        reason=refused.reason,
+        address=refused.address,
+        serial=refused.certificate.serial,
+        fingerprint=refused.certificate.fingerprint,
+    )
 
 
 def _clients_of(tunnel: Tunnel, connected: ClientsView, balancer: BalancerView) -> tuple[TunnelClient, ...]:

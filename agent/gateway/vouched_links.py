@@ -19,7 +19,7 @@ from agent.keys.shown import Chain, shown_chain, verified_chain
 from schemas.messages import RefusalCode
 from transport.pump.link import Link
 
-from .revocation import REVOKED, Lists
+from .revocation import REVOKED, REVOKED_HERE, Lists
 from .sessions import Sessions
 
 _UNVOUCHED: Final = (
@@ -66,7 +66,7 @@ class VouchedLinks:
         clients = {client.session.link: client for client in chain(*self._sessions.connected().values())}
         for link in ended:
             if link in clients:
-                clients[link].session.refuse(RefusalCode.OTHER, why)
+                self._sessions.turn_out(clients[link], RefusalCode.OTHER, why, why)
             else:
                 link.close()  # it has not said its hello yet
 
@@ -80,7 +80,7 @@ class VouchedLinks:
         chains = [verified_chain(client.session.link.ssl_object) for client in clients]
         is_revoked = await to_thread.run_sync(lambda: [lists.revokes(shown) for shown in chains])
         for client in compress(clients, is_revoked):
-            client.session.refuse(RefusalCode.REVOKED, REVOKED)
+            self._sessions.turn_out(client, RefusalCode.REVOKED, REVOKED, REVOKED_HERE)
 
 
 def _unvouched(chains: dict[Link, Chain], authorities: bytes) -> list[Link]:

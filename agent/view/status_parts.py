@@ -148,7 +148,7 @@ def clients(status: GatewayStatus) -> Section:
         entries=tuple(_client(client, status.now, are_several) for client in status.clients),
         fine="connected",
         empty="No clients are declared, and none has connected.",
-        has_messages=False,
+        has_messages=any(client.refused for client in status.clients),
     )
 
 
@@ -336,8 +336,15 @@ def _client(client: SessionStatus, now: datetime, are_several: bool) -> Entry:
             _optional(client.software),
         ),
         is_fine=client.connected and not client.draining,
+        trouble=_refused(client, now),
         heat=_heat(client.traffic, None),
     )
+
+
+def _refused(client: SessionStatus, now: datetime) -> str:
+    if client.refused is None or client.connected:
+        return ""
+    return printable(f"refused {span(now - client.refused.at)} ago, because {client.refused.reason}")
 
 
 def _link(link: LinkStatus, now: datetime, are_several: bool, *, are_named: bool, are_led: bool) -> Entry:

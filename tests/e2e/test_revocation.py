@@ -20,6 +20,7 @@ from tests.support.services import echo, service
 from tests.support.site import PATIENCE, Agent, Site, connect, site, tidegate
 
 REVOKED = "this certificate has been revoked: ask the operator for another"
+REVOKED_HERE = "its certificate has been revoked; issue another one if it is to come back"
 
 
 @pytest.fixture
@@ -69,11 +70,11 @@ def test_a_client_that_is_revoked_with_one_command_is_out_and_comes_back_with_an
 
         assert done.returncode == 0
         gateway.wait_for("keys_renewed", changed=["gateway.tls.crl"])
-        assert gateway.wait_for("client_disconnected", client="homelab")["reason"] == REVOKED
+        assert gateway.wait_for("client_disconnected", client="homelab")["reason"] == REVOKED_HERE
         refused(client)
         with pytest.raises(ConnectionResetError):
             visitor.recv(1)
-    gateway.wait_for("client_refused", reason=REVOKED)
+    assert gateway.wait_for("client_refused", reason=REVOKED_HERE)["client"] == "homelab"
     (told,) = client.status()["links"]
     assert REVOKED in told["message"]
 

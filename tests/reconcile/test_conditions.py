@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -160,6 +161,16 @@ def test_a_tunnel_whose_clients_are_away_waits_for_them() -> None:
     )
     assert found[ConditionType.PROGRAMMED].status
     assert found[ConditionType.READY].reason == "ClientAway"
+
+
+def test_of_clients_that_are_away_and_were_refused_it_is_told_why() -> None:
+    refused = replace(view(), refused={ClientId("office"): "it is revoked"})
+    alone = tunnel("mail", "0.0.0.0:25", client=("office",))
+
+    message = conditions(clients=refused)[ConditionType.RESOLVED_REFS].message
+    assert message == "None of homelab, office is connected: office was refused, because it is revoked."
+    message = conditions(alone, listeners=opened(alone), clients=refused)[ConditionType.RESOLVED_REFS].message
+    assert message == "office is not connected: it was refused, because it is revoked."
 
 
 def test_a_single_client_that_is_away_is_named() -> None:

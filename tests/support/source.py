@@ -20,6 +20,7 @@ TESTS: Final = tuple(sorted((ROOT / "tests").rglob("*.py")))
 PURE: Final = (
     "agent/api/naming.py",
     "agent/client/socks5_replies.py",
+    "agent/gateway/absentees.py",
     "agent/gateway/balancing.py",
     "agent/gateway/egress_rules.py",
     "agent/gateway/explain.py",

@@ -146,6 +146,10 @@ def test_a_client_that_is_away_or_does_not_offer_the_service_is_told_with_what_t
 
     assert (away.served, away.client, away.gets) == (False, None, "the TLS alert internal_error")
     assert away.why[-1] == "homelab is not connected."
+
+    refused = ClientsView(admitted=None, offers={}, refused={ClientId("homelab"): "it is revoked"})
+    out = told(facts(BLOG, clients=refused), "443", sni="blog.example.com")
+    assert out.why[-1] == "homelab is not connected: it was refused, because it is revoked."
     assert idle.gets == "HTTP 503 Service Unavailable"
     assert idle.why[-1] == "homelab is connected but does not offer web now."
 

@@ -170,6 +170,12 @@ def test_only_what_a_change_concerns_is_looked_at_again() -> None:
     assert after[0].serving == "home"
     assert after[1] is before[1]
 
+    refused = ClientsView(admitted=None, offers=home.offers, refused={ClientId("office"): "it is revoked"})
+    lookout.note(Facts(generation=1, tunnels=(one, other), listeners=listeners, clients=refused, now=NOON))
+    lookout.step(None)
+    assert "it is revoked" in list(lookout.seen())[1].conditions[2].message
+    assert next(iter(lookout.seen())) is after[0]
+
 
 def test_the_same_statement_about_many_tunnels_is_kept_once() -> None:
     tunnels = tuple(tunnel(f"t{number}", "127.0.0.1:1") for number in range(50))

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from agent.gateway.revocation import REVOKED, fingerprint_of
+from agent.gateway.revocation import REVOKED, REVOKED_HERE, fingerprint_of
 from agent.keys.certificates import Credentials
 from reconcile.desired import AdmissionSpec, ControlSpec
 from schemas.messages import PROTOCOL, Hello, RefusalCode
-from schemas.names import ListenAddress
+from schemas.names import ClientId, ListenAddress
 from schemas.references import InlinePem
+from schemas.revocation import parse_serial
 from schemas.state import Revocation, TlsGateway
 from tests.support import pki
 from tests.support.authorities import der, revocation_list, root, serial, signed
@@ -34,6 +35,7 @@ from transport.session import Session, SessionRefusedError
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
 OURS = pki.authority()
+HOMELAB = ClientId("homelab")
 
 
 def without(*entries: Revocation) -> AdmissionSpec:
@@ -77,9 +79,49 @@ async def test_a_certificate_that_the_file_revokes_loses_its_session_and_its_vis
             assert await thief.ended() == f"refused: {REVOKED}"
             assert await visitor.wait_reset() == b""
             assert office.session.is_open
-        assert (await journal.wait_for("client_disconnected", client="homelab"))["reason"] == REVOKED
+        assert (await journal.wait_for("client_disconnected", client="homelab"))["reason"] == REVOKED_HERE
         assert await refused(parts.control, stolen) is RefusalCode.REVOKED
-        assert (await journal.wait_for("client_refused"))["reason"] == REVOKED
+        line = await journal.wait_for("client_refused")
+        assert (line["reason"], line["client"]) == (REVOKED_HERE, "homelab")
+        assert parse_serial(line["serial"]) == serial(stolen)
+        assert line["fingerprint"] == fingerprint_of(der(stolen))
+
+
+@pytest.mark.parametrize("by", ["file", "list"])
+async def test_why_a_client_is_away_is_known_from_the_moment_it_was_turned_out_until_it_is_here(
+    by: str, journal: Journal
+) -> None:
+    stolen, renewed = pki.client(), pki.client()
+    async with gateway_parts() as parts:
+        async with hand_driven(parts.control, credentials=stolen) as thief:
+            if by == "file":
+                await parts.put(without(Revocation(serial=serial(stolen))))
+            else:
+                await go_by(parts, crl=revocation_list(OURS, serial(stolen)))
+            await thief.ended()
+            await journal.wait_for("client_disconnected")
+            assert parts.sessions.refusals[HOMELAB].reason == REVOKED_HERE
+
+        async with hand_driven(parts.control, credentials=renewed):
+            assert not parts.sessions.refusals
+            await refused(parts.control, stolen)  # which is not the one that is here
+            assert not parts.sessions.refusals
+        await journal.wait_for("client_disconnected", count=2)
+        changes = parts.changes
+
+        await refused(parts.control, stolen)
+        await refused(parts.control, stolen)
+        assert parts.sessions.refusals[HOMELAB].certificate.fingerprint == fingerprint_of(der(stolen))
+        assert parts.changes == changes + 1
+
+
+async def test_nobody_is_remembered_who_was_refused_because_the_file_does_not_list_him() -> None:
+    async with gateway_parts(admitted=admission("office")) as parts:
+        with pytest.raises(SessionRefusedError):
+            async with hand_driven(parts.control):
+                pass
+
+        assert not parts.sessions.refusals
 
 
 async def test_a_renewed_certificate_of_the_same_client_is_taken_on() -> None:

@@ -6,7 +6,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from agent.gateway import sessions
+from agent.gateway import absentees
 from agent.keys.certificates import Credentials
 from reconcile.desired import AdmissionSpec, Timing
 from schemas.messages import MAX_SESSION_NUMBER, RefusalCode, Replaced
@@ -294,7 +294,7 @@ async def test_a_client_was_last_seen_when_it_went_or_never_since_the_start(jour
 async def test_of_clients_that_nobody_declared_only_the_last_to_go_are_remembered(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "_MOST_REMEMBERED", 2)
+    monkeypatch.setattr(absentees, "_MOST_REMEMBERED", 2)
     async with gateway_parts() as parts:
         for number, client in enumerate(["a", "b", "a", "c", "d"]):
             async with hand_driven(parts.control, client):
@@ -307,7 +307,7 @@ async def test_of_clients_that_nobody_declared_only_the_last_to_go_are_remembere
 async def test_a_client_that_is_declared_is_remembered_however_many_others_come_and_go(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "_MOST_REMEMBERED", 0)
+    monkeypatch.setattr(absentees, "_MOST_REMEMBERED", 0)
     async with gateway_parts(admitted=admission("homelab", "a", "b")) as parts:
         for number, client in enumerate(["homelab", "a", "b"]):
             async with hand_driven(parts.control, client):

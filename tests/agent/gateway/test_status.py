@@ -13,11 +13,13 @@ import anyio
 import pytest
 
 from agent.gateway.lookout import STEP
+from agent.gateway.revocation import REVOKED_HERE
 from agent.gateway.status import GatewayReporter
 from agent.process.bind import bind
 from reconcile.loop import Reconciler
 from schemas.messages import Drain
 from schemas.names import ClientId, ListenAddress, ServiceName, TunnelName
+from schemas.revocation import spell_serial
 from schemas.state import ClientEntry, GatewaySettings, GatewayState, Revocation, Tunnel
 from schemas.status import ConditionType, SessionStatus, Standing, Traffic, TunnelStatus
 from tests.reconcile.loops import MemorySource
@@ -26,6 +28,7 @@ from tests.support.authorities import serial
 from tests.support.gateway_parts import GatewayParts, admission, gateway_parts, gateway_tls, hand_driven
 from tests.support.journal import Journal
 from tests.support.peers import free_listen, until, visit
+from transport.session import SessionRefusedError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
@@ -128,6 +131,39 @@ async def test_the_certificate_of_a_client_is_told_so_that_it_can_be_revoked() -
         revoked = replace(admission(), revoked=(entry,))
 
         assert here.parts.sessions.losing(revoked) == {"homelab"}
+
+
+async def test_of_a_client_that_has_gone_the_certificate_is_told_that_it_had(journal: Journal) -> None:
+    own = pki.client()
+    async with place() as here:
+        await here.declare(clients=("homelab",))
+        assert here.client().serial is None
+        async with hand_driven(here.parts.control, credentials=own):
+            there = here.client()
+        await journal.wait_for("client_disconnected")
+
+        told = here.client()
+        assert not told.connected
+        assert (told.serial, told.fingerprint) == (there.serial, there.fingerprint)
+        assert told.serial == spell_serial(serial(own))
+
+
+async def test_of_a_client_that_was_revoked_it_is_told_wherever_it_is_missed() -> None:
+    stolen = pki.client()
+    async with place() as here:
+        await here.declare(tunnel("blog", free_listen()), clients=("homelab",))
+        await here.parts.put(replace(admission("homelab"), revoked=(Revocation(serial=serial(stolen)),)))
+        assert here.client().refused is None
+        with pytest.raises(SessionRefusedError):
+            async with hand_driven(here.parts.control, credentials=stolen):
+                pass
+
+        refused = here.client().refused
+        assert refused is not None
+        assert (refused.reason, refused.serial) == (REVOKED_HERE, spell_serial(serial(stolen)))
+        missed = here.tunnel().condition(ConditionType.RESOLVED_REFS)
+        assert missed.reason == "ClientAway"
+        assert missed.message == f"homelab is not connected: it was refused, because {REVOKED_HERE}."
 
 
 async def test_a_status_that_was_prepared_in_steps_is_a_whole_one_and_is_kept_until_something_changes() -> (

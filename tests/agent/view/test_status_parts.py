@@ -13,6 +13,7 @@ from schemas.status import (
     ConditionType,
     Life,
     LinkPhase,
+    RefusalStatus,
     ResourceStatus,
     ServiceHealth,
     Socks5Status,
@@ -224,6 +225,26 @@ def test_a_client_that_drains_is_shown_as_that_and_is_not_fine() -> None:
 
     assert [texts(section, entry)["STATE"] for entry in range(2)] == ["Away", "Draining"]
     assert not any(entry.is_fine for entry in section.entries)
+
+
+def test_a_client_that_is_away_says_why_it_was_refused_until_it_is_here() -> None:
+    status = statuses.three()
+    refused = RefusalStatus(
+        at=status.now - timedelta(seconds=12),
+        reason="its certificate has been revoked",
+        address="192.0.2.1:5",
+        serial="4f:2a",
+        fingerprint="5e" * 32,
+    )
+    told = [client.model_copy(update={"refused": refused}) for client in status.clients]
+    section = clients(status.model_copy(update={"clients": tuple(told)}))
+
+    assert [entry.trouble for entry in section.entries] == [
+        "refused 12s ago, because its certificate has been revoked",
+        "",
+    ]
+    assert section.has_messages
+    assert not clients(status).has_messages
 
 
 def test_a_link_that_drains_says_why_and_one_that_is_connected_may_have_something_to_say_too() -> None:
