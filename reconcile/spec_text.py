@@ -138,7 +138,7 @@ def _own_tunnel(tunnel: OwnTunnel) -> str:
     said = render_section(tunnel, inline=Inline.HIDDEN)
     whom = f" for {_text(said['hostname'])}" if tunnel.hostname else ""
     protocol = "" if tunnel.proxy_protocol is ProxyProtocol.OFF else f" (PROXY {tunnel.proxy_protocol.value})"
-    return f"{_text(said['listen'])}{whom} -> {tunnel.service}{protocol}"
+    return f"{tunnel.service} on {_text(said['listen'])}{whom}{protocol}"
 
 
 def _way_out(way: WayOut) -> Iterator[tuple[str, _Value]]:

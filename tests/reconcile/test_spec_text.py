@@ -7,10 +7,21 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from reconcile.desired import AdmissionSpec, ControlSpec, LinkSpec, ServicesSpec, Spec
+from reconcile.desired import AdmissionSpec, ControlSpec, DeclarationSpec, LinkSpec, ServicesSpec, Spec
 from reconcile.spec_text import Setting, changed_settings
-from schemas.names import ClientId, HostPort, ListenAddress, ServiceEntry, ServiceName, TcpTarget
+from schemas.names import (
+    ClientId,
+    HostPort,
+    ListenAddress,
+    ProxyProtocol,
+    ServiceEntry,
+    ServiceName,
+    TcpTarget,
+    TunnelName,
+    parse_listen,
+)
 from schemas.references import EnvRef, InlinePem
+from schemas.state import OwnTunnel
 
 from .samples import CLIENT_TLS, GATEWAY_TLS, TIMING, listener, specs
 
@@ -89,6 +100,23 @@ def test_a_service_is_told_with_its_address() -> None:
     assert changed_settings(before, after) == (
         Setting(name="service web", before="[::1]:80", after="[::1]:81"),
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, "web on 0.0.0.0:80 [::]:80"),
+        ({"hostname": ("a.test",)}, "web on 0.0.0.0:80 [::]:80 for a.test"),
+        ({"proxy_protocol": ProxyProtocol.V2}, "web on 0.0.0.0:80 [::]:80 (PROXY v2)"),
+    ],
+)
+def test_an_own_tunnel_is_told_without_an_arrow_which_stands_between_before_and_after(
+    more: dict[str, object], told: str
+) -> None:
+    own = OwnTunnel(name=TunnelName("out"), listen=parse_listen(":80"), service=ServiceName("web"))
+    after = DeclarationSpec(tunnels=(own.model_copy(update=more),))
+
+    assert changed_settings(None, after) == (Setting(name="tunnel out", before=None, after=told),)
 
 
 def test_a_link_is_told_with_its_id_and_a_listener_with_its_patience() -> None:
