@@ -56,12 +56,14 @@ async def plan_files(
     reconciler: Reconciler,
     observe: Callable[[], ObservedState],
     live: Callable[[Mapping[Key, Spec]], Live],
+    warn: Callable[[Mapping[Key, Spec]], Iterable[str]] = lambda desired: (),
 ) -> PlanReport:
     """What would be done if these files were the state of the agent.
 
     :param path: where its state is, a file or a directory.
     :param started_with: what it keeps until it is started again.
     :param live: the connections that are open, given the resources that are wanted.
+    :param warn: what of that would not work here.
     :raises StateError: if the files would be refused.
     """
     directory = str(path if await to_thread.run_sync(path.is_dir) else path.parent)
@@ -87,6 +89,7 @@ async def plan_files(
         settings=() if status.state is None else live_settings(settings_of(status.state), wanted),
         restart=waiting_settings(started_with, wanted),
         left_out=[str(problem) for problem in considered.problems],
+        warnings=warn(desired),
     )
 
 
@@ -140,6 +143,7 @@ def plan_report(
     settings: Iterable[Setting] = (),
     restart: Iterable[Setting] = (),
     left_out: Iterable[str] = (),
+    warnings: Iterable[str] = (),
 ) -> PlanReport:
     """A preview as a value that can be sent."""
     return PlanReport(
@@ -152,6 +156,7 @@ def plan_report(
         settings=tuple(_setting(setting) for setting in settings),
         restart=tuple(_setting(setting) for setting in restart),
         left_out=tuple(left_out),
+        warnings=tuple(warnings),
     )
 
 

@@ -80,8 +80,9 @@ class PlanReport(_Report):
 
     ``base`` says against what: a running agent, another file, or nothing; only of an
     agent it is known who is connected (``live``). ``settings`` are those of the agent
-    itself, ``restart`` those of them that take effect when it is started again, and
-    ``left_out`` the tunnels of the API that would find no room.
+    itself, ``restart`` those of them that take effect when it is started again,
+    ``left_out`` the tunnels of the API that would find no room, and ``warnings`` what
+    would not work although the files are valid.
     """
 
     format_version: Literal[1] = 1
@@ -94,6 +95,7 @@ class PlanReport(_Report):
     settings: tuple[PlannedSetting, ...]
     restart: tuple[PlannedSetting, ...]
     left_out: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:

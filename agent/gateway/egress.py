@@ -7,7 +7,7 @@ how one connection comes about in ``egress_connection``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,7 @@ import structlog
 from agent.actuator import Failed
 from agent.traffic import TrafficBook
 from reconcile.actuator import ActionError
-from reconcile.desired import ControlSpec, EgressSpec, ListenerSpec, ManagementSpec
+from reconcile.desired import ControlSpec, EgressSpec, Key, ListenerSpec, ManagementSpec, Spec
 from reconcile.observed import ObservedState
 from schemas.messages import FailureCode
 from schemas.names import ClientId
@@ -238,7 +238,18 @@ def _check_sources(spec: EgressSpec) -> None:
     """
     :raises ActionError: if this machine has not the addresses to dial from.
     """
+    for message in _missing_sources(spec):
+        raise ActionError(message, reason="NoSuchAddress")
+
+
+def missing_sources(desired: Mapping[Key, Spec]) -> Iterator[str]:
+    """What of a state's addresses to dial from this machine has not now, so that nothing would be dialed."""
+    for spec in desired.values():
+        if isinstance(spec, EgressSpec):
+            yield from _missing_sources(spec)
+
+
+def _missing_sources(spec: EgressSpec) -> Iterator[str]:
     for text in spec.bind:
         if not can_bind(ip_address(text)):
-            message = f"egress.bind: {text} is not an address of this machine; write one that ip addr shows"
-            raise ActionError(message, reason="NoSuchAddress")
+            yield f"egress.bind: {text} is not an address of this machine; write one that ip addr shows"

@@ -56,7 +56,7 @@ from .admission import Admissions
 from .client_declarations import ClientDeclarations
 from .control_port import ControlPorts
 from .drain import GatewayDrain
-from .egress import NOTHING, Egress, EgressOpener
+from .egress import NOTHING, Egress, EgressOpener, missing_sources
 from .egress_names import Names
 from .kept_declarations import KeptDeclarations
 from .keyring import Keyring
@@ -305,6 +305,7 @@ class Gateway:
             reconciler=self._reconciler,
             observe=self._actuator.observe,
             live=self._live,
+            warn=missing_sources,
         )
 
     @property

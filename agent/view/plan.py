@@ -23,6 +23,7 @@ from schemas.plan_report import (
 from .cells import counted, printable
 
 _COLORS: Final = {PlannedVerb.OPEN: "green", PlannedVerb.UPDATE: "yellow", PlannedVerb.CLOSE: "red"}
+_ONLY_SETTINGS: Final = frozenset({"egress"})  # without them, that it opens says nothing
 _ANYBODY: Final = "default route"
 
 
@@ -39,7 +40,9 @@ def plan_lines(report: PlanReport) -> Iterator[Text]:
         yield _line(PlannedVerb.UPDATE, f"{_setting(setting)} (from the next start of the agent on)")
     for problem in report.left_out:
         yield Text(printable(f"! left out: {problem}"), style="yellow")
-    if not report.is_empty:
+    for warning in report.warnings:
+        yield Text(printable(f"! {warning}"), style="yellow")
+    if not report.is_empty or report.warnings:
         yield Text()
     yield Text(summary(report))
 
@@ -78,7 +81,7 @@ def _connections(finishing: int, dropped: int) -> str:
 def _inside(change: PlannedChange) -> Iterator[Text]:
     if change.failure:
         yield Text(printable(f"      it failed before: {change.failure}"))
-    if change.verb is PlannedVerb.UPDATE:
+    if change.verb is PlannedVerb.UPDATE or change.kind in _ONLY_SETTINGS:
         for setting in change.settings:
             yield _line(_verb(setting), _setting(setting), indent=4)
     for lost in change.lost:

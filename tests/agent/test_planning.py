@@ -50,6 +50,23 @@ async def test_the_file_that_is_in_force_changes_nothing(files: Files) -> None:
     assert (report.role, report.base, report.generation) == ("gateway", "the running agent (generation 1)", 1)
 
 
+async def test_an_address_to_dial_from_that_is_not_this_machines_is_told_before_egress_stops(
+    files: Files,
+) -> None:
+    gateway = Gateway(path := files.gateway(free_listen()))
+    rules = "egress: {bind: %s, allow: [{client: homelab, to: '*', ports: 25}]}\n"
+    path.write_text(path.read_text() + rules % '"127.0.0.1"')
+    async with running(gateway):
+        fine = await gateway.plan(proposed(path))
+        stopped = await gateway.plan(proposed(path, ('"127.0.0.1", allow', '"198.51.100.77", allow')))
+
+    assert fine.warnings == ()
+    assert change(stopped, "egress").verb is PlannedVerb.UPDATE
+    assert stopped.warnings == (
+        "egress.bind: 198.51.100.77 is not an address of this machine; write one that ip addr shows",
+    )
+
+
 async def test_it_tells_ports_routes_and_who_is_connected_and_changes_nothing(
     files: Files, journal: Journal
 ) -> None:

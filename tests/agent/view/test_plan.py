@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from hypothesis import given
 
 from agent.planning import plan_report
 from agent.view.plan import plan_lines, summary
-from reconcile.desired import Key, Spec, key_of, resources
+from reconcile.desired import EgressSpec, Key, Spec, key_of, resources
 from reconcile.observed import Observed, ObservedState, Phase
 from reconcile.preview import Live, preview
 from reconcile.spec_text import Setting
@@ -96,16 +97,28 @@ def written() -> PlanReport:
 
 
 def troubled() -> PlanReport:
-    """A port that failed is tried again, a setting waits for a restart, a declared tunnel finds no room."""
+    """What failed is tried again, a setting waits for a restart, a declared tunnel finds no room."""
     failed = Observed(spec=listener(25), phase=Phase.FAILED, message="0.0.0.0:25 is taken by another program")
+    no_source = "egress.bind: 203.0.113.6 is not an address of this machine"
+    state = read(STATES / "valid" / "gateway_reach.yaml")
+    (egress,) = [spec for spec in resources(state).values() if isinstance(spec, EgressSpec)]
+    other = replace(egress, bind=("203.0.113.6",))
     return plan_report(
-        preview({key_of(listener(25)): listener(25)}, {key_of(listener(25)): failed}, Live()),
+        preview(
+            {key_of(spec): spec for spec in (listener(25), egress)},
+            {
+                key_of(listener(25)): failed,
+                key_of(other): Observed(spec=other, phase=Phase.FAILED, message=no_source),
+            },
+            Live(),
+        ),
         role=Role.GATEWAY,
         base="the running agent (generation 3)",
         live=True,
         settings=[Setting(name="drain", before="30s", after="9s")],
         restart=[Setting(name="socket", before=None, after="/run/tidegate.sock")],
         left_out=["gateway.api.toml:3:1: 0.0.0.0:25 has a default route already (see gateway.yaml:8:5)"],
+        warnings=["egress.bind: 203.0.113.5 is not an address of this machine; write one that ip addr shows"],
     )
 
 
