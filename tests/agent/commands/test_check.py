@@ -20,7 +20,10 @@ from tests.support import pki
 from tests.support.authorities import revocation_list
 from tests.support.states import write_client, write_gateway, write_keys
 
-NOW = datetime.now(UTC)
+
+def now() -> datetime:
+    """The hour of a test, and not that at which this file was loaded: keys may have been made since."""
+    return datetime.now(UTC)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +65,7 @@ def test_every_problem_is_a_line_that_an_editor_can_jump_to(
 def test_every_key_that_cannot_be_read_is_told_where_it_is_named(tmp_path: Path) -> None:
     path = write_gateway(tmp_path)
 
-    problems = [str(problem) for problem in check_files(read_offline(path), now=NOW).problems]
+    problems = [str(problem) for problem in check_files(read_offline(path), now=now()).problems]
 
     assert [problem.split(": ")[0] for problem in problems] == [
         f"{path}:5:15",
@@ -77,7 +80,7 @@ def test_keys_are_read_also_beside_other_problems(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("listen:", "lisen:"))
 
     checked = read_offline(path)
-    found = check_files(checked, now=NOW)
+    found = check_files(checked, now=now())
 
     assert checked.state is None
     assert [problem.place.line for problem in found.problems if problem.place is not None] == [5] * 3
@@ -94,7 +97,7 @@ def test_a_key_that_is_not_that_of_its_certificate_is_a_problem(keys: Path, tmp_
     (tmp_path / "pki").symlink_to(keys / "pki")
     path.write_text(path.read_text().replace("gateway.key", "homelab.key"))
 
-    (problem,) = check_files(read_offline(path), now=NOW).problems
+    (problem,) = check_files(read_offline(path), now=now()).problems
 
     assert "is not the key of" in problem.message
     assert problem.place is not None
@@ -113,7 +116,7 @@ def more_keys(keys: Path) -> Path:
 def problems_with(path: Path, keys: Path, old: str, new: str) -> list[str]:
     """What is wrong with a state file that names other keys, without the name of the file."""
     path.write_text(path.read_text().replace("pki/", f"{keys}/pki/").replace(old, new))
-    found = check_files(read_offline(path), now=NOW)
+    found = check_files(read_offline(path), now=now())
     return [str(problem).removeprefix(f"{path}:").replace(f"{keys}/", "") for problem in found.problems]
 
 
@@ -153,8 +156,8 @@ def test_a_certificate_that_names_no_purpose_may_be_used_for_any(more_keys: Path
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW)
-        .not_valid_after(NOW + LEAF_LIFETIME)
+        .not_valid_before(now())
+        .not_valid_after(now() + LEAF_LIFETIME)
         .sign(key, hashes.SHA256())
     )
     (tmp_path / "pki" / "any.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
@@ -175,7 +178,7 @@ def test_a_certificate_that_ends_soon_and_a_key_open_to_others_are_warnings(
         (tmp_path / "pki" / name).write_bytes((keys / "pki" / name).read_bytes())
     (tmp_path / "pki" / "homelab.key").chmod(0o644)
 
-    found = check_files(read_offline(path), now=NOW + LEAF_LIFETIME - timedelta(days=1))
+    found = check_files(read_offline(path), now=now() + LEAF_LIFETIME - timedelta(days=1))
 
     assert found.problems == ()
     assert [problem.message.split(" ")[0] for problem in found.warnings] == ["warning:", "warning:"]
@@ -209,7 +212,7 @@ def test_a_revocation_list_is_read_as_the_gateway_would_read_it(tmp_path: Path) 
     (tmp_path / "pki" / "crl.pem").unlink()
     revoke_client(tmp_path / "pki", name="stolen")
 
-    assert check_files(read_offline(path), now=NOW) == Findings()
+    assert check_files(read_offline(path), now=now()) == Findings()
 
 
 @pytest.mark.parametrize(
@@ -229,7 +232,7 @@ def test_a_revocation_list_that_will_not_do_is_a_problem_where_it_is_named(
 ) -> None:
     path = with_lists(tmp_path, data)
 
-    (problem,) = check_files(read_offline(path), now=NOW).problems
+    (problem,) = check_files(read_offline(path), now=now()).problems
 
     assert words in problem.message
     line = path.read_text().splitlines()[problem.place.line - 1] if problem.place is not None else ""
@@ -242,7 +245,7 @@ def test_a_revocation_list_that_was_to_be_replaced_is_a_warning(tmp_path: Path) 
     (tmp_path / "pki" / "crl.pem").unlink()
     revoke_serial(tmp_path / "pki", serial=7)
 
-    found = check_files(read_offline(path), now=NOW + timedelta(days=9_999))
+    found = check_files(read_offline(path), now=now() + timedelta(days=9_999))
 
     assert "was to be replaced by" in "".join(warning.message for warning in found.warnings)
 
@@ -256,7 +259,7 @@ def test_the_password_of_a_socks5_port_is_read(tmp_path: Path) -> None:
     secret = tmp_path / "socks5.password"
 
     def found() -> Findings:
-        return check_files(read_offline(path), now=NOW)
+        return check_files(read_offline(path), now=now())
 
     (problem,) = found().problems
     assert str(problem).startswith(f"{path}:{line}:58: {secret} cannot be read; there is no such file")
