@@ -113,6 +113,21 @@ def find_state(directory: Path) -> Path:
             raise NotFoundError(f"{names} are in this directory: name the one whose agent is meant")
 
 
+def is_fragment(written: OfflineState, place: Path) -> bool:
+    """Whether what would be at ``place`` is a file that says nothing of an agent, as fragments do."""
+    has_section = any(role.value in document.value for document in written.documents for role in Role)
+    return bool(written.documents) and not has_section and not place.is_dir()
+
+
+def refused(problems: Iterable[Problem], written: OfflineState, place: Path) -> StateError:
+    """An error that says what to do about the problems of what would be at ``place``."""
+    if not is_fragment(written, place):
+        return StateError(problems)
+    directory = shlex.quote(str(place.parent))
+    advice = f"mend it, or if it is a fragment, name the directory that is the state: --state {directory}"
+    return StateError(problems, advice=advice)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
     """Where the agent of a state file answers and keeps its history, and the command that starts it."""

@@ -33,7 +33,7 @@ from agent.api.client import (
     undo_change,
 )
 from agent.keys.certificates import utc_now
-from agent.offline import OfflineState, Whereabouts, agent_in, read_offline, understand
+from agent.offline import OfflineState, Whereabouts, agent_in, read_offline, refused, understand
 from agent.past.paths import admin_socket_path
 from agent.past.state_change import StateChange, check_untouched
 from agent.past.undoing import finish_others, note_path
@@ -46,7 +46,7 @@ from reconcile.taking_turns import turn
 from reconcile.together import Change, replace_together
 from schemas.apply_report import ApplyReport, Placing
 from schemas.confirmation import ConfirmationRequest, ConfirmedFile, Stage
-from schemas.errors import StateError, TidegateError
+from schemas.errors import TidegateError
 from schemas.plan_report import PlanReport
 from schemas.state import State
 
@@ -102,7 +102,7 @@ def carry_out(change: StateChange, terms: Terms) -> int:
     if agent is None:
         return _tell_placed(report, terms)
     try:
-        settled = run(partial(settle, agent, patience=terms.timeout))
+        settled = run(partial(settle, agent, before, wanted, patience=terms.timeout))
     except TidegateError as error:
         raise TidegateError(f"{_in_place(report)}, but {error}") from error
     return _tell(_with_outcome(report, settled, before, wanted), terms)
@@ -130,7 +130,7 @@ def _check(change: StateChange, before: State | None) -> State:
     found = check_files(checked, now=utc_now())
     problems = (*checked.problems, *found.problems)
     if checked.state is None or problems:
-        raise StateError(problems)
+        raise refused(problems, checked, change.state)
     for warning in found.warnings:
         print(printable(str(warning)), file=sys.stderr)
     if before is not None and role_of(before) is not role_of(checked.state):

@@ -13,8 +13,8 @@ from typing import Final
 
 from rich.console import Console
 
-from agent.api.client import LONG_PATIENCE, fetch_plan
-from agent.offline import Whereabouts, read_offline, read_texts, understand
+from agent.api.client import LONG_PATIENCE, NoAgentError, fetch_plan
+from agent.offline import Whereabouts, is_fragment, read_offline, read_texts, refused, understand
 from agent.past.state_change import named_files
 from agent.planning import live_settings, plan_report, role_of, settings_of, waiting_settings
 from agent.process.loops import run
@@ -23,7 +23,7 @@ from reconcile.desired import resources
 from reconcile.observed import Observed, Phase
 from reconcile.preview import Live, preview
 from reconcile.reading import StateText
-from schemas.errors import StateError, TidegateError
+from schemas.errors import TidegateError
 from schemas.plan_report import PlanReport
 
 from .finding import found_agent
@@ -58,12 +58,22 @@ def run_plan(
     if offline:
         report = plan_offline(texts, new=new, to=place)
     else:
-        report = plan_of(found_agent(place or new, socket), texts)
+        report = _plan_online(texts, place=place or new, socket=socket)
     if as_json:
         print(report.model_dump_json(indent=2))
     else:
         print_plan(report)
     return 0 if report.is_empty else CHANGES
+
+
+def _plan_online(texts: Sequence[StateText], *, place: Path, socket: Path | None) -> PlanReport:
+    try:
+        return plan_of(found_agent(place, socket), texts)
+    except NoAgentError:
+        wanted = understand(texts, place=place)
+        if is_fragment(wanted, place):  # which nobody could run: its agent is that of the directory
+            raise refused(wanted.problems, wanted, place) from None
+        raise
 
 
 def plan_of(agent: Whereabouts, texts: Sequence[StateText], *, patience: float = LONG_PATIENCE) -> PlanReport:
@@ -84,7 +94,7 @@ def plan_offline(texts: Sequence[StateText], *, new: Path, to: Path | None) -> P
     """
     wanted = understand(texts, place=new if to is None else to)
     if wanted.state is None:
-        raise StateError(wanted.problems)
+        raise refused(wanted.problems, wanted, place=new if to is None else to)
     role, desired = role_of(wanted.state), resources(wanted.state)
     if to is None:
         return plan_report(preview(desired, {}, Live()), role=role, base="nothing", live=True)

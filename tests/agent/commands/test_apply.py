@@ -191,6 +191,21 @@ def test_a_fragment_is_applied_to_its_directory(place: Operated) -> None:
     assert sorted(entry.name for entry in directory.iterdir()) == ["10-base.yaml", "20-b.yaml"]
 
 
+@pytest.mark.parametrize("command", [["apply"], ["plan"], ["plan", "--offline"]])
+def test_a_fragment_without_its_directory_is_told_how_to_name_it(place: Operated, command: list[str]) -> None:
+    directory = place.directory / "gateway.d"
+    directory.mkdir()
+    (directory / "10-base.yaml").write_text(place.text("a").replace(" pki/", " ../pki/"))
+    (directory / "20-b.yaml").write_text(place.fragment("b"))
+    (place.directory / "new.yaml").write_text(place.fragment("c"))
+
+    status, _, err = place.types(*command, "new.yaml", "--to", "gateway.d/20-b.yaml")
+
+    assert status == 1
+    assert 'new.yaml:1:1: the section "gateway" is missing' in err
+    assert "if it is a fragment, name the directory that is the state: --state gateway.d\n" in err
+
+
 def test_a_client_takes_its_files_in_the_same_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with operated(tmp_path, capsys) as place:
         state = write_client(tmp_path, control=place.control)
