@@ -48,8 +48,8 @@ def intermediate(name: str, signed_by: Credentials, *, is_authority: bool = True
     )
 
 
-def vouch(authorities: bytes, *chain: bytes, now: datetime = NOW) -> bool:
-    return Authorities(authorities, now=now).vouch_for(chain)
+def vouch(authorities: bytes, *chain: bytes, now: datetime | None = None) -> bool:
+    return Authorities(authorities, now=now or datetime.now(UTC)).vouch_for(chain)
 
 
 def test_an_authority_vouches_for_what_it_signed_and_for_nothing_else() -> None:
