@@ -82,7 +82,9 @@ class AddressLink:
             self._place = place
             self._has_failed = False
             self._dialing.cancel()  # it would fail by the settings of before, or succeed by them
-            if self._current is not None and self._phase is LinkPhase.CONNECTED:
+            if self._current is None and self._phase is not LinkPhase.STANDBY:
+                self._set(LinkPhase.CONNECTING, self._connecting())
+            elif self._current is not None and self._phase is LinkPhase.CONNECTED:
                 self._set(LinkPhase.CONNECTED, self._renewing())
         self._setbacks = 0
         self._news.set()
@@ -164,6 +166,11 @@ class AddressLink:
             return ""
         return f"still on the settings of before; connecting with the new ones {self._through()}".rstrip()
 
+    def _connecting(self) -> str:
+        """What there is to say while nothing serves and the first session is tried for."""
+        through = self._through()
+        return f"connecting {through}" if through else ""
+
     def _through(self) -> str:
         """By what its gateway is being reached, if not straight."""
         via = spell(choose(self._spec.way_out, self._spec.gateway, os.environ))
@@ -228,8 +235,7 @@ class AddressLink:
         """Connect. Of an attempt that fails: what to show until the next one, and why."""
         self._attempts += 1
         if self._current is None:
-            through = self._through()
-            self._set(LinkPhase.CONNECTING, f"connecting {through}" if through else "")
+            self._set(LinkPhase.CONNECTING, self._connecting())
         session: LinkSession | None = None  # still after an attempt whose settings do not count any more
         try:
             with anyio.CancelScope() as self._dialing, self._links.places.asking(self._place):

@@ -2,12 +2,14 @@
 
 Rule: the agent is told to look, so that what it says is about these files. Then it is
 waited for until all is in force, something has failed and nothing is on its way any
-more, or time is up, whichever comes first.
+more, or time is up, whichever comes first. A client's settings are in force when its
+gateways are reached by them, and its tunnels when the gateways have taken them: what
+only worked before would be confirmed, and not be there after the next start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -21,6 +23,8 @@ from schemas.errors import TidegateError
 from schemas.reload_report import FailedResource, ReloadReport
 from schemas.state import ClientState, GatewayState, State
 from schemas.status import AgentStatus, ClientAgentStatus, ConditionType, GatewayStatus
+
+from .reaching import Shortfall, links_by_gateway, shortfalls
 
 _PAUSE: Final = 0.2  # seconds between two looks
 _FLYING: Final = frozenset(phase.value for phase in IN_FLIGHT)
@@ -36,9 +40,10 @@ class Settled:
     status: AgentStatus
 
 
-async def settle(agent: Whereabouts, *, patience: float) -> Settled:
+async def settle(agent: Whereabouts, before: State | None, after: State, *, patience: float) -> Settled:
     """Let the agent look at its files, and wait.
 
+    :param before: what they said until now.
     :param patience: seconds.
     :raises AgentUnreachableError: if it cannot be asked.
     :raises TidegateError: if it has not even looked in that time.
@@ -48,8 +53,12 @@ async def settle(agent: Whereabouts, *, patience: float) -> Settled:
         report = await reload(agent.socket, start=agent.start)
         while True:
             status = await fetch_status(agent.socket, start=agent.start)
-            settled = Settled(report=_updated(report, status), status=status)
-            if settled.report.in_force or not settled.report.accepted or _has_failed(status):
+            missing = tuple(_missing(before, after, status))
+            settled = Settled(report=_updated(report, status, missing), status=status)
+            is_open = any(one.is_under_way for one in missing)
+            if not settled.report.accepted or _has_failed(status):
+                return settled
+            if not is_open and (settled.report.in_force or (missing and _is_in_force(status))):
                 return settled
             await anyio.sleep(_PAUSE)
     if settled is None:
@@ -67,13 +76,29 @@ def outcomes(before: State | None, after: State, status: AgentStatus) -> Iterato
             compared = _compared({one.name: one for one in old}, {one.name: one for one in after.tunnels})
             yield from _tunnels(compared, status)
         case ClientState(), ClientAgentStatus():
+            missing = tuple(shortfalls(before, after, status))
+            yield from _gateways(_compared(links_by_gateway(before), links_by_gateway(after)), missing)
             services = before.services if isinstance(before, ClientState) else ()
             yield from _services(_compared(dict(services), dict(after.services)), status)
+            own = before.tunnels if isinstance(before, ClientState) else ()
+            compared = _compared({one.name: one for one in own}, {one.name: one for one in after.tunnels})
+            yield from _own_tunnels(compared, missing)
         case _:
             return
 
 
-def _updated(report: ReloadReport, status: AgentStatus) -> ReloadReport:
+def _missing(before: State | None, after: State, status: AgentStatus) -> Iterator[Shortfall]:
+    if isinstance(status, ClientAgentStatus):
+        yield from shortfalls(before, after, status)
+
+
+def _is_in_force(status: AgentStatus) -> bool:
+    """As far as the agent's resources go."""
+    source = status.source
+    return source.generation == source.observed_generation
+
+
+def _updated(report: ReloadReport, status: AgentStatus, missing: Sequence[Shortfall]) -> ReloadReport:
     """The report as it is by now."""
     source = status.source
     failed = tuple(
@@ -81,10 +106,11 @@ def _updated(report: ReloadReport, status: AgentStatus) -> ReloadReport:
         for one in status.resources
         if one.phase == Phase.FAILED.value
     )
+    failed += tuple(FailedResource(resource=one.resource, message=one.message) for one in missing)
     update = {
         "generation": source.generation,
         "observed_generation": source.observed_generation,
-        "in_force": source.generation == source.observed_generation and not failed,
+        "in_force": _is_in_force(status) and not failed,
         "failed": failed,
     }
     return report.model_copy(update=update if report.accepted else {})
@@ -123,6 +149,20 @@ def _tunnels(compared: Iterator[tuple[Verb, str]], status: GatewayStatus) -> Ite
         else:
             message = "ready"
         yield Outcome(verb=verb, name=name, in_force=verb != "-" and programmed.status, message=message)
+
+
+def _gateways(compared: Iterator[tuple[Verb, str]], missing: Sequence[Shortfall]) -> Iterator[Outcome]:
+    trouble = {one.gateway: one.message for one in missing if not one.tunnel}
+    for verb, name in compared:
+        message = "gone" if verb == "-" else trouble.get(name, "reached")
+        yield Outcome(verb=verb, name=name, in_force=name not in trouble, message=message)
+
+
+def _own_tunnels(compared: Iterator[tuple[Verb, str]], missing: Sequence[Shortfall]) -> Iterator[Outcome]:
+    for verb, name in compared:
+        trouble = [one.message for one in missing if one.tunnel == name]
+        message = "taken back" if verb == "-" else "; ".join(trouble) or "in force"
+        yield Outcome(verb=verb, name=name, in_force=not trouble, message=message)
 
 
 def _services(compared: Iterator[tuple[Verb, str]], status: ClientAgentStatus) -> Iterator[Outcome]:

@@ -22,7 +22,7 @@ from schemas.quantities import spell_duration
 from schemas.status import AgentStatus, ConditionType
 
 from .finding import found_agent
-from .waiting import Awaited, awaited, refusal
+from .waiting import Awaited, awaited, refusal, tell_missing
 
 _PAUSE: Final = 0.2  # seconds between two questions, and at least so many times what an answer takes:
 _COURTESY: Final = 3.0
@@ -112,10 +112,8 @@ class _Wait:
         missing = [one for one in found if not one.is_met]
         for one in missing:
             print(one.text, file=sys.stderr)
-        many = f"{len(missing)} of {len(found)} are" if len(found) > 1 else "it is"
-        raise TidegateError(
-            f"{many} not so after {spell_duration(self._timeout)}: mend that, or set a longer --timeout"
-        )
+        time = spell_duration(self._timeout)
+        raise TidegateError(f"{tell_missing(found)} after {time}: mend that, or set a longer --timeout")
 
 
 def _time_until(deadline: float) -> anyio.CancelScope:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agent.reports import counted
+from agent.reports import counted, is_reached
 from schemas.errors import TidegateError
 from schemas.quoting import quote
 from schemas.status import (
@@ -23,11 +23,17 @@ from schemas.status import (
     ClientAgentStatus,
     ConditionType,
     GatewayStatus,
-    LinkPhase,
     LinkStatus,
+    Renewal,
     SourceStatus,
 )
 from schemas.suggest import suggest
+
+from .reaching import worst
+
+FILE: Final = "state file"
+TUNNEL: Final = "tunnel"
+GATEWAY: Final = "gateway"
 
 
 class UnknownNameError(TidegateError):
@@ -38,6 +44,7 @@ class UnknownNameError(TidegateError):
 class Awaited:
     """One thing that is waited for. ``text`` says how it is: that it is met, or what is missing."""
 
+    kind: str  # what it is
     name: str
     is_met: bool
     text: str
@@ -62,14 +69,24 @@ def awaited(status: AgentStatus, condition: ConditionType, names: Sequence[str])
     return tuple(found) if names else (_file(status.source), *found)
 
 
+def tell_missing(found: Sequence[Awaited]) -> str:
+    """How much of it is not so."""
+    missing = sum(not one.is_met for one in found)
+    if len(found) == 1:
+        return "it is not so"
+    kinds = [one.kind for one in found]
+    said = [
+        "the state file" if kind is FILE else counted(kinds.count(kind), kind)
+        for kind in dict.fromkeys(kinds)
+    ]
+    verb = "is" if missing == 1 else "are"
+    return f"{missing} of {len(found)} ({' and '.join(said)}) {verb} not so"
+
+
 def refusal(status: AgentStatus) -> str | None:
     """That the newest state is refused, if it is: whatever is met is so by the one from before."""
     source = status.source
     return None if source.accepted else f"{_refused(source)}; generation {source.generation} still counts"
-
-
-# On whichever address, of several that a gateway's name stands for.
-_REACHED: Final = (LinkPhase.CONNECTED, LinkPhase.STANDBY)
 
 
 def _tunnels(status: GatewayStatus, condition: ConditionType, names: Sequence[str]) -> Iterator[Awaited]:
@@ -77,13 +94,13 @@ def _tunnels(status: GatewayStatus, condition: ConditionType, names: Sequence[st
     _check_names("tunnel", names, by_name, status.source)
     for name in names or by_name:
         if name not in by_name:
-            yield _not_declared(name, status.source)
+            yield _not_declared(TUNNEL, name, status.source)
             continue
         found = by_name[name].condition(condition)
         text = f"{name} is {condition.value}"
         if not found.status:
             text = f"{name} is not {condition.value}: {found.message}"
-        yield Awaited(name=name, is_met=found.status, text=text)
+        yield Awaited(kind=TUNNEL, name=name, is_met=found.status, text=text)
 
 
 def _links(status: ClientAgentStatus, names: Sequence[str]) -> Iterator[Awaited]:
@@ -93,32 +110,47 @@ def _links(status: ClientAgentStatus, names: Sequence[str]) -> Iterator[Awaited]
     _check_names("gateway", names, gateways, status.source)
     for name in names or gateways:
         if name not in gateways:
-            yield _not_declared(name, status.source)
+            yield _not_declared(GATEWAY, name, status.source)
             continue
-        reached = {link.session for link in gateways[name] if link.phase in _REACHED}
-        away = next((link for link in gateways[name] if link.session not in reached), None)
-        text = f"{name} is Ready" if away is None else _away(away)
-        yield Awaited(name=name, is_met=away is None, text=text)
+        missing = next(iter((*_away(gateways[name]), *_not_taken(name, status))), None)
+        text = f"{name} is Ready" if missing is None else missing
+        yield Awaited(kind=GATEWAY, name=name, is_met=missing is None, text=text)
 
 
-def _not_declared(name: str, source: SourceStatus) -> Awaited:
-    return Awaited(name=name, is_met=False, text=f"{name} is not declared yet: {_refused(source)}")
+def _not_declared(kind: str, name: str, source: SourceStatus) -> Awaited:
+    text = f"{name} is not declared yet: {_refused(source)}"
+    return Awaited(kind=kind, name=name, is_met=False, text=text)
 
 
-def _away(link: LinkStatus) -> str:
-    number = f" (session {link.session})" if link.session > 1 else ""
-    message = f": {link.message}" if link.message else ""
-    return f"{link.gateway}{number} is not Ready: {link.phase.value}{message}"
+def _away(links: Sequence[LinkStatus]) -> Iterator[str]:
+    """What is to be said of each session to a gateway that is not there, or not as the file says."""
+    for number in dict.fromkeys(link.session for link in links):
+        addresses = [link for link in links if link.session == number]
+        if is_reached(addresses):
+            continue
+        link = worst(addresses)
+        session = f" (session {number})" if number > 1 else ""
+        message = f": {link.message}" if link.message else ""
+        how = f": {link.phase.value}{message}" if link.renewal is Renewal.DONE else message
+        yield f"{link.gateway}{session} is not Ready{how}"
+
+
+def _not_taken(gateway: str, status: ClientAgentStatus) -> Iterator[str]:
+    for tunnel in status.tunnels:
+        if tunnel.gateway == gateway and not tunnel.in_force:
+            yield f"{gateway} is not Ready: the tunnel {tunnel.name} is not in force there: {tunnel.message}"
 
 
 def _file(source: SourceStatus) -> Awaited:
     name = source.path
     if not source.accepted:
-        return Awaited(name=name, is_met=False, text=f"{name} is not in force: {_refused(source)}")
+        text = f"{name} is not in force: {_refused(source)}"
+        return Awaited(kind=FILE, name=name, is_met=False, text=text)
     if source.observed_generation != source.generation:
         text = f"{name} is not in force: generation {source.generation} is not, as a whole"
-        return Awaited(name=name, is_met=False, text=text)
-    return Awaited(name=name, is_met=True, text=f"{name} is in force, generation {source.generation}")
+        return Awaited(kind=FILE, name=name, is_met=False, text=text)
+    text = f"{name} is in force, generation {source.generation}"
+    return Awaited(kind=FILE, name=name, is_met=True, text=text)
 
 
 def _refused(source: SourceStatus) -> str:

@@ -171,6 +171,32 @@ def test_a_client_takes_nothing_from_an_operator_and_hears_it(place: Site, web: 
     assert answers(free)
 
 
+def test_a_tunnel_that_the_gateway_refuses_is_not_called_good(place: Site, web: str) -> None:
+    allowed, other = place.listen(), place.listen()
+    entry = {"id": "homelab", "declares": "session", "listen": [allowed]}
+    place.start("gateway", place.gateway_file([], clients=[entry]))
+    blog = {"name": "blog", "listen": allowed}
+    client = place.start("client", client_file(place, web, blog))
+    client.wait_for("tunnel_in_force")
+    state = yaml.safe_load(client.state.read_text())
+    wrong = {**state, "tunnels": [{**state["tunnels"][0], "listen": other}]}
+    admin = ("--socket", str(client.socket_path))
+
+    bad, good = place.put("bad.yaml", wrong), place.put("good.yaml", state)
+    applied = tidegate("apply", str(bad), "--to", str(client.state), *admin)
+    assert applied.returncode == 1, applied.stdout
+
+    assert f"~ blog: not in force at {place.control}: " in applied.stdout
+    assert "is not in force as a whole" in applied.stderr
+    waited = tidegate("wait", "--for", "Ready", "--timeout", "0s", *admin)
+    assert waited.returncode == 1, waited.stdout
+    assert f"{place.control} is not Ready: the tunnel blog is not in force there: " in waited.stderr
+    assert not client.status()["ready"]
+    returned = tidegate("apply", str(good), "--to", str(client.state), *admin)
+    assert returned.returncode == 0, returned.stderr
+    assert "~ blog: in force" in returned.stdout
+
+
 def test_an_operator_who_wants_the_port_of_a_client_gets_it(place: Site, web: str) -> None:
     listen = place.listen()
     gateway = place.start("gateway", place.gateway_file([], clients=DECLARES, allow_empty=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.namespaces import two_machines
 from tests.support.proxies import PASSWORD, USER, dante, microsocks, squid, tinyproxy
@@ -259,6 +260,36 @@ def test_a_client_dials_from_the_ports_that_it_is_told_to(home: Home) -> None:
     home.write(local_ports=f"{first}", sessions=2)
     line = client.wait_for("link_not_renewed")
     assert f"no port of client.local_ports ({first}) is free" in line["reason"]
+
+
+def test_a_way_out_that_does_not_work_is_not_called_good_because_the_one_before_does(home: Home) -> None:
+    client = home.start()
+    home.gateway.wait_for("client_connected")
+    old = yaml.safe_load(client.state.read_text())
+    nowhere = home.place.listen()
+    bad = home.place.put("bad.yaml", {**old, "client": {**old["client"], "proxy": f"http://{nowhere}"}})
+    good = home.place.put("good.yaml", old)
+    admin = ("--socket", str(client.socket_path))
+
+    applied = tidegate("apply", str(bad), "--to", str(client.state), *admin)
+    assert applied.returncode == 1, applied.stdout
+
+    reason = f"with the new ones: the proxy http://{nowhere} (client.proxy): nothing listens there"
+    assert f"~ {home.place.control}: still on the settings of before; {reason}" in applied.stdout
+    assert "is not in force as a whole: mend what failed, or return with tidegate rollback" in applied.stderr
+    waited = tidegate("wait", "--for", "Ready", "--timeout", "0s", *admin)
+    assert waited.returncode == 1, waited.stdout
+    assert f"{home.place.control} is not Ready: still on the settings of before" in waited.stderr
+    assert "1 of 2 (the state file and 1 gateway) is not so" in waited.stderr
+    assert "Not ready" in tidegate("status", *admin).stdout
+    assert home.answers()
+    again = tidegate("apply", str(bad), "--to", str(client.state), *admin)
+    assert again.returncode == 1, again.stdout
+    assert reason in again.stderr
+    returned = tidegate("apply", str(good), "--to", str(client.state), *admin)
+    assert returned.returncode == 0, returned.stderr
+    assert f"~ {home.place.control}: reached" in returned.stdout
+    assert "is Ready" in tidegate("wait", "--for", "Ready", "--timeout", "0s", *admin).stdout
 
 
 @pytest.mark.real_software("tinyproxy")

@@ -11,14 +11,16 @@ from agent.commands.outcome import outcomes, settle
 from agent.offline import Whereabouts
 from schemas.parse import parse_client, parse_gateway
 from schemas.state import ClientState, GatewayState
-from schemas.status import ClientAgentStatus, ServiceStatus, Traffic
+from schemas.status import ClientAgentStatus, OwnTunnelStatus, ServiceStatus, Traffic
 from schemas.text import Syntax, read_document
 from tests.support.statuses import AWAY, NOW, TAKEN, source, tunnel
+from tests.support.statuses import client as client_status
 from tests.support.statuses import gateway as gateway_status
 
 GATEWAY = "tidegate: 1\ngateway: {tls: {cert: c, key: k, client_ca: a}}\ntunnels:\n"
 CLIENT = (
-    "tidegate: 1\nclient: {id: homelab, gateways: gw1:1, tls: {cert: c, key: k, ca: a}}\nservices: {%s}\n"
+    "tidegate: 1\nclient: {id: homelab, gateways: %s, tls: {cert: c, key: k, ca: a}}\n"
+    "services: {s: 'h:1', %s}\n"
 )
 
 
@@ -30,8 +32,8 @@ def gateway(**ports: int) -> GatewayState:
     return parse_gateway([read_document(text, name="g", directory="/", syntax=Syntax.YAML)])
 
 
-def client(services: str) -> ClientState:
-    text = (CLIENT % services).encode()
+def client(services: str, more: str = "", *, gateways: str = "gw1:1") -> ClientState:
+    text = (CLIENT % (gateways, services) + more).encode()
     return parse_client([read_document(text, name="c", directory="/", syntax=Syntax.YAML)])
 
 
@@ -81,7 +83,32 @@ def test_the_services_of_a_client_are_told_too() -> None:
     ]
 
 
+def test_gateways_and_tunnels_of_a_client_are_told_too() -> None:
+    before = client("", 'tunnels: [{name: old, listen: ":1", service: s}]\n')
+    after = client("", 'tunnels: [{name: new, listen: ":1", service: s}]\n', gateways="[gw1:1, gw2:1]")
+    refused = OwnTunnelStatus(
+        gateway="gw1:1", name="new", listen=(), hostname=(), service="s", in_force=False, message="taken"
+    )
+    there, away = client_status().links
+    now = client_status().model_copy(
+        update={
+            "links": (
+                there.model_copy(update={"gateway": "gw1:1"}),
+                away.model_copy(update={"gateway": "gw2:1", "message": "nothing listens there"}),
+            ),
+            "tunnels": (refused,),
+        }
+    )
+
+    assert [(one.verb, one.name, one.in_force, one.message) for one in outcomes(before, after, now)] == [
+        ("+", "gw2:1", False, "not reached: nothing listens there"),
+        ("+", "new", False, "not in force at gw1:1: taken"),
+        ("-", "old", True, "taken back"),
+    ]
+
+
 @pytest.mark.anyio
 async def test_where_no_agent_runs_nothing_is_waited_for(tmp_path: Path) -> None:
+    agent = Whereabouts(socket=tmp_path / "none.sock", start="tidegate gateway x")
     with pytest.raises(NoAgentError):
-        await settle(Whereabouts(socket=tmp_path / "none.sock", start="tidegate gateway x"), patience=60.0)
+        await settle(agent, None, gateway(blog=1), patience=60.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.commands.waiting import UnknownNameError, awaited
+from agent.commands.waiting import UnknownNameError, awaited, tell_missing
 from schemas.errors import TidegateError
 from schemas.status import (
     AgentStatus,
@@ -13,7 +13,9 @@ from schemas.status import (
     GatewayStatus,
     LinkPhase,
     LinkStatus,
+    OwnTunnelStatus,
     ProblemStatus,
+    Renewal,
     SourceStatus,
     TunnelStatus,
 )
@@ -138,6 +140,34 @@ def test_a_name_that_may_stand_in_a_refused_file_is_waited_for() -> None:
 
 def test_a_gateway_without_tunnels_has_nothing_to_wait_for_but_its_file() -> None:
     assert told(gateway()) == [(True, "gateway.yaml is in force, generation 4")]
+
+
+def test_a_gateway_is_not_ready_by_the_settings_of_before_nor_without_a_tunnel() -> None:
+    up, spare = link("gw1:9056", LinkPhase.CONNECTED), link("gw1:9056", LinkPhase.STANDBY)
+    old = up.model_copy(update={"renewal": Renewal.FAILED, "message": "still on those of before"})
+    tunnel = OwnTunnelStatus(
+        gateway="gw1:9056", name="t", listen=(), hostname=(), service="s", in_force=False, message="taken"
+    )
+
+    assert told(client(old), "gw1:9056") == [(False, "gw1:9056 is not Ready: still on those of before")]
+    assert told(client(spare, old), "gw1:9056") == [
+        (False, "gw1:9056 is not Ready: still on those of before")
+    ]
+    assert told(client(up).model_copy(update={"tunnels": (tunnel,)}), "gw1:9056") == [
+        (False, "gw1:9056 is not Ready: the tunnel t is not in force there: taken")
+    ]
+
+
+def test_how_much_is_missing_is_told_by_what_it_is() -> None:
+    up, down = link("gw1:9056", LinkPhase.CONNECTED), link("gw2:9056", LinkPhase.WAITING)
+
+    assert tell_missing(awaited(client(up, down), ConditionType.READY, ())) == (
+        "1 of 3 (the state file and 2 gateways) is not so"
+    )
+    assert tell_missing(awaited(client(up, down), ConditionType.READY, ("gw2:9056",))) == "it is not so"
+    assert tell_missing(awaited(gateway(MAIL, accepted=False), ConditionType.READY, ())) == (
+        "2 of 2 (the state file and 1 tunnel) are not so"
+    )
 
 
 def test_a_clients_gateway_is_ready_when_every_session_to_it_is_connected() -> None:
