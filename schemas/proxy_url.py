@@ -16,6 +16,8 @@ from .quoting import quote
 from .references import EnvRef, FileRef
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:([^@/]*)@)?([^@/?#]*)/?")
+# What stands before the last @, with one of the characters that end what a URL has there.
+_SPECIAL_IN_LOGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^@/?#]*[@/?#].*@", re.DOTALL)
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _EXAMPLE: Final = 'for example "http://proxy.example.com:3128" or "socks5://proxy.example.com:1080"'
@@ -80,6 +82,10 @@ def parse_proxy_url(text: str) -> ProxyUrl:
     """
     match = _URL.fullmatch(text)
     if match is None:
+        if _SPECIAL_IN_LOGIN.match(text):
+            raise ValueError(
+                "a user or password of a proxy is percent-encoded: write @ as %40, / as %2F and % as %25"
+            )
         raise ValueError(f"this is not the URL of a proxy; write one, {_EXAMPLE}")
     scheme, login, authority = match[1].lower(), match[2], match[3]
     if scheme == "https":

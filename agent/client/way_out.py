@@ -92,14 +92,23 @@ def read(way: InFile | InEnvironment) -> tuple[ProxyUrl, str]:
     if isinstance(way.proxy, ProxyUrl):
         return way.proxy, IN_FILE
     try:
-        text = resolve(way.proxy, kind="the URL of a proxy").decode().strip()
-    except UnreadableReferenceError as error:
+        return follow(way.proxy), IN_FILE
+    except ProxyError as error:
         raise ProxyError(f"{IN_FILE}: {error}") from error
+
+
+def follow(reference: FileRef | EnvRef) -> ProxyUrl:
+    """The proxy that stands where a state file refers to. Blocks on the disk.
+
+    :raises ProxyError: if there is none. Nothing of what is there is told.
+    """
+    try:
+        text = resolve(reference, kind="the URL of a proxy").decode().strip()
+    except UnreadableReferenceError as error:
+        raise ProxyError(str(error)) from error
     except UnicodeDecodeError:
-        raise ProxyError(
-            f"{IN_FILE}: {describe(way.proxy)} holds no text: write a proxy's URL there"
-        ) from None
-    return _parse(text, f"{IN_FILE}: {describe(way.proxy)}"), IN_FILE
+        raise ProxyError(f"{describe(reference)} holds no text: write a proxy's URL there") from None
+    return _parse(text, describe(reference))
 
 
 def is_address(host: str) -> bool:

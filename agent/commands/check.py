@@ -29,8 +29,9 @@ from agent.keys.secret_text import read_secret
 from agent.offline import STDIN, OfflineState, read_offline, read_stdin
 from agent.view.cells import counted, printable
 from schemas.errors import Place, Problem, TidegateError
+from schemas.proxy_url import NoProxy, ProxyUrl
 from schemas.quoting import quote
-from schemas.references import Reference
+from schemas.references import EnvRef, FileRef, Reference
 from schemas.roles import Role
 from schemas.state import ClientState, GatewayState, State, TlsClient, TlsGateway
 from schemas.text import Document, Syntax
@@ -84,8 +85,11 @@ def check_files(checked: OfflineState, *, now: datetime) -> Findings:
     section = next(document for document in checked.documents if role.value in document.value)
     problems = tuple(_problems(section, role, tls)) or tuple(_misfits(section, checked.state))
     warnings = () if problems else tuple(_warnings(section, role, tls, now))
-    password = _password(checked)
-    return Findings(problems=(*problems, *password.problems), warnings=(*warnings, *password.warnings))
+    password, proxy = _password(checked), _proxy(checked)
+    return Findings(
+        problems=(*problems, *password.problems, *proxy.problems),
+        warnings=(*warnings, *password.warnings, *proxy.warnings),
+    )
 
 
 def summary(state: State) -> str:
@@ -93,14 +97,22 @@ def summary(state: State) -> str:
     match state:
         case GatewayState():
             listeners = {address for tunnel in state.tunnels for address in tunnel.listen}
-            clients = "any client" if state.clients is None else counted(len(state.clients), "client")
-            return (
-                f"valid: {counted(len(state.tunnels), 'tunnel')} on "
-                f"{counted(len(listeners), 'listener')}, {clients}"
-            )
+            tunnels = f"{counted(len(state.tunnels), 'tunnel')} on {counted(len(listeners), 'listener')}"
+            parts = [
+                tunnels,
+                "any client" if state.clients is None else counted(len(state.clients), "client"),
+            ]
+            if state.egress is not None:
+                parts.append(counted(len(state.egress.allow), "egress rule"))
         case ClientState():
-            services = counted(len(state.services), "service")
-            return f"valid: {services}, {counted(len(state.client.gateways), 'gateway')}"
+            own = [counted(len(state.tunnels), "own tunnel")] if state.tunnels else []
+            port = [] if state.socks5 is None else [f"a SOCKS5 port at {state.socks5.listen}"]
+            # Who has a port for programs only would wonder where the services are.
+            services = (
+                [counted(len(state.services), "service")] if state.services or not (own or port) else []
+            )
+            parts = [*services, *own, *port, counted(len(state.client.gateways), "gateway")]
+    return f"valid: {', '.join(parts)}"
 
 
 def _problems_beside_others(documents: Sequence[Document]) -> Iterator[Problem]:
@@ -244,6 +256,27 @@ def _password(checked: OfflineState) -> Findings:
     except TidegateError as error:
         return Findings(problems=(Problem(place, str(error)),))
     warning = exposure(password, kind="password")
+    return Findings(warnings=() if warning is None else (Problem(place, f"warning: {warning}"),))
+
+
+def _proxy(checked: OfflineState) -> Findings:
+    """What is wrong with the proxy of a client, and who else may know its password."""
+    proxy = checked.state.client.proxy if isinstance(checked.state, ClientState) else None
+    if proxy is None or isinstance(proxy, NoProxy):
+        return Findings()
+    section = next(document for document in checked.documents if Role.CLIENT.value in document.value)
+    place = section.locate((Role.CLIENT.value, "proxy"))
+    if isinstance(proxy, ProxyUrl):
+        where: FileRef | EnvRef = FileRef(section.name)
+        url = proxy
+    else:
+        from agent.client.way_out import follow  # few have one
+
+        try:
+            url, where = follow(proxy), proxy
+        except TidegateError as error:
+            return Findings(problems=(Problem(place, str(error)),))
+    warning = None if url.password is None else exposure(where, kind="password of the proxy in")
     return Findings(warnings=() if warning is None else (Problem(place, f"warning: {warning}"),))
 
 

@@ -54,3 +54,18 @@ def test_what_is_no_proxy_is_refused_without_showing_a_password(text: str) -> No
     with pytest.raises(ValueError, match="write") as caught:
         parse_proxy_url(text)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", ["p@ss", "pa/ss", "@", "p@/:s"])
+def test_a_password_that_is_not_encoded_is_told_how_to_be(secret: str) -> None:
+    with pytest.raises(ValueError, match=r"is percent-encoded: write @ as %40") as raised:
+        parse_proxy_url(f"http://bob:{secret}@proxy:3128")
+
+    assert "bob" not in str(raised.value)
+    assert secret == "@" or secret not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["http://proxy:3128/path", "http://bob:x@proxy/path", "proxy:3128"])
+def test_what_is_wrong_elsewhere_is_not_blamed_on_the_password(text: str) -> None:
+    with pytest.raises(ValueError, match="this is not the URL of a proxy"):
+        parse_proxy_url(text)

@@ -250,6 +250,80 @@ def test_a_revocation_list_that_was_to_be_replaced_is_a_warning(tmp_path: Path) 
     assert "was to be replaced by" in "".join(warning.message for warning in found.warnings)
 
 
+def test_the_proxy_of_a_client_is_read_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_keys(tmp_path)
+    path = write_client(tmp_path)
+    text, url = path.read_text(), tmp_path / "proxy.url"
+
+    def found(proxy: str) -> tuple[list[str], list[str]]:
+        path.write_text(text.replace("client:\n", f"client:\n  proxy: {proxy}\n"))
+        seen = check_files(read_offline(path), now=now())
+        return [str(one) for one in seen.problems], [str(one) for one in seen.warnings]
+
+    place = f"{path}:{text.splitlines().index('client:') + 2}:10:"
+    (problem,) = found("{file: proxy.url}")[0]
+    assert problem.startswith(f"{place} {url} cannot be read; there is no such file")
+    url.write_text("http://bob:hunter2@ss@proxy:3128\n")
+    (problem,) = found("{file: proxy.url}")[0]
+    assert problem.startswith(f"{place} {url}: ")
+    assert "write @ as %40" in problem
+    assert "hunter2" not in problem
+    url.write_text("http://bob:hunter2@proxy:3128\n")
+    url.chmod(0o644)
+    assert found("{file: proxy.url}") == (
+        [],
+        [
+            f"{place} warning: the password of the proxy in {url} is open to others (mode 0644): "
+            f"run chmod 600 {url}"
+        ],
+    )
+    (problem,) = found("{env: NO_SUCH_PROXY}")[0]
+    assert problem.startswith(f"{place} $NO_SUCH_PROXY is not set: set it")
+    monkeypatch.setenv("A_PROXY", "socks5://bob:hunter2@proxy")
+    assert found("{env: A_PROXY}") == ([], [])
+
+
+def test_a_state_file_with_the_password_of_a_proxy_is_for_its_owner(tmp_path: Path) -> None:
+    write_keys(tmp_path)
+    path = write_client(tmp_path)
+    text = path.read_text()
+
+    def warnings(proxy: str, mode: int) -> list[str]:
+        path.write_text(text.replace("client:\n", f"client:\n  proxy: {proxy}\n"))
+        path.chmod(mode)
+        return [one.message for one in check_files(read_offline(path), now=now()).warnings]
+
+    assert warnings("http://bob:hunter2@proxy:3128", 0o644) == [
+        f"warning: the password of the proxy in {path} is open to others (mode 0644): run chmod 600 {path}"
+    ]
+    assert warnings("http://bob:hunter2@proxy:3128", 0o600) == []
+    assert warnings("http://proxy:3128", 0o644) == []
+
+
+def test_the_summary_counts_all_that_a_file_declares(tmp_path: Path) -> None:
+    write_keys(tmp_path)
+    path = write_client(tmp_path)
+    text = path.read_text()
+    socks5 = 'socks5: {listen: "127.0.0.1:1080"}\n'
+
+    def said(content: str) -> str:
+        path.write_text(content)
+        state = read_offline(path).state
+        assert state is not None
+        return summary(state)
+
+    own = 'tunnels: [{name: t, listen: ":1", service: web}]\n'
+    assert said(text + socks5 + own) == (
+        "valid: 1 service, 1 own tunnel, a SOCKS5 port at 127.0.0.1:1080, 1 gateway"
+    )
+    alone = text[: text.index("services:")] + socks5
+    assert said(alone) == "valid: a SOCKS5 port at 127.0.0.1:1080, 1 gateway"
+    rules = 'egress: {allow: [{client: homelab, to: "*", ports: 25}]}\n'
+    assert said(write_gateway(tmp_path).read_text() + rules).endswith(", 1 client, 1 egress rule")
+
+
 def test_the_password_of_a_socks5_port_is_read(tmp_path: Path) -> None:
     write_keys(tmp_path)
     path = write_client(tmp_path)
