@@ -10,6 +10,7 @@ Each visitor keeps the routes that its port had when it came.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -18,10 +19,12 @@ from agent.process.descriptors import TOO_MANY, Use, may_have
 from agent.traffic import TrafficBook, TrafficMeter
 from reconcile.desired import ListenerSpec, RouteSpec
 from schemas.names import HostPort, ListenAddress
+from transport.pump.kept_stream import KeptStream
 from transport.pump.relay import Relay, RelayEnd
+from transport.wire.cursor import Buffer
 from transport.wire.errors import LocalProtocolError
 from transport.wire.open_header import OpenHeader
-from transport.wire.proxy_protocol import Endpoint
+from transport.wire.proxy_protocol import Endpoint, begins_with_proxy_header
 
 from .balancing import ALL_PATIENCE, PATIENCE, Attempts
 from .forwarders import Forwarders, NotProxiedError
@@ -39,6 +42,7 @@ from .routing import (
     refusal_bytes,
 )
 from .sessions import ConnectedClient, Sessions
+from .stranger_headers import StrangerHeaders, advice
 
 # Seconds that the only client still has when one of several would be given up. It gives up on a service after
 # ten seconds and says so; this is for a client that does not.
@@ -51,8 +55,8 @@ class Visitor:
     """What the front door knows of a visitor. ``failure`` says why it was turned away."""
 
     __slots__ = (
-        "attempts", "client", "destination", "failure", "is_late", "kind", "listen", "meters",
-        "name", "owes_header", "route", "source", "started", "table", "wanted",
+        "attempts", "client", "destination", "failure", "is_late", "is_looked_at", "kind", "listen", "meters",
+        "name", "owes_header", "route", "said", "source", "started", "table", "wanted",
     )  # fmt: skip
 
     def __init__(self, listen: ListenAddress, table: RouteTable, source: tuple[str, int]) -> None:
@@ -71,6 +75,8 @@ class Visitor:
         self.wanted = 0  # bytes without which nothing can be decided
         self.attempts: Attempts | None = None  # None where there is only one client to be led to
         self.is_late = False  # that one has taken longer than others would be given
+        self.is_looked_at = False  # for a header of somebody who should send none
+        self.said: KeptStream | None = None  # has what it says until it is served, if it is looked at
 
 
 class FrontDoor:
@@ -92,6 +98,7 @@ class FrontDoor:
         self._balancer = sessions.balancer
         self._tunnels = tunnels
         self._visitors = visitors
+        self._strangers = StrangerHeaders()
         self.update(spec, table)
 
     def update(self, spec: ListenerSpec, table: RouteTable) -> None:
@@ -122,6 +129,7 @@ class FrontDoor:
             relay.set_deadline(self._spec.peek_timeout)
             relay.peek()
         elif self._unasked is not None:
+            visitor.is_looked_at = self._strangers.is_due(visitor.started)
             self._follow(relay, visitor, self._unasked)
 
     def peeked(self, relay: Relay) -> None:
@@ -142,6 +150,9 @@ class FrontDoor:
         relay.clear_deadline()
         visitor: Visitor = relay.note
         visitor.failure = None  # whatever the client may have said
+        if visitor.said is not None:
+            self._look_for_header(visitor, visitor.said.kept)
+            visitor.said = None
         if visitor.attempts is not None:
             self._served(visitor)
 
@@ -191,7 +202,20 @@ class FrontDoor:
     def _decide(self, relay: Relay, *, timed_out: bool) -> None:
         visitor: Visitor = relay.note
         decision = classify(relay.early, visitor.table, eof=relay.socket_ended, timed_out=timed_out)
+        if not isinstance(decision, NeedMore) and decision.name is None and self._is_stranger(visitor):
+            self._look_for_header(visitor, relay.early)
+            if isinstance(decision, Refused) and begins_with_proxy_header(relay.early):
+                decision = replace(decision, detail=advice(visitor.source[0]))
         self._follow(relay, visitor, decision)
+
+    def _is_stranger(self, visitor: Visitor) -> bool:
+        """Whether whoever is connected should not speak for others, as nobody has named it."""
+        return visitor.destination is None and visitor.source[0] not in self._forwarders
+
+    def _look_for_header(self, visitor: Visitor, first: Buffer) -> None:
+        """Tell of a load balancer in front of the port that nobody has named."""
+        if self._strangers.found(first, time.monotonic()):
+            self._log.warning("proxy_header_from_stranger", reason=advice(visitor.source[0]))
 
     def _follow(self, relay: Relay, visitor: Visitor, decision: Decision) -> None:
         match decision:
@@ -271,7 +295,10 @@ class FrontDoor:
             destination=Endpoint(*(visitor.destination or relay.destination)),
             proxy_protocol=route.proxy_protocol,
         )
-        client.session.open(relay, header, keeps=keeps)
+        is_looked_at = visitor.is_looked_at and visitor.attempts is None
+        client.session.open(relay, header, keeps=keeps or is_looked_at)
+        if visitor.is_looked_at and isinstance(relay.stream, KeptStream):
+            visitor.said = relay.stream
 
     def _unanswered(self, relay: Relay, visitor: Visitor) -> None:
         """The client had its time to take the visitor on, or to say that it cannot."""

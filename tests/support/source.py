@@ -37,6 +37,7 @@ PURE: Final = (
     "agent/gateway/routing.py",
     "agent/gateway/special_addresses.py",
     "agent/gateway/standing.py",
+    "agent/gateway/stranger_headers.py",
     "agent/keys/crl.py",
     "reconcile/actuator.py",
     "reconcile/conditions.py",

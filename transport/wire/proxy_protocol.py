@@ -23,6 +23,7 @@ MAX_V1: Final = 107  # section 2.1: the longest line, with its CRLF
 MAX_V2: Final = 4096
 
 _V1_START: Final = b"PROXY "
+_V1_STARTS: Final = (b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOW")
 _V2_START: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 _V2_FIXED: Final = Struct("!12sBBH")
 _V4_BLOCK: Final = Struct("!4s4sHH")
@@ -170,6 +171,15 @@ def peek_proxy_header(buffer: Buffer) -> ProxyHeader | None:
     if start.startswith(_V1_START) or _V1_START.startswith(start):
         return _peek_v1(bytes(buffer[:MAX_V1]))
     raise NoProxyHeaderError("the connection does not begin with a PROXY protocol header")
+
+
+def begins_with_proxy_header(buffer: Buffer) -> bool:
+    """Whether the first bytes are those of a header of either version, be it complete or correct or not.
+
+    Less than twelve bytes are none: what begins like one may go on as something else.
+    """
+    start = bytes(buffer[: len(_V2_START)])
+    return start == _V2_START or start.startswith(_V1_STARTS)
 
 
 def _peek_v1(data: bytes) -> ProxyHeader | None:

@@ -118,6 +118,63 @@ async def test_nobody_else_is_looked_at_or_believed() -> None:
         await until(lambda: offer._early == forged)
 
 
+@both_versions
+async def test_a_header_of_a_stranger_is_told_of_on_a_port_that_is_not_looked_at(
+    build: Build, journal: Journal
+) -> None:
+    """And led all the same: the service may want it."""
+    async with site(balancer="10.0.0.5") as made, visit(made.public) as visitor:
+        await visitor.send(build(VISITOR, BALANCER))
+        offer = await made.client.next_offer()
+        await until(lambda: bytes(offer._early) == build(VISITOR, BALANCER))
+        offer.stream.accept()
+        offer.stream.send(b"welcome")
+        line = await journal.wait_for("proxy_header_from_stranger")
+        host = visitor.address.partition(":")[0]
+
+    assert line["listen"] == str(made.public)
+    assert f"a PROXY header came from {host}, which is not in accept_proxy_protocol: " in line["reason"]
+    assert "add its address there" in line["reason"]
+
+
+async def test_who_says_something_else_on_a_port_that_is_not_looked_at_is_told_of_by_nobody(
+    journal: Journal,
+) -> None:
+    async with site(balancer="10.0.0.5") as made, visit(made.public) as visitor:
+        await visitor.send(REQUEST)
+        offer = await made.client.next_offer()
+        await until(lambda: bytes(offer._early) == REQUEST)
+        offer.stream.accept()
+        offer.stream.send(b"welcome")
+        assert await visitor.receive_exactly(7) == b"welcome"
+
+    assert journal.find("proxy_header_from_stranger") == []
+
+
+@both_versions
+async def test_a_header_of_a_stranger_is_why_it_is_refused_on_a_port_with_hostnames(
+    build: Build, journal: Journal
+) -> None:
+    async with site(*BY_NAME, balancer="10.0.0.5") as made, visit(made.public) as visitor:
+        await visitor.send(build(VISITOR, BALANCER) + REQUEST)
+        line = await journal.wait_for("visitor_refused")
+        told = await journal.wait_for("proxy_header_from_stranger")
+
+    assert "which is not in accept_proxy_protocol" in line["reason"]
+    assert told["reason"] == line["reason"]
+
+
+async def test_a_header_that_a_visitor_forges_behind_that_of_the_balancer_is_no_strangers(
+    journal: Journal,
+) -> None:
+    async with site(*BY_NAME) as made, visit(made.public) as visitor:
+        await visitor.send(build_v2(VISITOR, BALANCER) + build_v2(VISITOR, BALANCER))
+        line = await journal.wait_for("visitor_refused")
+
+    assert "accept_proxy_protocol" not in line["reason"]
+    assert journal.find("proxy_header_from_stranger") == []
+
+
 async def test_a_second_header_is_the_visitors_own_and_no_header() -> None:
     forged = build_v1(Endpoint("203.0.113.1", 1), BALANCER)
     async with site() as made, visit(made.public) as visitor:
