@@ -182,7 +182,7 @@ class _Story:
         self._tell_of_forwarders(spec.accept_proxy_protocol)
         table = RouteTable(spec.routes)
         decision = decision_on(self._question, table)
-        self._tell_of_peeking(table, spec.peek_timeout)
+        self._tell_of_peeking(table, spec.peek_timeout, after_header=bool(spec.accept_proxy_protocol))
         if isinstance(decision, Routed):
             self._tell_of_route(decision, table)
             if is_open:
@@ -222,18 +222,17 @@ class _Story:
 
     def _tell_of_forwarders(self, networks: Sequence[Network]) -> None:
         if networks:
-            named = " and ".join(map(spell_network, networks))
+            named = " or ".join(map(spell_network, networks))
             self._why.append(
-                f"What comes from {named} must begin with a PROXY header, which says who the visitor is; "
-                "from all others none is looked for."
+                f"A visitor who comes from {named} must begin with a PROXY header, which says who it is, and "
+                "is turned away without one; of all others none is believed."
             )
 
-    def _tell_of_peeking(self, table: RouteTable, patience: float) -> None:
+    def _tell_of_peeking(self, table: RouteTable, patience: float, *, after_header: bool) -> None:
         if not table.peeks:
-            asked = ", so the name does not matter" if self._question.name is not None else ""
-            self._why.append(
-                f"No tunnel of this port has a hostname: nothing that a visitor sends is looked at{asked}."
-            )
+            what = "what comes behind that header" if after_header else "what a visitor sends"
+            asked = ", and neither does the name" if self._question.name is not None else ""
+            self._why.append(f"No tunnel of this port has a hostname: {what} does not matter{asked}.")
         elif self._question.name is None:
             self._why.append(
                 "Tunnels of this port have hostnames, and this visitor names none: it is given "

@@ -114,8 +114,8 @@ def test_a_port_without_hostnames_is_not_looked_at() -> None:
 
     assert (found.served, found.name) == (True, "whatever.test")
     assert found.why[0] == (
-        "No tunnel of this port has a hostname: nothing that a visitor sends is looked at, "
-        "so the name does not matter."
+        "No tunnel of this port has a hostname: what a visitor sends does not matter, "
+        "and neither does the name."
     )
 
 
@@ -126,8 +126,11 @@ def test_load_balancers_in_front_are_told_of() -> None:
 
     assert found.served
     assert found.why[0] == (
-        "What comes from 10.0.0.5 and 10.1.0.0/16 must begin with a PROXY header, which says who the visitor "
-        "is; from all others none is looked for."
+        "A visitor who comes from 10.0.0.5 or 10.1.0.0/16 must begin with a PROXY header, which says who it "
+        "is, and is turned away without one; of all others none is believed."
+    )
+    assert found.why[1] == (
+        "No tunnel of this port has a hostname: what comes behind that header does not matter."
     )
 
 
