@@ -6,7 +6,7 @@ decided: a proposal is judged by the source and previewed against what runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,7 @@ async def plan_files(
     started_with: Settings,
     reconciler: Reconciler,
     observe: Callable[[], ObservedState],
-    live: Callable[[Mapping[Key, Spec]], Live],
+    live: Callable[[Mapping[Key, Spec]], Awaitable[Live]],
     warn: Callable[[Mapping[Key, Spec]], Iterable[str]] = lambda desired: (),
 ) -> PlanReport:
     """What would be done if these files were the state of the agent.
@@ -76,7 +76,8 @@ async def plan_files(
         raise StateError(considered.problems)
     with fine_turns():
         desired = await to_thread.run_sync(resources, considered.state)
-        changes = await to_thread.run_sync(partial(preview, desired, observe(), live(desired)))
+        open_now = await live(desired)
+        changes = await to_thread.run_sync(partial(preview, desired, observe(), open_now))
     status = reconciler.status
     wanted = settings_of(considered.state)
     return plan_report(
@@ -89,7 +90,7 @@ async def plan_files(
         settings=() if status.state is None else live_settings(settings_of(status.state), wanted),
         restart=waiting_settings(started_with, wanted),
         left_out=[str(problem) for problem in considered.problems],
-        warnings=warn(desired),
+        warnings=(*warn(desired), *open_now.doubts),
     )
 
 

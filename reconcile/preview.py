@@ -7,8 +7,8 @@ port are others, and what becomes of the connections that are open.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -35,8 +35,12 @@ class Live:
     by_link: Mapping[Key, int] = field(default_factory=_none)
     lost: Mapping[ClientId, int] = field(default_factory=_none)
     """Clients that are connected and would no longer be admitted, each with its connections."""
+    disowned: Mapping[ClientId, int] = field(default_factory=_none)
+    """The same of others that the keys of the control ports would no longer take."""
     forbidden: Mapping[ClientId, int] = field(default_factory=_none)
     """Connections made for a client that the rules of egress would no longer allow."""
+    doubts: tuple[str, ...] = ()
+    """What would keep some of the change from coming into force, and so nobody loses anything by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +85,19 @@ def preview(desired: Mapping[Key, Spec], observed: ObservedState, live: Live) ->
         _change(action.verb, action.key, settled.get(action.key), action.spec, live)
         for action in make_plan(desired, settled).actions
     )
-    return tuple(sorted(changes, key=_place))
+    return tuple(_with_disowned(sorted(changes, key=_place), live.disowned))
+
+
+def _with_disowned(changes: Sequence[Change], disowned: Mapping[ClientId, int]) -> Iterator[Change]:
+    """The ports share their keys, and whoever these take no more is lost once: to the first of them."""
+    is_told = not disowned
+    for change in changes:
+        if not is_told and change.key.kind is Kind.CONTROL and change.verb is not Verb.CLOSE:
+            is_told = True
+            lost = (*change.lost, *sorted(disowned.items()))
+            yield replace(change, lost=lost, dropped=change.dropped + sum(disowned.values()))
+        else:
+            yield change
 
 
 def _settled(observed: ObservedState) -> dict[Key, Observed]:

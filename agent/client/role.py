@@ -249,7 +249,7 @@ class Client:
 
     # Its own
 
-    def _live(self, desired: Mapping[Key, Spec]) -> Live:
+    async def _live(self, desired: Mapping[Key, Spec]) -> Live:
         from reconcile.preview import Live  # not before somebody asks
 
         return Live(by_service=self._services.visits(), by_link=self._links.visits())

@@ -247,10 +247,10 @@ class ControlPorts:
         self._sessions = sessions
         self._keyring = keyring
         self._bind = bind
-        self._links = VouchedLinks(sessions)
+        self.links = VouchedLinks(sessions)
         self._spawn = spawn
-        keyring.on_authorities = self._links.end_unvouched
-        keyring.on_lists = self._links.end_revoked
+        keyring.on_authorities = self.links.end_unvouched
+        keyring.on_lists = self.links.end_revoked
 
     async def __call__(self, spec: ControlSpec, failed: Failed) -> ControlPort:
         keys = await self._keyring.take(spec.tls, alpn=(ALPN,))
@@ -259,7 +259,7 @@ class ControlPorts:
         except BaseException:
             self._keyring.forget(keys)
             raise
-        port = ControlPort(spec, keys, self._keyring, self._sessions, self._links, self._spawn, failed)
+        port = ControlPort(spec, keys, self._keyring, self._sessions, self.links, self._spawn, failed)
         port.start(listening)
         return port
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,14 @@ class PortKeys:
         self.pem = pem
         self.context = context
         self.lists = lists
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustNews:
+    """Who would vouch for clients, as PEM, or None if that would be as it is; and what they have revoked."""
+
+    authorities: bytes | None
+    lists: RevocationLists | None
 
 
 class Keyring:
@@ -106,6 +115,16 @@ class Keyring:
             except TidegateError as error:
                 raise _invalid(error) from error
             await self._give([port], tls, pem)
+
+    async def look_at(self, tls: TlsGateway) -> TrustNews | None:
+        """What :meth:`change` to these references would tell everybody; None if nothing.
+
+        :raises TidegateError: if it would not take them.
+        """
+        if any(port.tls == tls for port in self._ports):
+            return None
+        pem, lists = await to_thread.run_sync(_proved, tls)
+        return TrustNews(authorities=pem.ca if pem.ca != self._authorities else None, lists=lists)
 
     def forget(self, port: PortKeys) -> None:
         """That port is closed."""
@@ -164,6 +183,12 @@ class Keyring:
         for warning in self._warned:
             if warning not in told:
                 _log.warning("revocation_list_doubtful", reason=warning)
+
+
+def _proved(tls: TlsGateway) -> tuple[Pem, RevocationLists | None]:
+    pem = read_pem(tls)
+    prove(tls, pem)
+    return pem, revocation_lists(tls, pem)
 
 
 async def _nobody_minds(news: object) -> None:

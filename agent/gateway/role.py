@@ -167,13 +167,14 @@ class Gateway:
 
         async with anyio.create_task_group() as tasks:
             spawn = IsolatedTasks(tasks)
+            control = self._control_ports = ControlPorts(sessions, self._keyring, spawn, ports.bind)
             egress = self._egress = Egress(Names(), lambda: actuator.observe(), sessions.traffic)
             sessions.ask_egress = egress.ask
             actuator = self._actuator = ResourceActuator(
                 {
                     Kind.ADMISSION: Admissions(sessions),
                     Kind.EGRESS: EgressOpener(egress),
-                    Kind.CONTROL: ControlPorts(sessions, self._keyring, spawn, ports.bind),
+                    Kind.CONTROL: control,
                     Kind.MANAGEMENT: ManagementPorts(load, sessions, self._keyring, spawn, ports.bind),
                     Kind.LISTENER: listeners,
                 },
@@ -329,17 +330,27 @@ class Gateway:
             await self._reporter.keep_up()
             await anyio.sleep(_LOOK_PAUSE)
 
-    def _live(self, desired: Mapping[Key, Spec]) -> Live:
+    async def _live(self, desired: Mapping[Key, Spec]) -> Live:
         from reconcile.preview import Live  # not before somebody asks
 
+        from .key_outlook import look_ahead  # the same
+
+        keys = await look_ahead(desired, self._keyring, self._control_ports.links)
         admission = next(spec for spec in desired.values() if isinstance(spec, AdmissionSpec))
-        lost = self._sessions.losing(admission)
+        not_admitted = self._sessions.losing(admission)
+        lost = not_admitted | keys.losing
         visits, egress = self._listeners.visits(losing=lost), self._egress
         rules = next((spec for spec in desired.values() if isinstance(spec, EgressSpec)), NOTHING)
+
+        def cut(clients: frozenset[ClientId]) -> Mapping[ClientId, int]:
+            return {client: visits.by_client.get(client, 0) + egress.open_of(client) for client in clients}
+
         return Live(
             by_route=visits.by_route,
-            lost={client: visits.by_client.get(client, 0) + egress.open_of(client) for client in lost},
+            lost=cut(not_admitted),
+            disowned=cut(keys.losing - not_admitted),
             forbidden={client: count for client, count in egress.losing(rules).items() if client not in lost},
+            doubts=(keys.problem,) if keys.problem else (),
         )
 
     def _report(self, turn: Turn) -> None:

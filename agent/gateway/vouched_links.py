@@ -17,6 +17,7 @@ from anyio import to_thread
 
 from agent.keys.shown import Chain, shown_chain, verified_chain
 from schemas.messages import RefusalCode
+from schemas.names import ClientId
 from transport.pump.link import Link
 
 from .revocation import REVOKED, REVOKED_HERE, Lists
@@ -81,6 +82,22 @@ class VouchedLinks:
         is_revoked = await to_thread.run_sync(lambda: [lists.revokes(shown) for shown in chains])
         for client in compress(clients, is_revoked):
             self._sessions.turn_out(client, RefusalCode.REVOKED, REVOKED, REVOKED_HERE)
+
+    async def losing(self, authorities: bytes | None, lists: Lists | None) -> frozenset[ClientId]:
+        """The clients of which these would end a session.
+
+        :param authorities: as PEM; None if they stay.
+        """
+        clients = {client.session.link: client.id for client in chain(*self._sessions.connected().values())}
+        verified = {link: verified_chain(link.ssl_object) for link in clients} if lists is not None else {}
+        shown = {link: shown_chain(link.ssl_object) for link in clients} if authorities is not None else {}
+
+        def find() -> set[Link]:
+            revoked = {link for link, found in verified.items() if lists is not None and lists.revokes(found)}
+            unvouched = _unvouched(shown, authorities) if authorities is not None else ()
+            return revoked.union(unvouched)
+
+        return frozenset(clients[link] for link in await to_thread.run_sync(find))
 
 
 def _unvouched(chains: dict[Link, Chain], authorities: bytes) -> list[Link]:

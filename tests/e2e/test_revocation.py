@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from agent.keys.pki import issue_client, revoke_client
 from tests.support.real_software import Programs
@@ -86,6 +87,38 @@ def test_a_client_that_is_revoked_with_one_command_is_out_and_comes_back_with_an
         assert visitor.recv(4) == b"ping"
 
 
+def test_a_plan_that_names_a_list_says_whom_it_cuts_off_and_that_comes_true(place: Site, web: str) -> None:
+    listen = place.listen()
+    gateway, client = start(place, write(place, listen), web)
+    revoke_client(place.pki, name="homelab")
+
+    def naming(crl: str) -> Path:
+        state = yaml.safe_load(gateway.state.read_text())
+        state["gateway"]["tls"]["crl"] = crl
+        return place.put("new.yaml", state)
+
+    with connect(listen) as visitor:
+        visitor.sendall(b"ping")
+        assert visitor.recv(4) == b"ping"
+
+        new = naming("pki/none.pem")
+        told = tidegate("plan", str(new), "--to", str(gateway.state))
+        assert told.returncode == 2
+        assert "none.pem cannot be read; there is no such file" in told.stdout
+        assert "the sessions of homelab end" not in told.stdout
+
+        new = naming("pki/crl.pem")
+        told = tidegate("plan", str(new), "--to", str(gateway.state))
+        assert "the sessions of homelab end  (1 connection cut)" in told.stdout
+        assert "1 live connection will be cut" in told.stdout
+
+        new.replace(gateway.state)
+        gateway.wait_for("client_disconnected", client="homelab", reason=REVOKED_HERE)
+        refused(client)
+        with pytest.raises(ConnectionResetError):
+            visitor.recv(1)
+
+
 @pytest.mark.parametrize("by", ["serial", "fingerprint"])
 def test_what_the_status_tells_of_a_client_revokes_it_in_the_gateways_file(
     place: Site, web: str, by: str
@@ -96,7 +129,7 @@ def test_what_the_status_tells_of_a_client_revokes_it_in_the_gateways_file(
 
     write(place, listen, revoked=[{by: told[by]}])
 
-    gateway.wait_for("client_disconnected", client="homelab", reason=REVOKED)
+    gateway.wait_for("client_disconnected", client="homelab", reason=REVOKED_HERE)
     refused(client)
     mark = gateway.mark
     write(place, listen)

@@ -7,13 +7,16 @@ from dataclasses import replace
 
 from hypothesis import given
 
-from reconcile.desired import AdmissionSpec, EgressSpec, Key, Kind, Spec, key_of, resources
+from reconcile.desired import AdmissionSpec, ControlSpec, EgressSpec, Key, Kind, Spec, key_of, resources
 from reconcile.observed import IN_FLIGHT, Observed, ObservedState, Phase
 from reconcile.plan import Verb, make_plan
 from reconcile.preview import Live, preview
-from schemas.names import ClientId, ListenAddress, ServiceName, TunnelName
+from schemas.names import ClientId, ListenAddress, ServiceName, TunnelName, parse_listen
+from schemas.references import FileRef
 
 from .samples import (
+    GATEWAY_TLS,
+    TIMING,
     client_state,
     desired_states,
     gateway_state,
@@ -113,6 +116,22 @@ def test_a_client_that_is_no_longer_admitted_takes_its_connections_with_it() -> 
     assert change.lost == (("office", 7),)
     assert (change.finishing, change.dropped) == (0, 7)
     assert [(setting.name, setting.after) for setting in change.settings] == [("client office", None)]
+
+
+def test_clients_that_other_keys_disown_are_lost_once_however_many_ports_have_these_keys() -> None:
+    ports = [parse_listen(text)[0] for text in ("127.0.0.1:1", "127.0.0.1:2")]
+    other = GATEWAY_TLS.model_copy(update={"crl": FileRef("crl.pem")})
+    before, after = (
+        {key_of(spec): spec for spec in (ControlSpec(address=at, tls=tls, timing=TIMING) for at in ports)}
+        for tls in (GATEWAY_TLS, other)
+    )
+    live = Live(disowned={ClientId("office"): 7})
+
+    first, second = preview(after, running(*before.values()), live)
+
+    assert (first.verb, first.lost, first.dropped) == (Verb.UPDATE, (("office", 7),), 7)
+    assert (second.verb, second.lost, second.dropped) == (Verb.UPDATE, (), 0)
+    assert [change.lost for change in preview({}, running(*before.values()), live)] == [(), ()]
 
 
 def test_connections_that_egress_no_longer_allows_are_cut() -> None:

@@ -109,7 +109,8 @@ class GatewayParts:
         self.sessions = Sessions("gw-test", lambda: datetime.now(UTC), self._changed)
         self.tunnels = TrafficBook(visitor_side)
         self.listeners = PublicListeners(self.sessions, self.tunnels)
-        self.control_ports = ControlPorts(self.sessions, Keyring(), spawn)
+        self.keyring = Keyring()
+        self.control_ports = ControlPorts(self.sessions, self.keyring, spawn)
         self.zone: dict[str, list[str]] = {}
         self.egress = Egress(Names(self._look_up), lambda: self.actuator.observe(), self.sessions.traffic)
         self.sessions.ask_egress = self.egress.ask

@@ -24,7 +24,7 @@ from agent.reloading import reload_and_report
 from agent.turn_events import TurnEvents
 from reconcile.conditions import ClientsView
 from reconcile.declared import DeclaredFile
-from reconcile.desired import AdmissionSpec, Key, Kind, listener_key
+from reconcile.desired import AdmissionSpec, Key, Kind, Spec, listener_key
 from reconcile.history import FileHistory
 from reconcile.loop import Reconciler
 from reconcile.observed import Phase
@@ -98,8 +98,11 @@ class FakeGateway:
             started_with=state.gateway,
             reconciler=self.loop,
             observe=self.actuator.observe,
-            live=lambda desired: Live(),
+            live=self._live,
         )
+
+    async def _live(self, desired: Mapping[Key, Spec]) -> Live:
+        return Live()
 
     async def reload_and_report(self) -> ReloadReport:
         return await reload_and_report(self.loop, lambda: None)

@@ -298,3 +298,33 @@ async def test_a_list_that_was_to_be_replaced_is_told_of_once_and_counts(
     assert "was to be replaced by" in line["reason"]
     assert keyring.warnings(NOW) == (line["reason"],)
     assert port.lists is not None
+
+
+async def test_other_references_are_looked_at_and_change_nothing(files: Files) -> None:
+    keyring = Keyring()
+    port = await keyring.take(files.tls, alpn=(ALPN,))
+    assert await keyring.look_at(files.tls) is None
+    before, told = port.tls, Told(keyring)
+
+    files.put_lists(revocation_list(OURS, 7))
+    news = await keyring.look_at(files.tls)
+
+    assert news is not None
+    assert news.authorities is None
+    assert news.lists is not None
+    assert len(news.lists) == 1
+    files.put_authority(pki.authority("Somebody else"))
+    files.put_lists(revocation_list(pki.authority("Somebody else")))
+    others = await keyring.look_at(files.tls)
+    assert others is not None
+    assert others.authorities == pki.authority("Somebody else").certificate
+    assert (port.tls, port.lists, told.authorities) == (before, None, [])
+
+
+async def test_references_that_would_not_be_taken_are_not_looked_at_in_vain(files: Files) -> None:
+    keyring = Keyring()
+    await keyring.take(files.tls, alpn=(ALPN,))
+    files.put_lists(b"no list")
+
+    with pytest.raises(TidegateError, match=r"gateway\.tls\.crl .* is no revocation list"):
+        await keyring.look_at(files.tls)

@@ -114,7 +114,7 @@ async def test_when_nobody_can_tell_who_is_vouched_for_everybody_dials_again(
 async def test_who_has_not_said_hello_yet_must_prove_itself_again(journal: Journal) -> None:
     async with gateway_parts() as parts, anyio.create_task_group() as tasks:
         tasks.start_soon(knock, parts.control, context_with(pki.client()))
-        links = parts.control_ports._links._links
+        links = parts.control_ports.links._links
         with anyio.fail_after(PATIENCE):
             await until(lambda: len(links) == 1)
 
@@ -148,3 +148,17 @@ async def test_a_handshake_that_began_before_leads_to_no_session(journal: Journa
         line = await journal.wait_for("handshake_failed")
         assert "the client CA was replaced during the handshake" in line["reason"]
         assert not parts.sessions.connected()
+
+
+async def test_it_is_known_beforehand_whom_other_authorities_would_not_vouch_for() -> None:
+    control = free_listen()
+    async with (
+        gateway_parts(control=control, tls=trusting(control, OURS, THEIRS)) as parts,
+        hand_driven(control, "homelab"),
+        hand_driven(control, "office", credentials=pki.client("office", signed_by=THEIRS)) as office,
+    ):
+        links = parts.control_ports.links
+
+        assert await links.losing(OURS.certificate, None) == {"office"}
+        assert await links.losing(None, None) == frozenset()
+        assert office.session.is_open
