@@ -87,6 +87,7 @@ _WRONG_NAME: Final = (
     "dial it by a name in the certificate, or issue one for this name with tidegate pki gateway"
 )
 
+_WRONG_PURPOSE: Final = 26
 # X509_V_ERR_* of openssl/x509_vfy.h. These numbers are part of OpenSSL's interface.
 _VERIFICATION: Final = {
     2: _UNKNOWN_ISSUER,
@@ -97,7 +98,7 @@ _VERIFICATION: Final = {
     7: "the signature on the other side's certificate is wrong, so it was altered: issue a new one",
     9: "the other side's certificate is not valid yet: set the clocks of both machines",
     10: "the other side's certificate has expired: issue a new one",
-    26: f"the other side's certificate was made for another purpose: {_BY_PURPOSE}",
+    _WRONG_PURPOSE: f"the other side's certificate was made for another purpose: {_BY_PURPOSE}",
 }
 _MISMATCH: Final = (62, 64)  # host name, IP address
 
@@ -131,6 +132,26 @@ def explain_tls_error(error: BaseException) -> str:
             return failure.strerror or str(failure) or type(failure).__name__
         case other:
             return str(other) or type(other).__name__
+
+
+def explain_web_server_error(error: BaseException, server: str) -> str:
+    """As :func:`explain_tls_error`, of the TLS around a WebSocket. Its certificate need not be ours."""
+    failure = _root(error)
+    if not isinstance(failure, ssl.SSLCertVerificationError):
+        return explain_tls_error(error)
+    said, whose = _explain_verification(failure), f"the certificate of the web server at {server}"
+    code = getattr(failure, "verify_code", 0)
+    if code in _MISMATCH:
+        what = said.partition(":")[0].removeprefix("the gateway's certificate")
+        return f"{whose}{what}: dial it by a name in the certificate, or have one issued for this name"
+    if _VERIFICATION.get(code) == _UNKNOWN_ISSUER:
+        return (
+            f"{whose} is signed by no authority that this system or client.tls.ca trusts: check what answers "
+            "there, or add the authority to one of the two"
+        )
+    if code == _WRONG_PURPOSE:
+        return f"{whose} was made for another purpose: issue one for a server"
+    return said.replace("the other side's certificate", whose)
 
 
 def _root(error: BaseException) -> BaseException:

@@ -13,11 +13,12 @@ from anyio import to_thread
 
 from agent.keys.credentials import outer_link_context
 from schemas.gateway_address import WebSocketUrl
+from schemas.names import HostPort
 from schemas.state import TlsClient
 from transport.pump.carrier import Carrier
 from transport.pump.sockets import dial_carrier
 from transport.session import SessionLostError
-from transport.tls_errors import explain_tls_error
+from transport.tls_errors import explain_web_server_error
 from transport.wire.errors import RemoteProtocolError
 from transport.wire.upgrade_response import UpgradeAttempt
 from transport.wire.websocket import WebSocketEnd
@@ -53,7 +54,8 @@ async def _connect(connection: socket.socket, url: WebSocketUrl, tls: TlsClient,
     try:
         return await dial_carrier(url.host, connection, context, handshake_timeout=patience)
     except OSError as error:
-        raise SessionLostError(f"{url}: {explain_tls_error(error)}") from error
+        server = str(HostPort(url.host, url.port))
+        raise SessionLostError(f"{url}: {explain_web_server_error(error, server)}") from error
 
 
 async def _answer(carrier: Carrier, attempt: UpgradeAttempt, url: WebSocketUrl) -> WebSocketEnd:

@@ -16,7 +16,7 @@ from tests.support import pki
 from tests.support.handshake import end, shake_hands
 from transport.pump.sockets import accept_link, dial_link
 from transport.tls import client_context, server_context
-from transport.tls_errors import explain_tls_error
+from transport.tls_errors import explain_tls_error, explain_web_server_error
 
 CA = pki.authority()
 OTHER = create_authority(name="Other CA")
@@ -207,6 +207,41 @@ def test_every_sentence_is_one_line_and_names_no_library() -> None:
             assert said.isprintable()
             assert ": " in said, "what is wrong, then what to do"
             assert not {"_ssl.c", "SSLV3", "ALERT"} & set(said.replace(":", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        (
+            "the gateway's certificate is of another authority",
+            " is signed by no authority that this system or",
+        ),
+        ("the gateway's certificate has expired", " has expired: issue a new one"),
+        (
+            "the gateway is dialed by a name it does not have",
+            " is not for the name or address that was dialed (gw9.example.com): dial it by a name in the",
+        ),
+        ("a client's certificate poses as a gateway", " was made for another purpose: "),
+    ],
+)
+def test_the_certificate_of_a_web_server_in_between_is_not_called_a_gateways(case: str, said: str) -> None:
+    contexts, dialed, _, _ = FAILURES[case]
+    result = shake_hands(*contexts(), dialed=dialed)
+    assert result.client.error is not None
+
+    told = explain_web_server_error(result.client.error, "www.example.com:443")
+
+    assert told.startswith(f"the certificate of the web server at www.example.com:443{said}")
+    assert "pki" not in told
+    assert told.isprintable()
+
+
+def test_what_a_web_server_says_of_anything_else_is_told_as_of_others() -> None:
+    contexts, dialed, client_is_told, _ = FAILURES["no TLS version in common"]
+    result = shake_hands(*contexts(), dialed=dialed)
+    assert result.client.error is not None
+
+    assert client_is_told in explain_web_server_error(result.client.error, "www.example.com:443")
 
 
 def test_what_another_library_wrapped_is_found() -> None:
