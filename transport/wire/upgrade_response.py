@@ -27,7 +27,8 @@ _BEGINNING: Final = b"HTTP/1."
 
 _NOT_HTTP: Final = "what answers there does not speak HTTP/1: check host and port of the URL"
 _CHECK_PATH: Final = (
-    "check the path in client.gateways, and that the reverse proxy there leads it to the gateway"
+    "check the path in client.gateways, which ends in /tunnel unless the reverse proxy there rewrites it, "
+    "and that it leads to the gateway"
 )
 _UPGRADE_LOST: Final = (
     "a reverse proxy in between does not pass the WebSocket on: have it send HTTP/1.1 and the headers "
