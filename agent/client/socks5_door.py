@@ -205,9 +205,9 @@ class Socks5Door:
         if is_right:
             relay.say(answer)
         else:
-            self._turn_away(
-                relay, program, answer, "the user or the password is wrong; see socks5 in the client's file"
-            )
+            why = "the user or the password is wrong; see socks5 in the client's file"
+            self._programs.last_error = f"a program at {program.source}: {why}" if program.source else why
+            self._turn_away(relay, program, answer, why)
 
     def _lead(self, relay: Relay, program: Program, connect: Connect) -> None:
         """To the first gateway that can be asked."""

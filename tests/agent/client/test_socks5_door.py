@@ -184,9 +184,12 @@ async def test_who_says_something_else_is_turned_away_and_what_it_said_is_not_lo
         async with here.program() as program:
             assert await answer_to(program, b"\x05\x01\x02" + login) == b"\x05\x02\x01\x01"
         line = await ended(journal)
+        status = here.ports.status()
 
     assert line["event"] == "program_refused"
     assert line["reason"].startswith("the user or the password is wrong")
+    assert status is not None
+    assert status.last_error == f"a program at {line['program']}: {line['reason']}"
     assert "ecret" not in str(journal)
 
 
