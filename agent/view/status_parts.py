@@ -177,16 +177,18 @@ def links(status: ClientAgentStatus) -> Section:
 
 
 def services(status: ClientAgentStatus, rates: Rates) -> Section:
+    has_port = any(resource.kind == "socks5" for resource in status.resources)
     return Section(
         columns=(
-            Column(title="SERVICE", worth=Worth.ESSENTIAL),
+            # Where there is nothing but the port for programs, nothing is a service.
+            Column(title="SERVICE" if status.services else "PORT", worth=Worth.ESSENTIAL),
             Column(title="TARGET", least=15),
             *_traffic_columns(rates),
             Column(title="LAST ERROR", least=20),
         ),
         entries=tuple(_service(service, rates) for service in (*status.services, *_socks5(status))),
         fine="without an error",
-        empty="No services are declared.",
+        empty="The SOCKS5 port is not open." if has_port else "No services are declared.",
         has_messages=False,
     )
 

@@ -282,6 +282,16 @@ def test_the_clients_that_serve_together_come_first() -> None:
     assert f"office+attic, homelab → {blog.service}" in texts(section, 0).values()
 
 
+def test_a_client_with_a_socks5_port_alone_is_not_said_to_have_services() -> None:
+    port = Socks5Status(listen="127.0.0.1:1080", user=None, last_error=None, traffic=Traffic())
+    resource = ResourceStatus(kind="socks5", name=port.listen, phase="open", message="")
+    status = statuses.client().model_copy(update={"services": (), "resources": (resource,)})
+
+    section = services(status.model_copy(update={"socks5": port}), None)
+    assert (section.columns[0].title, len(section.entries)) == ("PORT", 1)
+    assert services(status, None).empty == "The SOCKS5 port is not open."
+
+
 def test_the_socks5_port_of_a_client_stands_below_its_services() -> None:
     port = Socks5Status(
         listen="127.0.0.1:1080",
