@@ -304,16 +304,19 @@ def pki_init(
 ) -> None:
     """Make the authority that signs all other certificates: DIR/ca.crt and DIR/ca.key.
 
+    Beside them is DIR/crl.pem, the list of the certificates that it revokes, with none on it yet.
+
     \b
     Example:
       tidegate pki init pki
     """
     from agent.keys.certificates import AUTHORITY_LIFETIME
-    from agent.keys.pki import init_authority
+    from agent.keys.pki import REVOCATION_LIST, init_authority
 
     lifetime = AUTHORITY_LIFETIME if days is None else timedelta(days=days)
     issued = init_authority(directory, name=name, lifetime=lifetime, force=force)
     _say_written(issued)
+    print(f"{directory / REVOCATION_LIST} lists those that it revokes, and nobody is on it yet")
     print(f"keep {issued.key} to yourself: whoever has it can pose as any gateway and any client")
 
 
@@ -396,19 +399,30 @@ def pki_revoke(
 ) -> None:
     """Put a client's certificate on the revocation list DIR/crl.pem, which is made if there is none.
 
+    Without ID it is made, with nobody on it, so that the gateway's state file can name it beforehand.
+
     A gateway whose state file names the list (gateway.tls.crl) refuses the client within a second. A new
     certificate of the same client (tidegate pki client DIR ID --force) is not on the list.
 
     \b
     Examples:
+      tidegate pki revoke pki
       tidegate pki revoke pki homelab
       tidegate pki revoke pki --serial 4f:2a:09
     """
-    from agent.keys.pki import revoke_client, revoke_serial
+    from agent.keys.pki import REVOCATION_LIST, begin_list, revoke_client, revoke_serial
     from schemas.revocation import parse_serial, spell_serial
 
-    if (name is None) is (serial is None):
-        raise typer.BadParameter("name a client or a number: ID, or --serial NUMBER")
+    if name is not None and serial is not None:
+        raise typer.BadParameter("name a client or a number, and not both: ID, or --serial NUMBER")
+    if name is None and serial is None:
+        path = directory / REVOCATION_LIST
+        told = (
+            "was made, and nobody is on it yet" if begin_list(directory) else "was there and stays as it is"
+        )
+        print(f"{path} {told}")
+        _say_where_to_put(path)
+        return
     if name is not None:
         revoked = revoke_client(directory, name=name)
     else:
@@ -418,7 +432,11 @@ def pki_revoke(
             raise typer.BadParameter(str(error), param_hint="--serial") from error
     told = "now lists" if revoked.is_new else "lists already"
     print(f"{revoked.path} {told} {spell_serial(revoked.serial)}")
-    print(f"the gateway's machine needs {revoked.path}, and its state file crl: in gateway.tls")
+    _say_where_to_put(revoked.path)
+
+
+def _say_where_to_put(path: Path) -> None:
+    print(f"the gateway's machine needs {path}, and its state file crl: in gateway.tls")
 
 
 def _run_role(

@@ -23,7 +23,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import ValidationError
 
 from agent.keys.certificates import expiry_warning, utc_now
-from agent.keys.credentials import gateway_context, link_context, read_pem, revocation_lists, size_limit
+from agent.keys.credentials import (
+    gateway_context,
+    kind_of,
+    link_context,
+    read_pem,
+    revocation_lists,
+    size_limit,
+)
 from agent.keys.references import describe, exposure, resolve
 from agent.keys.secret_text import read_secret
 from agent.offline import STDIN, OfflineState, read_offline, read_stdin
@@ -130,7 +137,7 @@ def _problems(section: Document, role: Role, tls: _Tls) -> Iterator[Problem]:
     readable = True
     for key, reference in _references(tls).items():
         try:
-            resolve(reference, limit=size_limit(key))
+            resolve(reference, limit=size_limit(key), kind=kind_of(key))
         except TidegateError as error:
             readable = False
             yield Problem(_place(section, role, key), str(error))

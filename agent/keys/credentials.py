@@ -24,7 +24,7 @@ from transport.tls import (
     server_context,
 )
 
-from .references import MAX_SIZE, UnreadableReferenceError, describe, resolve
+from .references import LISTS, MAX_SIZE, PEM, UnreadableReferenceError, describe, resolve
 
 if TYPE_CHECKING:
     from .crl import RevocationLists
@@ -112,7 +112,7 @@ def read_pem(tls: Tls) -> Pem:
     texts = []
     for name, reference in references(tls).items():
         try:
-            texts.append(resolve(reference, limit=size_limit(name)))
+            texts.append(resolve(reference, limit=size_limit(name), kind=kind_of(name)))
         except UnreadableReferenceError as error:
             raise UnreadableReferenceError(f"{name}: {error}") from error
     cert, key, ca, *lists = texts
@@ -176,6 +176,11 @@ def renewal(tls: Tls, before: Pem, now: Pem, seen: Mapping[str, Any]) -> Mapping
         "serial": seen.get("serialNumber", ""),
         "expires": seen.get("notAfter", ""),
     }
+
+
+def kind_of(field: str) -> str:
+    """What messages call that which should be where a field of the state file refers to."""
+    return LISTS if field.rpartition(".")[2] == "crl" else PEM
 
 
 def size_limit(field: str) -> int:

@@ -56,13 +56,19 @@ def init_authority(
     force: bool = False,
     now: datetime | None = None,
 ) -> Issued:
-    """Write ``ca.crt`` and ``ca.key``. With ``force`` they replace others, and all that those signed is void.
+    """Write ``ca.crt`` and ``ca.key``, and a list on which nobody is, ``crl.pem``.
 
-    The directory is made if it is not there, for the owner alone.
+    With ``force`` they replace others, and all that those signed is void. The directory is made if it is not
+    there, for the owner alone.
 
     :raises PkiError: if there is an authority already, or it cannot be written.
     """
-    return _write(directory, _AUTHORITY, create_authority(name=name, lifetime=lifetime, now=now), force=force)
+    authority = create_authority(name=name, lifetime=lifetime, now=now)
+    path = directory / REVOCATION_LIST
+    issued = _write(directory, _AUTHORITY, authority, force=force, beside=(path,))
+    with _alone_in(directory):
+        _list_on(path, authority, [], before=None, now=now)
+    return issued
 
 
 def issue_gateway(
@@ -113,6 +119,17 @@ class Revoked:
     is_new: bool
 
 
+def begin_list(directory: Path, *, now: datetime | None = None) -> bool:
+    """Make the authority's list, ``crl.pem``, with nobody on it; False if there is one.
+
+    :raises PkiError: if there is no authority in the directory, or the list cannot be read or written.
+    """
+    authority = _read_authority(directory)
+    path = directory / REVOCATION_LIST
+    with _alone_in(directory):
+        return _list_on(path, authority, [], before=_read_list(path), now=now)
+
+
 def revoke_client(directory: Path, *, name: str, now: datetime | None = None) -> Revoked:
     """Put the certificate ``<name>.crt`` on the authority's list, ``crl.pem``.
 
@@ -148,16 +165,35 @@ def revoke_serial(directory: Path, *, serial: int, now: datetime | None = None) 
     authority = _read_authority(directory)
     path = directory / REVOCATION_LIST
     with _alone_in(directory):
-        try:
-            before = path.read_bytes() if path.exists() else None
-            after = revoke(authority, [serial], before=before, now=now)
-            if after is not None:
-                _replace(path, after, mode=0o644)
-        except ListError as error:
-            raise PkiError(f"{path}: {error}") from error
-        except OSError as error:
-            raise PkiError(f"{error.filename or path} cannot be written: {error.strerror}") from error
-    return Revoked(path=path, serial=serial, is_new=after is not None)
+        is_new = _list_on(path, authority, [serial], before=_read_list(path), now=now)
+    return Revoked(path=path, serial=serial, is_new=is_new)
+
+
+def _read_list(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes() if path.exists() else None
+    except OSError as error:
+        raise PkiError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _list_on(
+    path: Path,
+    authority: Credentials,
+    serials: Sequence[int],
+    *,
+    before: bytes | None,
+    now: datetime | None,
+) -> bool:
+    """Write the list with these certificates on it; whether it says anything that it did not say before."""
+    try:
+        after = revoke(authority, serials, before=before, now=now)
+        if after is not None:
+            _replace(path, after, mode=0o644)
+    except ListError as error:
+        raise PkiError(f"{path}: {error}") from error
+    except OSError as error:
+        raise PkiError(f"{error.filename or path} cannot be written: {error.strerror}") from error
+    return after is not None
 
 
 @contextmanager
@@ -197,11 +233,14 @@ def _read_authority(directory: Path) -> Credentials:
         raise PkiError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
-def _write(directory: Path, stem: str, credentials: Credentials, *, force: bool) -> Issued:
+def _write(
+    directory: Path, stem: str, credentials: Credentials, *, force: bool, beside: Sequence[Path] = ()
+) -> Issued:
+    """:param beside: other files that the caller writes when this has been done; their names are taken."""
     certificate, key = directory / f"{stem}.crt", directory / f"{stem}.key"
     try:
         _make_directory(directory)
-        reserved = () if force else _reserve(key, certificate)
+        reserved = () if force else _reserve(key, certificate, *beside)
         try:
             _replace(key, credentials.key, mode=0o600)
             _replace(certificate, credentials.certificate, mode=0o644)

@@ -21,8 +21,14 @@ from schemas.references import EnvRef, FileRef, InlinePem, Reference
 # A bundle of every authority that browsers trust is a quarter of this.
 MAX_SIZE: Final = 1024 * 1024
 PEM: Final = "PEM"
+LISTS: Final = "a revocation list"
 
 _EXPOSED: Final = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
+
+_MAKING: Final = {
+    PEM: ", or make the key with tidegate pki",
+    LISTS: ", or make the list with tidegate pki revoke",
+}
 
 _ADVICE: Final = {
     errno.ENOENT: "there is no such file: check the path",
@@ -107,8 +113,8 @@ def _read(path: str, limit: int, kind: str) -> bytes:
             return file.read(limit + 1)
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, f"{error.strerror or error}: check the path")
-        if error.errno == errno.ENOENT and kind == PEM:
-            advice += ", or make the key with tidegate pki"
+        if error.errno == errno.ENOENT:
+            advice += _MAKING.get(kind, "")
         raise UnreadableReferenceError(f"{path} cannot be read; {advice}") from error
 
 

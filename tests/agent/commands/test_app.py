@@ -115,8 +115,10 @@ def test_without_a_command_the_help_is_shown_as_an_error(
         (["gateway", "a", "--log-format", "xml"], "invalid value for '--log-format'"),
         (["pki", "client", "pki"], "missing argument 'ID' (see tidegate pki client --help)"),
         (["pki", "init", "pki", "--days", "0"], "invalid value for '--days'"),
-        (["pki", "revoke", "pki"], "invalid value: name a client or a number: ID, or --serial NUMBER"),
-        (["pki", "revoke", "pki", "homelab", "--serial", "7"], "invalid value: name a client or a number"),
+        (
+            ["pki", "revoke", "pki", "homelab", "--serial", "7"],
+            "invalid value: name a client or a number, and not",
+        ),
         (["pki", "revoke", "pki", "--serial", "x"], 'invalid value for --serial: "x" is not the serial'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -182,6 +184,27 @@ def test_keys_that_are_there_are_not_replaced_unless_asked(tmp_path: Path) -> No
     assert refused.returncode == 1
     assert "--force" in refused.stderr
     assert forced.returncode == 0
+
+
+def test_a_list_is_there_before_anybody_is_revoked(tmp_path: Path) -> None:
+    begun = tidegate("pki", "init", "other", directory=tmp_path)
+    assert "other/crl.pem lists those that it revokes, and nobody is on it yet\n" in begun.stdout
+    write_keys(tmp_path)
+    assert tidegate("pki", "revoke", "pki", directory=tmp_path).stdout.startswith(
+        "pki/crl.pem was there and stays as it is\n"
+    )
+    (tmp_path / "pki" / "crl.pem").unlink()
+    state = write_gateway(tmp_path)
+    state.write_text(state.read_text().replace("pki/ca.crt}", "pki/ca.crt, crl: pki/crl.pem}"))
+    missing = tidegate("check", state.name, directory=tmp_path)
+    assert (
+        "there is no such file: check the path, or make the list with tidegate pki revoke" in missing.stderr
+    )
+
+    made = tidegate("pki", "revoke", "pki", directory=tmp_path)
+
+    assert made.stdout.startswith("pki/crl.pem was made, and nobody is on it yet\n")
+    assert tidegate("check", state.name, directory=tmp_path).returncode == 0
 
 
 def test_a_client_is_revoked_in_one_command_whether_or_not_its_certificate_is_there_still(

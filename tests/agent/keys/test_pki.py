@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from agent.keys.crl import read_lists
 from agent.keys.pki import (
     Issued,
     PkiError,
+    begin_list,
     init_authority,
     issue_client,
     issue_gateway,
@@ -77,7 +79,7 @@ def test_files_are_named_after_what_they_are_for(pki: Path) -> None:
 
     assert client == Issued(certificate=pki / "homelab.crt", key=pki / "homelab.key", expires=client.expires)
     assert sorted(path.name for path in pki.iterdir()) == [
-        *("ca.crt", "ca.key", "gateway.crt", "gateway.key"),
+        *("ca.crt", "ca.key", "crl.pem", "gateway.crt", "gateway.key"),
         *("gw2.example.com.crt", "gw2.example.com.key", "homelab.crt", "homelab.key"),
     ]
 
@@ -90,7 +92,7 @@ def test_a_file_that_exists_is_left_as_it_is_and_nothing_is_written_beside_it(pk
         issue_client(pki, client_id="homelab")
 
     assert (pki / there).read_bytes() == b"precious"
-    assert sorted(path.name for path in pki.iterdir()) == sorted(["ca.crt", "ca.key", there])
+    assert sorted(path.name for path in pki.iterdir()) == sorted(["ca.crt", "ca.key", "crl.pem", there])
 
 
 def test_a_dangling_link_in_the_place_of_a_key_is_not_written_through(pki: Path, tmp_path: Path) -> None:
@@ -165,7 +167,7 @@ def test_nothing_is_left_behind_when_writing_fails(pki: Path, monkeypatch: pytes
     with pytest.raises(PkiError, match="No space left on device"):
         issue_client(pki, client_id="homelab")
 
-    assert sorted(path.name for path in pki.iterdir()) == ["ca.crt", "ca.key"]
+    assert sorted(path.name for path in pki.iterdir()) == ["ca.crt", "ca.key", "crl.pem"]
 
 
 @pytest.mark.real_software("openssl")
@@ -194,6 +196,41 @@ def test_openssl_reads_the_keys(pki: Path, programs: Programs) -> None:
 
     command = [programs["openssl"], "pkey", "-in", str(client.key), "-noout", "-check"]
     assert b"is valid" in subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def test_an_authority_begins_with_a_list_that_nobody_is_on(pki: Path) -> None:
+    lists = (pki / "crl.pem").read_bytes()
+    authority = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
+
+    assert listed(pki) == []
+    assert mode(pki / "crl.pem") == 0o644
+    assert x509.load_pem_x509_crl(lists).next_update_utc == authority.not_valid_after_utc
+    assert len(read_lists(lists, authorities=(pki / "ca.crt").read_bytes(), name="crl")) == 0
+    assert not begin_list(pki)
+    assert (pki / "crl.pem").read_bytes() == lists
+
+
+def test_a_directory_of_an_earlier_day_is_given_a_list(pki: Path) -> None:
+    (pki / "crl.pem").unlink()
+
+    assert begin_list(pki)
+    assert listed(pki) == []
+    revoke_serial(pki, serial=7)
+    assert not begin_list(pki)
+    assert listed(pki) == [7]
+
+
+def test_the_list_of_another_authority_is_only_replaced_by_force(pki: Path) -> None:
+    revoke_serial(pki, serial=7)
+    for name in ("ca.crt", "ca.key"):
+        (pki / name).unlink()
+
+    with pytest.raises(PkiError, match=r"crl\.pem exists already"):
+        init_authority(pki)
+    assert sorted(path.name for path in pki.iterdir()) == ["crl.pem"]
+    init_authority(pki, force=True)
+
+    assert listed(pki) == []
 
 
 def test_a_revoked_client_is_on_the_authoritys_list_and_stays_there(pki: Path) -> None:
