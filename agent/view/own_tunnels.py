@@ -1,7 +1,7 @@
 """The tunnels that a client's own file declares, as a part of its status.
 
-Rule: as in ``status_parts``. Where a screen has no room for the table, the headline and the troubles tell
-of whatever is not in force.
+Rule: as in ``status_parts``. Where a screen has no room for the table, the headline tells how many are not in
+force.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import partial
 from schemas.status import AgentStatus, ClientAgentStatus, OwnTunnelStatus
 
 from .cells import counted, printable
+from .listen_cell import listen_cell
 from .sections import Entry, Section
 from .table import Cell, Column, Worth
 
@@ -23,7 +24,7 @@ def own_tunnels(status: AgentStatus) -> tuple[Section, ...]:
         columns=(
             Column(title="OWN TUNNEL", worth=Worth.ESSENTIAL),
             Column(title="GATEWAY", least=12),
-            Column(title="LISTEN", least=12),
+            Column(title="LISTEN", good=15, least=9),
             Column(title="SERVICE", least=8),
             Column(title="STATE", worth=Worth.ESSENTIAL, least=12),
         ),
@@ -57,7 +58,7 @@ def _cells(tunnel: OwnTunnelStatus) -> tuple[Cell, ...]:
     return (
         Cell(text=printable(tunnel.name)),
         Cell(text=printable(tunnel.gateway)),
-        Cell(text=printable(", ".join(tunnel.listen))),
+        listen_cell(tunnel.listen),
         Cell(text=printable(tunnel.service)),
         Cell(text="in force", style="green") if tunnel.in_force else Cell(text="not in force", style="red"),
     )

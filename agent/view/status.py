@@ -26,6 +26,7 @@ from .sections import Section, plain_lines, table_height, table_lines, trouble_l
 from .status_parts import BAD, clients, failures, headline, links, services, tunnels
 
 _PROBLEMS_SHOWN: Final = 3
+_SMALLEST_TABLE: Final = 3  # lines: the titles, an entry, and how many more there are
 _GAPS: Final = 4  # empty lines of a page: before each table, the notes and the foot
 
 
@@ -60,7 +61,7 @@ class StatusView:
         tables = sum(map(table_height, sections))
         if len(head) + tables + len(self.footer) + _GAPS > height:
             head = _head(self.status, self.silence, width, most=2)
-        return _fitted_page(head, sections, self.footer, width, height)
+        return _fitted_page(head, sections, more, self.footer, width, height)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if options.is_terminal:
@@ -100,11 +101,17 @@ def _whole_page(
 
 
 def _fitted_page(
-    head: Sequence[Text], sections: Sequence[Section], footer: Sequence[str], width: int, height: int
+    head: Sequence[Text],
+    sections: Sequence[Section],
+    more: Sequence[Section],
+    footer: Sequence[str],
+    width: int,
+    height: int,
 ) -> list[Text]:
     """The head, the foot, and between them what fits.
 
-    Each section may take what the other leaves; where both want more, the first has two thirds.
+    Each section may take what the other leaves; where both want more, the first has two thirds. Whatever more
+    there is gets what is left.
     """
     first, second = sections
     foot = _after_a_gap(_foot(footer, width))
@@ -117,6 +124,11 @@ def _fitted_page(
     lower = table_lines(second, width=width, room=max(3, room // 3, rest - table_height(first)))
     upper = table_lines(first, width=width, room=max(3, rest - len(lower)))
     page = [*head, Text(), *upper, *notes, Text(), *lower][: height - len(foot)]
+    for section in more:
+        room = height - len(foot) - len(page) - 1
+        notes = _after_a_gap(trouble_lines(section, width=width, room=room - table_height(section) - 1))
+        if room - len(notes) >= _SMALLEST_TABLE:
+            page += [Text(), *table_lines(section, width=width, room=room - len(notes)), *notes]
     foot = _unfolded(foot, footer, width, room=height - len(page))
     return [*page, *[Text()] * (height - len(page) - len(foot)), *foot]
 

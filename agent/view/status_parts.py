@@ -32,6 +32,7 @@ from schemas.status import (
 )
 
 from .cells import amount, counted, elide, elide_end, fold, printable, span
+from .listen_cell import listen_cell
 from .own_tunnels import tunnels_in_force
 from .rates import SOCKS5_PORT, Rate
 from .sections import Entry, Section
@@ -50,20 +51,6 @@ _FIRST_FAILING: Final = (ConditionType.ACCEPTED, ConditionType.PROGRAMMED, Condi
 _NAME_WIDTH: Final = 40  # a longer name would leave the headline no room for its news
 
 _OPEN: Final = Column(title="OPEN", is_numeric=True)
-_RATE_COLUMNS: Final = (
-    _OPEN,
-    Column(title="IN/s", is_numeric=True),
-    Column(title="OUT/s", is_numeric=True),
-    Column(title="VISITORS", is_numeric=True, worth=Worth.NICE),
-    Column(title="IN", is_numeric=True, worth=Worth.NICE),
-    Column(title="OUT", is_numeric=True, worth=Worth.NICE),
-)
-_TOTAL_COLUMNS: Final = (
-    _OPEN,
-    Column(title="IN", is_numeric=True),
-    Column(title="OUT", is_numeric=True),
-    Column(title="VISITORS", is_numeric=True, worth=Worth.NICE),
-)
 
 
 def headline(status: AgentStatus, *, is_old: bool = False) -> list[Cell]:
@@ -111,10 +98,12 @@ def failures(status: AgentStatus) -> list[str]:
 
 def tunnels(status: GatewayStatus, rates: Rates) -> Section:
     has_hostnames = any(tunnel.hostname for tunnel in status.tunnels)
+    # Of hostnames there are several often, and each is a text that somebody looks for.
+    visitors = Worth.NICE if has_hostnames else Worth.FAIR
     return Section(
         columns=(
             Column(title="TUNNEL", worth=Worth.ESSENTIAL, good=12),
-            Column(title="LISTEN", good=11, least=9),
+            Column(title="LISTEN", good=15, least=9),
             Column(title="HOSTNAME", least=10, worth=Worth.USEFUL if has_hostnames else Worth.NICE),
             Column(
                 title="CLIENT → SERVICE",
@@ -124,7 +113,7 @@ def tunnels(status: GatewayStatus, rates: Rates) -> Section:
                 least=10,
             ),
             Column(title="STATE", worth=Worth.ESSENTIAL, least=17),
-            *_traffic_columns(rates),
+            *_traffic_columns(rates, visitors=visitors),
         ),
         entries=tuple(_tunnel(tunnel, rates) for tunnel in status.tunnels),
         fine="Ready",
@@ -156,15 +145,16 @@ def links(status: ClientAgentStatus) -> Section:
     are_several = any(link.session > 1 for link in status.links)
     are_named = any(link.address for link in status.links)
     are_led = any(link.via for link in status.links)
+    is_waiting = any(link.next_attempt_at is not None for link in status.links)
     return Section(
         columns=(
             Column(title="GATEWAY", worth=Worth.ESSENTIAL, least=15),
-            *([Column(title="ADDRESS")] if are_named else []),
+            *([Column(title="ADDRESS", good=21)] if are_named else []),
             *([Column(title="VIA")] if are_led else []),
             *([Column(title="SESSION", is_numeric=True)] if are_several else []),
             Column(title="STATE", worth=Worth.ESSENTIAL),
             Column(title="FOR", worth=Worth.ESSENTIAL),
-            Column(title="NEXT ATTEMPT"),
+            Column(title="NEXT ATTEMPT", worth=Worth.USEFUL if is_waiting else Worth.NICE),
             Column(title="ATTEMPTS", is_numeric=True, worth=Worth.NICE),
         ),
         entries=tuple(
@@ -182,9 +172,9 @@ def services(status: ClientAgentStatus, rates: Rates) -> Section:
         columns=(
             # Where there is nothing but the port for programs, nothing is a service.
             Column(title="SERVICE" if status.services else "PORT", worth=Worth.ESSENTIAL),
-            Column(title="TARGET", least=15),
+            Column(title="TARGET", good=20, least=15),
             *_traffic_columns(rates),
-            Column(title="LAST ERROR", least=20),
+            Column(title="LAST ERROR", good=24, least=20),
         ),
         entries=tuple(_service(service, rates) for service in (*status.services, *_socks5(status))),
         fine="without an error",
@@ -231,7 +221,7 @@ def _tunnel(tunnel: TunnelStatus, rates: Rates) -> Entry:
 def _tunnel_cells(tunnel: TunnelStatus, rate: Rate | None) -> tuple[Cell, ...]:
     return (
         Cell(text=printable(tunnel.name)),
-        _listen(_merged(tunnel.listen)),
+        listen_cell(tunnel.listen),
         _names(tunnel.hostname),
         _route(tunnel),
         _state(tunnel)[0],
@@ -262,34 +252,6 @@ def _state(tunnel: TunnelStatus) -> tuple[Cell, str]:
 def _in_words(reason: str) -> str:
     """``AddressInUse`` -> ``Address in use``."""
     return printable(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", reason).capitalize()) or "Not ready"
-
-
-def _listen(addresses: Sequence[str]) -> Cell:
-    safe = [printable(address) for address in addresses]
-    return Cell(text=", ".join(safe), fit=partial(_fitted_listen, safe), plain=",".join(safe))
-
-
-def _fitted_listen(addresses: Sequence[str], width: int) -> str:
-    """As ``fold`` does it, but what is left out is of the host: the port is what people look for."""
-    text = ", ".join(addresses)
-    if cell_len(text) <= width:
-        return text
-    more = f" +{len(addresses) - 1}" if len(addresses) > 1 else ""
-    host, _, port = addresses[0].rpartition(":")
-    end = f":{port}{more}"
-    return elide_end(host, width - len(end)) + end if len(end) < width else elide(text, width)
-
-
-def _merged(listen: Sequence[str]) -> list[str]:
-    """``0.0.0.0:443`` and ``[::]:443`` are one thing to a person: ``:443``, as state files spell it."""
-    merged = [
-        address.replace("0.0.0.0:", ":", 1) if _twin(address) in listen else address for address in listen
-    ]
-    return [address for address in merged if not (address.startswith("[::]:") and address[4:] in merged)]
-
-
-def _twin(address: str) -> str | None:
-    return "[::]" + address[7:] if address.startswith("0.0.0.0:") else None
 
 
 def _route(tunnel: TunnelStatus) -> Cell:
@@ -405,8 +367,23 @@ def _socks5(status: ClientAgentStatus) -> tuple[ServiceStatus, ...]:
     )
 
 
-def _traffic_columns(rates: Rates) -> tuple[Column, ...]:
-    return _TOTAL_COLUMNS if rates is None else _RATE_COLUMNS
+def _traffic_columns(rates: Rates, *, visitors: Worth = Worth.FAIR) -> tuple[Column, ...]:
+    total = Column(title="VISITORS", is_numeric=True, worth=visitors)
+    if rates is None:
+        return (
+            _OPEN,
+            Column(title="IN", is_numeric=True),
+            Column(title="OUT", is_numeric=True),
+            total,
+        )
+    return (
+        _OPEN,
+        Column(title="IN/s", is_numeric=True),
+        Column(title="OUT/s", is_numeric=True),
+        total,
+        Column(title="IN", is_numeric=True, worth=Worth.NICE),
+        Column(title="OUT", is_numeric=True, worth=Worth.NICE),
+    )
 
 
 def _traffic(traffic: Traffic, rate: Rate | None) -> tuple[Cell, ...]:

@@ -3,6 +3,7 @@
 Rule: a row is one line, always. When the width does not suffice for everything,
 columns that are only nice to have go first, then the widest ones shrink, then
 useful ones go from the right; the essential ones stay whatever happens.
+Fair is what others shrink for as long as they keep what is good for them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Worth(Enum):
 
     ESSENTIAL = auto()  # it is always shown
     USEFUL = auto()  # others shrink to make room for it
+    FAIR = auto()  # shown if others keep what is good for them
     NICE = auto()  # shown if nothing has to shrink for it
 
 
@@ -102,6 +104,10 @@ def _least(column: Column, natural: int) -> int:
     return natural if column.is_numeric else min(natural, max(column.least, title))
 
 
+def _good(column: Column, natural: int) -> int:
+    return natural if column.is_numeric else min(natural, max(column.good, _least(column, natural)))
+
+
 def _gaps(columns: Sequence[Column], shown: Sequence[int]) -> list[int]:
     """The spaces before each column shown. Figures stand closer together than words."""
     close = [columns[left].is_numeric and columns[right].is_numeric for left, right in pairwise(shown)]
@@ -116,6 +122,9 @@ def _chosen(columns: Sequence[Column], natural: Sequence[int], width: int) -> li
     shown = list(range(len(columns)))
     for index in _from_the_right(columns, Worth.NICE):
         if _sum(columns, shown, natural.__getitem__) > width:
+            shown.remove(index)
+    for index in _from_the_right(columns, Worth.FAIR):
+        if _sum(columns, shown, lambda at: _good(columns[at], natural[at])) > width:
             shown.remove(index)
     for index in _from_the_right(columns, Worth.USEFUL):
         if _sum(columns, shown, lambda at: _least(columns[at], natural[at])) > width:
@@ -132,7 +141,7 @@ def _shrunk(
 ) -> dict[int, int]:
     widths = {index: natural[index] for index in shown}
     least = {index: _least(columns[index], natural[index]) for index in shown}
-    good = {index: max(least[index], columns[index].good) for index in shown}
+    good = {index: _good(columns[index], natural[index]) for index in shown}
     bare = dict.fromkeys(shown, 1)  # for a terminal too narrow even for what is essential
     for floor in (good, least, bare):
         while _sum(columns, shown, widths.__getitem__) > width:

@@ -12,10 +12,12 @@ from schemas.status import (
     GatewayStatus,
     LinkPhase,
     LinkStatus,
+    OwnTunnelStatus,
     ProblemStatus,
     ResourceStatus,
     ServiceStatus,
     SessionStatus,
+    Socks5Status,
     SourceStatus,
     Traffic,
     TunnelStatus,
@@ -154,6 +156,26 @@ def spread() -> GatewayStatus:
     )
 
 
+def pairs(count: int = 5) -> GatewayStatus:
+    """A gateway whose tunnels have two clients each, long names and ports of their own on one address."""
+    return gateway(
+        *(
+            tunnel(
+                f"customer-frontend-{index}",
+                f"127.0.0.1:{22440 + index}",
+                client=["homelab-primary", "office-secondary"],
+                service="frontend-https",
+                traffic=Traffic(open=index, total=1204 * index, bytes_in=1_200_000, bytes_out=34_000_000),
+            )
+            for index in range(count)
+        ),
+        clients=[
+            session("homelab-primary", services=["frontend-https", "smtp-in", "smtp-out"]),
+            session("office-secondary", services=["frontend-https"]),
+        ],
+    )
+
+
 def many(count: int = 200, *, troubled: Sequence[int] = (17, 180)) -> GatewayStatus:
     """A large gateway: a few tunnels are not Ready, and a few are busy."""
     return gateway(
@@ -246,6 +268,40 @@ def client(*, connected: bool = True) -> ClientAgentStatus:
                 traffic=Traffic(open=3, total=1204, bytes_in=1_200_000, bytes_out=34_000_000),
             ),
         ),
+    )
+
+
+def reaching_client() -> ClientAgentStatus:
+    """A client with a gateway of two addresses behind a proxy, a SOCKS5 port and tunnels of its own."""
+    status = client()
+    there, _ = status.links
+    return status.model_copy(
+        update={
+            "links": tuple(
+                there.model_copy(
+                    update={"address": f"203.0.113.{number}:9056", "via": "http://proxy.example.com:3128"}
+                )
+                for number in (7, 8)
+            ),
+            "socks5": Socks5Status(
+                listen="127.0.0.1:21080", user="mail", last_error=None, traffic=Traffic(open=1, total=9)
+            ),
+            "tunnels": tuple(
+                OwnTunnelStatus(
+                    gateway=there.gateway,
+                    name=name,
+                    listen=listen,
+                    hostname=(),
+                    service="web",
+                    in_force=message == "",
+                    message=message,
+                )
+                for name, listen, message in (
+                    ("customer-frontend", ("0.0.0.0:26100", "[::]:26100"), ""),
+                    ("customer-backend", ("127.0.0.1:26101",), "the port 26101 has another tunnel"),
+                )
+            ),
+        }
     )
 
 

@@ -33,6 +33,17 @@ def test_what_is_nice_goes_first() -> None:
     assert lines(42) == ["NAME         ROUTE TO IT         OPEN", "a-long-name  a-long-route-to-it    12"]
 
 
+def test_what_is_fair_goes_before_others_lose_what_is_good_for_them() -> None:
+    columns = (*COLUMNS[:3], Column(title="FAIR", is_numeric=True, worth=Worth.FAIR))
+
+    def drawn(width: int) -> str:
+        return draw(columns, [ROW], width=width)[1].plain
+
+    assert drawn(42) == "a-long-name  a-long-route-to-it    12 3456"
+    assert drawn(29) == "a-lo…e  a-long…-it    12 3456"
+    assert drawn(28) == "a-long…ame  a-long…-it    12"
+
+
 def test_then_the_widest_shrinks_and_its_title_with_it() -> None:
     assert lines(31) == ["NAME         ROUTE TO IT   OPEN", "a-long-name  a-long-r…-it    12"]
     assert lines(27) == ["NAME       ROUTE       OPEN", "a-long…me  a-long…-it    12"]
