@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from schemas.names import parse_listen
 from schemas.parse import parse_state
+from schemas.ports import parse_listen_pattern
 from schemas.roles import Role
 from schemas.text import Document, Syntax, read_document
 
@@ -53,6 +56,19 @@ def test_what_it_shows_of_a_state_file_is_understood_in_one(fragment: str) -> No
     state = parse_state([Document(whole, name="README.md", directory="/d")])
 
     assert role.value in type(state).model_fields
+
+
+def test_the_tunnel_that_its_client_declares_is_one_that_its_gateway_allows() -> None:
+    shown: list[dict[str, Any]] = [document_of(fragment).value for fragment in FRAGMENTS]
+    (clients,) = [one["clients"] for one in shown if "clients" in one]
+    (tunnel,) = [own for one in shown for own in one.get("tunnels", ()) if "client" not in own]
+    allowed = [parse_listen_pattern(text) for text in clients[0]["listen"]]
+
+    assert clients[0]["declares"] == "session"
+    assert all(
+        any(pattern.covers(address) for pattern in allowed) for address in parse_listen(tunnel["listen"])
+    )
+    assert any(fnmatch(tunnel["service"], glob) for glob in clients[0]["services"])
 
 
 @pytest.mark.real_software("curl", "bash", "python3")
