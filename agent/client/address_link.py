@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 # delay. Two machines with one certificate would otherwise replace each other without a pause.
 _GOOD_SESSION: Final = 5.0
 
+BEFORE: Final = "still on the settings of before"
+
 _UP: Final = (LinkPhase.CONNECTED, LinkPhase.DRAINING)  # one that drains is there
 
 _log: Any = structlog.get_logger("links")
@@ -164,7 +166,7 @@ class AddressLink:
         """What there is to say of a session while another is tried for by the settings of now."""
         if self._renewal is Renewal.DONE:
             return ""
-        return f"still on the settings of before; connecting with the new ones {self._through()}".rstrip()
+        return f"{BEFORE}; connecting with the new ones {self._through()}".rstrip()
 
     def _connecting(self) -> str:
         """What there is to say while nothing serves and the first session is tried for."""
@@ -215,7 +217,7 @@ class AddressLink:
         else:
             self._log.warning("link_not_renewed", reason=reason, retry_in=round(delay, 1))
             self._has_failed = True
-            message = f"still on the settings of before; with the new ones: {reason}"
+            message = f"{BEFORE}; with the new ones: {reason}"
             self._set(self._phase, message, again_at)
         self._links.names.ring(self._place.gateway.host)  # it may have moved
         with anyio.move_on_after(delay):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from agent.actuator import Failed
 from agent.reports import is_reached
 from reconcile.desired import LinkSpec
-from schemas.status import LinkPhase, LinkStatus
+from schemas.status import LinkPhase, LinkStatus, Renewal
 
-from .address_link import AddressLink
+from .address_link import BEFORE, AddressLink
 from .places import Place
 from .way_out import resolves_here
 
@@ -35,11 +35,12 @@ class GatewayLink:
         self._failed = failed
         self._name: HostAddresses | None = None  # that of the gateway, while we go by its addresses
         self._addresses: dict[Place, AddressLink] = {}
+        self._is_aimed = True  # whether it is known where the settings of now lead
 
     @property
     def is_connected(self) -> bool:
         """Whether the gateway is reached with the settings of now, at whichever place."""
-        return is_reached([link.status() for link in self._addresses.values()])
+        return is_reached([status for _, status in self.status()])
 
     @property
     def visitors(self) -> int:
@@ -68,7 +69,7 @@ class GatewayLink:
     def status(self) -> Iterable[tuple[Place, LinkStatus]]:
         """Of the session to each place."""
         for place, link in self._addresses.items():
-            yield place, link.status()
+            yield place, self._as_aimed(link.status())
         if not self._addresses and self._name is not None:
             name = self._name
             yield (
@@ -108,10 +109,12 @@ class GatewayLink:
             name = self._follow(gateway.host)
             assert name is not None
             places = [Place(gateway, address) for address in name.addresses]
+            self._is_aimed = bool(places)
             if not places:
                 return  # what there is serves until it is known where else to go
         else:
             self._follow(None)
+            self._is_aimed = True
             places = [Place(gateway)]
         gone = [place for place in self._addresses if place not in places]
         new = [place for place in places if place not in self._addresses]
@@ -131,6 +134,18 @@ class GatewayLink:
         for place in [place for place in self._addresses if place not in places]:
             self._links.spawn(self._addresses.pop(place).close)
             self._links.released(place)
+
+    def _as_aimed(self, status: LinkStatus) -> LinkStatus:
+        """Of a session that is there, while nobody knows where the next one is to go."""
+        if self._is_aimed or status.phase is not LinkPhase.CONNECTED:
+            return status
+        trouble = "" if self._name is None else self._name.trouble
+        return status.model_copy(
+            update={
+                "renewal": Renewal.FAILED if trouble else Renewal.PENDING,
+                "message": f"{BEFORE}; with the new ones: {trouble or 'its name is looked up'}",
+            }
+        )
 
     def _follow(self, host: str | None) -> HostAddresses | None:
         """Go by the addresses of that name, and of no other."""

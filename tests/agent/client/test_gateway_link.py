@@ -12,7 +12,7 @@ from agent.client import resolving
 from reconcile.desired import LinkSpec, WayOut
 from schemas.names import HostPort, ListenAddress
 from schemas.proxy_url import NoProxy, parse_proxy_url
-from schemas.status import LinkPhase
+from schemas.status import LinkPhase, Renewal
 from tests.support import pki
 from tests.support.gateway_parts import QUIET, GatewayParts, gateway_parts, gateway_tls
 from tests.support.home import HOMELAB, Dns, home, link_to
@@ -192,6 +192,31 @@ async def test_another_way_out_is_that_of_the_next_session_and_the_one_before_se
         await here.put(gw.spec(way_out=WayOut(proxy=NoProxy.NONE)))
         await until(lambda: [link.address for link in here.links.status()] == gw.hosts)
         await until(lambda: all(link.phase is LinkPhase.CONNECTED for link in here.links.status()))
+
+
+@pytest.mark.usefixtures("patient")
+async def test_while_nobody_knows_where_new_settings_lead_the_session_is_one_of_those_before(
+    journal: Journal,
+) -> None:
+    async with cluster(1) as gw:
+        dns = Dns(gw_example=gw.hosts)
+        async with home(dns) as here:
+            await here.put(gw.spec())
+            await journal.wait_for("link_up")
+            nowhere = parse_proxy_url(f"http://{own_address()}:1")
+            await here.put(gw.spec(way_out=WayOut(proxy=nowhere)))
+            await journal.wait_for("link_not_renewed")
+            dns.set("gw.example")
+
+            await here.put(gw.spec(way_out=WayOut(proxy=NoProxy.NONE)))
+
+            assert here.link.renewal is not Renewal.DONE
+            await journal.wait_for("name_not_resolved")
+            assert (here.link.phase, here.link.renewal) == (LinkPhase.CONNECTED, Renewal.FAILED)
+            assert here.link.message.startswith(
+                "still on the settings of before; with the new ones: the name gw.example does not exist"
+            )
+            assert not here.links.is_connected
 
 
 async def test_other_settings_reach_the_session_at_every_address(journal: Journal) -> None:
