@@ -222,6 +222,8 @@ def status(
     """Show how a running agent is doing.
 
     The exit status is 0 if the agent answered, however it is doing. In a pipe each tunnel is one line.
+    Of the several clients of a tunnel, a,b means that a serves and b stands behind it, a+b that they share
+    the visitors, and a+(b) that b would and gets none now.
 
     \b
     Examples:

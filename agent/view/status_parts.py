@@ -12,8 +12,6 @@ from datetime import datetime
 from functools import partial
 from typing import Final, TypeAlias
 
-from rich.cells import cell_len
-
 from schemas.status import (
     AgentStatus,
     ClientAgentStatus,
@@ -26,7 +24,6 @@ from schemas.status import (
     ServiceStatus,
     SessionStatus,
     SourceStatus,
-    Standing,
     Traffic,
     TunnelStatus,
 )
@@ -35,6 +32,7 @@ from .cells import amount, counted, elide, elide_end, fold, printable, span
 from .listen_cell import listen_cell
 from .own_tunnels import tunnels_in_force
 from .rates import SOCKS5_PORT, Rate
+from .route_cell import doubt, route_cell
 from .sections import Entry, Section
 from .table import Cell, Column, Worth
 
@@ -207,12 +205,13 @@ def _generation(source: SourceStatus) -> Cell:
 
 
 def _tunnel(tunnel: TunnelStatus, rates: Rates) -> Entry:
-    trouble = "" if _is_ready(tunnel) else _state(tunnel)[1]
+    is_ready = _is_ready(tunnel)
+    trouble = doubt(tunnel) if is_ready else _state(tunnel)[1]
     rate = _rate(rates, tunnel.name)
     return Entry(
         name=printable(tunnel.name),
         cells=partial(_tunnel_cells, tunnel, rate),
-        is_fine=not trouble,
+        is_fine=is_ready,
         trouble=trouble,
         heat=_heat(tunnel.traffic, rate),
     )
@@ -223,7 +222,7 @@ def _tunnel_cells(tunnel: TunnelStatus, rate: Rate | None) -> tuple[Cell, ...]:
         Cell(text=printable(tunnel.name)),
         listen_cell(tunnel.listen),
         _names(tunnel.hostname),
-        _route(tunnel),
+        route_cell(tunnel),
         _state(tunnel)[0],
         *_traffic(tunnel.traffic, rate),
     )
@@ -252,35 +251,6 @@ def _state(tunnel: TunnelStatus) -> tuple[Cell, str]:
 def _in_words(reason: str) -> str:
     """``AddressInUse`` -> ``Address in use``."""
     return printable(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", reason).capitalize()) or "Not ready"
-
-
-def _route(tunnel: TunnelStatus) -> Cell:
-    """The clients, those that serve now first and together, and the service."""
-    serving = [client.id for client in tunnel.clients if client.standing is Standing.SERVES]
-    if not serving:
-        serving = [client for client in tunnel.client if client == tunnel.serving_client]
-    others = [printable(client) for client in tunnel.client if client not in serving]
-    together = ["+".join(map(printable, serving))] if serving else []
-    ordered = together + others
-    service = printable(tunnel.service)
-    return Cell(
-        text=f"{', '.join(ordered)} → {service}",
-        fit=partial(_fitted_route, ordered, service),
-        plain=f"{','.join(ordered)} -> {service}",
-    )
-
-
-def _fitted_route(names: Sequence[str], service: str, width: int) -> str:
-    for arrow in (" → ", "→"):
-        whole = f"{', '.join(names)}{arrow}{service}"
-        if cell_len(whole) <= width:
-            return whole
-    room = width - 3
-    if room < 2:
-        return elide("→".join((*names[:1], service)), width)
-    # Whichever of the two is short leaves its room to the other.
-    left = fold(names, max(room - cell_len(service), room // 2))
-    return f"{left} → {elide(service, room - cell_len(left))}"
 
 
 def _client(client: SessionStatus, now: datetime, are_several: bool) -> Entry:
