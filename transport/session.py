@@ -73,6 +73,10 @@ class SessionLostError(TidegateError):
     """The session ended before the greeting was over."""
 
 
+class HelloRefusedError(SessionLostError):
+    """The client does not begin as this version of the gateway would have it, and has been told so."""
+
+
 class SessionRefusedError(TidegateError):
     """The gateway does not take this client on."""
 
@@ -145,18 +149,19 @@ class Session:
     async def accept(cls, link: Link, handler: SessionHandler) -> tuple[Session, Hello]:
         """Wait for the hello, as the gateway. The caller answers it: :meth:`welcome` or :meth:`refuse`.
 
-        :raises SessionLostError: if no hello comes, or one of another protocol version.
+        :raises SessionLostError: if no hello comes.
+        :raises HelloRefusedError: if something else does, or one of another protocol version.
         """
         session = cls(link, Role.SERVER, handler)
         hello = await session._wait_first()
         if not isinstance(hello, Hello):
             message = f"the client began with {hello.type} instead of a hello"
             session.refuse(RefusalCode.MALFORMED, message)
-            raise SessionLostError(message)
+            raise HelloRefusedError(message)
         if hello.protocol != PROTOCOL:
             message = _wrong_protocol(gateway=PROTOCOL, client=hello.protocol)
             session.refuse(RefusalCode.WRONG_PROTOCOL, message)
-            raise SessionLostError(message)
+            raise HelloRefusedError(message)
         return session, hello
 
     def welcome(self, *, gateway: str, software: str, instance: str = "") -> None:

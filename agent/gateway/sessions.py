@@ -26,7 +26,7 @@ from schemas.errors import TidegateError
 from schemas.messages import MAX_SESSION_NUMBER, MAX_SESSIONS, Declare, Drain, Hello, RefusalCode, Replaced
 from schemas.names import ClientId, ServiceName
 from transport.pump.link import Link
-from transport.session import Session, SessionLostError
+from transport.session import HelloRefusedError, Session, SessionLostError
 from transport.tls import IdentityError, client_id_from, peer_identity
 
 from .absentees import Absentees, Departure, Refused
@@ -250,6 +250,8 @@ class Sessions:
             session, hello = await Session.accept(link, client)
         except SessionLostError as error:
             self._log_refused(client, str(error))
+            if isinstance(error, HelloRefusedError):
+                self._remember_refused(client, str(error))
             return
         try:
             client_id = self._identify(link, hello)

@@ -9,13 +9,15 @@ import pytest
 from agent.gateway import absentees
 from agent.keys.certificates import Credentials
 from reconcile.desired import AdmissionSpec, Timing
-from schemas.messages import MAX_SESSION_NUMBER, RefusalCode, Replaced
+from schemas.messages import MAX_SESSION_NUMBER, PROTOCOL, Hello, RefusalCode, Replaced
 from schemas.names import ClientId, ServiceName
 from tests.support import pki
 from tests.support.gateway_parts import GatewayParts, HandDriven, admission, gateway_parts, hand_driven, route
-from tests.support.journal import Journal
+from tests.support.journal import PATIENCE, Journal
 from tests.support.peers import until, visit
-from transport.session import SessionRefusedError
+from tests.support.tls_peers import context_with
+from transport.pump.sockets import dial_link
+from transport.session import Session, SessionRefusedError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
 
@@ -52,6 +54,25 @@ async def test_a_client_that_may_not_connect_is_told_what_to_do_and_so_is_the_lo
         assert caught.value.code is code
         assert line["reason"] == str(caught.value)
         assert not parts.sessions.connected()
+
+
+async def test_a_client_of_another_version_is_remembered_as_refused_and_one_that_says_nothing_is_not(
+    journal: Journal,
+) -> None:
+    async with gateway_parts() as parts:
+        where = parts.control.host, parts.control.port
+        silent = await dial_link(*where, context_with(pki.client()), handshake_timeout=PATIENCE)
+        silent.abort()
+        line = await journal.wait_for("client_refused")
+        assert (line["client"], "serial" in line, parts.sessions.refusals) == ("homelab", True, {})
+
+        link = await dial_link(*where, context_with(pki.client()), handshake_timeout=PATIENCE)
+        hello = Hello(protocol=PROTOCOL + 1, id="homelab", software="test/1", services=())
+        with pytest.raises(SessionRefusedError, match="upgrade the gateway"):
+            await Session.greet(link, hello, HandDriven())
+
+        await journal.wait_for("client_refused", count=2)
+        assert "upgrade the gateway" in parts.sessions.refusals[HOMELAB].reason
 
 
 async def test_a_client_that_is_taken_on_learns_which_process_of_the_gateway_it_has_reached() -> None:
