@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pytest
 from tests.support.daemons import haproxy, nginx
 from tests.support.real_software import Programs, require
 from tests.support.services import accept, listening, read_until, target
-from tests.support.site import Agent, Site, connect, own_address, read_all, site
+from tests.support.site import PATIENCE, Agent, Site, connect, own_address, read_all, site
 from tests.support.tools import Curl
 
 pytestmark = pytest.mark.real_software("nginx", "haproxy", "curl")
@@ -35,6 +36,7 @@ class Fronts:
     web: dict[str, str]
     raw: dict[str, str]
     mute: str  # one that sends no header
+    unnamed: dict[str, str]  # in front of ports that do not know of it, likewise
     raw_port: str  # of the gateway
     raw_service: socket.socket
 
@@ -64,6 +66,7 @@ def fronts(tmp_path_factory: pytest.TempPathFactory, loop: Sequence[str]) -> Ite
             "raw": target(raw_service),
         }
         web, raw = place.listen(), place.listen()
+        unnamed = {version: place.listen() for version in SEND}
         tunnels = [
             {"name": name, "listen": listen, **hostname, "client": "homelab", "service": service,
              "proxy_protocol": "v2", "accept_proxy_protocol": [balancer]}
@@ -73,6 +76,10 @@ def fronts(tmp_path_factory: pytest.TempPathFactory, loop: Sequence[str]) -> Ite
                 ("raw", raw, {}, "raw"),
             ]
         ]  # fmt: skip
+        tunnels += [
+            {"name": f"unnamed-{version}", "listen": listen, "client": "homelab", "service": "raw"}
+            for version, listen in unnamed.items()
+        ]
         gateway, _ = place.start_both(tunnels, services)
 
         def front(listen: str, send: str) -> str:
@@ -88,6 +95,7 @@ def fronts(tmp_path_factory: pytest.TempPathFactory, loop: Sequence[str]) -> Ite
             web={version: front(web, send) for version, send in SEND.items()},
             raw={version: front(raw, send) for version, send in SEND.items()},
             mute=front(web, ""),
+            unnamed={version: front(unnamed[version], send) for version, send in SEND.items()},
             raw_port=raw,
             raw_service=raw_service,
         )
@@ -104,6 +112,28 @@ def test_a_service_behind_a_hostname_sees_the_visitor(
     answer = curl(f"http://{front}/")
 
     assert answer.body == f"{answer.visitor} {front.rpartition(':')[2]}"
+
+
+@versions
+def test_a_balancer_that_nobody_has_named_is_told_of(fronts: Fronts, version: str) -> None:
+    """Its header reaches the service as any first words do; the log says whose it is.
+
+    Where the client is as near as here it may take a visitor on before the header is there; then another one
+    is looked at a second later.
+    """
+    mark, told = fronts.gateway.mark, False
+    ends = time.monotonic() + PATIENCE
+    while not told and time.monotonic() < ends:
+        with connect(fronts.unnamed[version]) as visitor, accept(fronts.raw_service) as service:
+            visitor.sendall(b"hello\r\n")
+            read_until(service, b"hello\r\n")
+        told = any(line["event"] == "proxy_header_from_stranger" for line in fronts.gateway.lines[mark:])
+
+    line = fronts.gateway.wait_for("proxy_header_from_stranger", after=mark)
+
+    assert (
+        f"a PROXY header came from {fronts.balancer}, which is not in accept_proxy_protocol" in line["reason"]
+    )
 
 
 @versions
