@@ -81,4 +81,4 @@ def test_a_question_that_is_none_is_one_line(tmp_path: Path) -> None:
     result = tidegate("explain", "blog.example.com:443", directory=tmp_path)
 
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-    assert 'ask for :443 --sni blog.example.com, or with --host' in result.stderr
+    assert "ask for :443 --sni blog.example.com, or with --host" in result.stderr
