@@ -249,5 +249,5 @@ def test_lists_that_openssl_makes_are_gone_by(place: Site, web: str, programs: P
     openssl("ca", "-config", "openssl.cnf", "-revoke", "homelab.crt")
     publish()
 
-    gateway.wait_for("client_disconnected", client="homelab", reason=REVOKED)
+    gateway.wait_for("client_disconnected", client="homelab", reason=REVOKED_HERE)
     refused(client)
