@@ -195,6 +195,7 @@ async def test_a_socket_that_somebody_removed_comes_back(tmp_path: Path, journal
         here.client.reload()
 
         await until(path.exists)
+        await until(lambda: here.client.status().ready)  # or the client would end in the middle of it
 
 
 async def test_a_client_that_stops_lets_programs_finish_and_lets_no_others_in(
