@@ -23,8 +23,15 @@ from .polling import until
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _OURS: Final = ("agent.", "reconcile.", "transport.")
 # An agent keeps its last thousand events, and what they tell of: values that no connection holds. That they
-# do not become more and more is seen in the memory.
-_KEPT: Final = ("agent.events.Event",)
+# do not become more and more is seen in the memory. Of a client that has gone it keeps how it went, and the
+# certificate that it had. A worker thread that has nothing to do stays for a while, with what it belongs to.
+_KEPT: Final = (
+    "agent.events.Event",
+    "agent.gateway.absentees.Departure",
+    "agent.gateway.revocation.ShownCertificate",
+    "anyio._backends._asyncio.WorkerThread",
+    "anyio.lowlevel.EventLoopToken",
+)
 # What a connection or a wait costs the loops and libraries below us.
 _BELOW: Final = re.compile(
     r"(uvloop|_?asyncio|aiofastnet|anyio|ssl|_ssl|_socket|socket|select)\b.*|builtins\.coroutine"
@@ -105,4 +112,6 @@ def excess(before: Census, after: Census) -> dict[str, tuple[int, int]]:
 
 
 def _counts(name: str) -> bool:
-    return (name.startswith(_OURS) and name not in _KEPT) or _BELOW.fullmatch(name) is not None
+    if name in _KEPT:
+        return False
+    return name.startswith(_OURS) or _BELOW.fullmatch(name) is not None

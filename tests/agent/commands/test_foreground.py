@@ -224,7 +224,7 @@ def test_the_table_stays_while_the_agent_drains_and_a_second_ctrl_c_leaves_the_t
 
 def test_a_terminal_that_is_resized_gets_a_table_of_its_size(state: Path) -> None:
     with on_terminal(
-        [*TIDEGATE, "gateway", state.name], directory=state.parent, environment=environment()
+        [*TIDEGATE, "gateway", state.name], directory=state.parent, width=60, environment=environment()
     ) as terminal:
         terminal.read_until("Client away")
         assert "VISITORS" not in terminal.written

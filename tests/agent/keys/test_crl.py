@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -144,7 +144,7 @@ def test_a_list_that_was_to_be_replaced_counts_and_is_told_of() -> None:
     stolen = pki.client()
     lists = read(revocation_list(OURS, serial(stolen), end=NOW + timedelta(hours=1)))
 
-    assert lists.warnings(NOW) == ()
+    assert lists.warnings(datetime.now(UTC)) == ()
     (warning,) = lists.warnings(NOW + timedelta(hours=2))
     assert "was to be replaced by" in warning
     assert lists.revokes([der(stolen)])
@@ -280,4 +280,4 @@ def test_lists_that_openssl_makes_are_read(tmp_path: Path, programs: Programs) -
     for file in ("crl.pem", "crl.der"):
         lists = read((tmp_path / file).read_bytes(), authority)
         assert [name for name, chain in chains.items() if lists.revokes(chain)] == ["stolen"]
-        assert lists.warnings(NOW) == ()
+        assert lists.warnings(datetime.now(UTC)) == ()
