@@ -56,7 +56,13 @@ class OwnSocket:
     def __init__(self, path: Path, use: SocketUse) -> None:
         self.listening = bind_own_socket(path, use)
         self._path = path
-        made = os.stat(path)  # noqa: PTH116 - the counterpart of the lstat below
+        try:
+            made = os.stat(path)  # noqa: PTH116 - the counterpart of the lstat below
+        except OSError as error:
+            self.listening.close()
+            raise OwnSocketError(
+                f"{use.name} {path} was removed as soon as it was made: see who does that, or {use.remedy}"
+            ) from error
         self._made = (made.st_dev, made.st_ino)
 
     @property

@@ -71,6 +71,23 @@ def test_it_is_gone_at_the_end_and_the_directory_is_not(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+def test_one_that_is_removed_at_once_is_closed_and_told_of(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[socket.socket] = []
+
+    def bind_and_lose(path: Path, use: SocketUse) -> socket.socket:
+        made.append(bind_own_socket(path, use))
+        path.unlink()
+        return made[0]
+
+    monkeypatch.setattr(module, "bind_own_socket", bind_and_lose)
+
+    with pytest.raises(OwnSocketError, match="was removed as soon as it was made"):
+        OwnSocket(path, USE)
+    assert made[0].fileno() == -1
+
+
 def test_what_a_dead_process_left_behind_is_replaced(path: Path) -> None:
     bind_own_socket(path, USE).close()
     assert path.exists()
