@@ -8,7 +8,7 @@ validation context), values that are already parsed are taken as they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, TypeAlias, cast
 
@@ -108,10 +108,6 @@ def _positive(text: str) -> float:
     return seconds
 
 
-def _level_or_none(value: Any, info: ValidationInfo) -> LogLevel | None:
-    return None if value is None and info.context is None else _plain_level(value, info)
-
-
 def _declarer(text: str) -> str:
     if not text or not text.isprintable() or len(text) > 256:
         raise ValueError("this names nobody; write 1 to 256 printable characters")
@@ -178,10 +174,13 @@ def _ports(value: Any, info: ValidationInfo) -> tuple[PortRange, ...]:
     return _plain_ports(value, info)
 
 
-def _count(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_PORTS:
-        return value
-    raise faulty([Fault(misplaced(value, f"a whole number from 0 to {_MOST_PORTS}", "20"))])
+def _whole_number(least: int, most: int, example: str) -> Callable[[Any], int]:
+    def validate(value: Any) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+            return value
+        raise faulty([Fault(misplaced(value, f"a whole number from {least} to {most}", example))])
+
+    return validate
 
 
 def _serial(value: Any) -> int | None:
@@ -257,32 +256,10 @@ def _services(value: Any, info: ValidationInfo) -> tuple[tuple[ServiceName, Serv
     return cast("tuple[tuple[ServiceName, ServiceEntry], ...]", value)
 
 
-def _reference_or_none(value: Any, info: ValidationInfo) -> Reference | None:
-    return None if value is None and info.context is None else _reference(value, info)
-
-
 def _flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     raise faulty([Fault(misplaced(value, "true or false", "true"))])
-
-
-def _sessions(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_SESSIONS:
-        return value
-    raise faulty([Fault(misplaced(value, f"a whole number from 1 to {MAX_SESSIONS}", "3"))])
-
-
-def _name_or_none(value: Any, info: ValidationInfo) -> str | None:
-    return None if value is None and info.context is None else _plain_name(value, info)
-
-
-def _domain(value: Any, info: ValidationInfo) -> str | None:
-    return None if value is None and info.context is None else _plain_domain(value, info)
-
-
-def _declared_by(value: Any, info: ValidationInfo) -> str | None:
-    return None if value is None and info.context is None else _plain_declarer(value, info)
 
 
 _MOST_PORTS: Final = 65535
@@ -295,15 +272,15 @@ _plain_declarer = one(_declarer, "the name of whoever declared the tunnel", '"ho
 
 _plain_level = one(one_of(LogLevel, "a log level"), "a log level", '"info"')
 
-NameField: TypeAlias = Annotated[str | None, PlainValidator(_name_or_none)]
-DomainField: TypeAlias = Annotated[str | None, PlainValidator(_domain)]
-DeclaredByField: TypeAlias = Annotated[str | None, PlainValidator(_declared_by)]
+NameField: TypeAlias = Annotated[str | None, PlainValidator(or_none(_plain_name))]
+DomainField: TypeAlias = Annotated[str | None, PlainValidator(or_none(_plain_domain))]
+DeclaredByField: TypeAlias = Annotated[str | None, PlainValidator(or_none(_plain_declarer))]
 PathField: TypeAlias = Annotated[str | None, PlainValidator(_path)]
-LogLevelField: TypeAlias = Annotated[LogLevel | None, PlainValidator(_level_or_none)]
+LogLevelField: TypeAlias = Annotated[LogLevel | None, PlainValidator(or_none(_plain_level))]
 FlagField: TypeAlias = Annotated[bool, PlainValidator(_flag)]
-SessionsField: TypeAlias = Annotated[int, PlainValidator(_sessions)]
+SessionsField: TypeAlias = Annotated[int, PlainValidator(_whole_number(1, MAX_SESSIONS, "3"))]
 ReferenceField: TypeAlias = Annotated[Reference, PlainValidator(_reference)]
-OptionalReferenceField: TypeAlias = Annotated[Reference | None, PlainValidator(_reference_or_none)]
+OptionalReferenceField: TypeAlias = Annotated[Reference | None, PlainValidator(or_none(_reference))]
 DurationField: TypeAlias = Annotated[float, PlainValidator(one(_positive, "a duration", '"30s"'))]
 DrainField: TypeAlias = Annotated[float, PlainValidator(one(parse_duration, "a duration", '"30s"'))]
 ClientIdField: TypeAlias = Annotated[
@@ -406,7 +383,7 @@ ListenPatternsField: TypeAlias = Annotated[
         )
     ),
 ]
-MaxPortsField: TypeAlias = Annotated[int, PlainValidator(_count)]
+MaxPortsField: TypeAlias = Annotated[int, PlainValidator(_whole_number(0, _MOST_PORTS, "20"))]
 SerialField: TypeAlias = Annotated[int | None, PlainValidator(_serial)]
 FingerprintField: TypeAlias = Annotated[
     str | None, PlainValidator(or_none(one(parse_fingerprint, "a fingerprint", '"sha256:…"')))
