@@ -59,6 +59,8 @@ class _HandshakeFilter:
 _AIOFASTNET: Final = _fast_tls()
 _BACKLOG: Final = 1_024
 _GOODBYE: Final = 5.0  # seconds that the TLS goodbye of a link may take
+# A loop accepts in one turn, makes a transport in the next, and tells the protocol of it in the one after.
+_TURNS_TO_LET_IN: Final = 3
 
 
 class Server:
@@ -74,13 +76,20 @@ class Server:
         """Stop listening. Connections that are open stay open, and who waits in the queue is let in first.
 
         A system answers whoever connects before the program does, and closing the socket would reset them.
+        The owner has heard of each of them when this returns.
         """
         if not self._is_open:
             return
         self._is_open = False
-        waiting = self._take_queue()
-        self._server.close()
         loop = asyncio.get_running_loop()
+        try:
+            # The standard loop drops whom it has accepted if the server is closed before its next turns.
+            # uvloop does not, and has no reader there.
+            if loop.remove_reader(self._listening):
+                await _until_told()
+        finally:
+            waiting = self._take_queue()
+            self._server.close()
         try:
             while waiting:
                 try:
@@ -91,6 +100,7 @@ class Server:
         finally:
             for connection in waiting:
                 connection.close()
+        await _until_told()
 
     def _take_queue(self) -> list[socket.socket]:
         """Whoever is in the queue now, but not for ever whoever still comes. The last one is the first."""
@@ -102,6 +112,12 @@ class Server:
                 connection.setblocking(False)
         waiting.reverse()
         return waiting
+
+
+async def _until_told() -> None:
+    """Wait until owners have heard of everybody whom the loop has accepted."""
+    for _ in range(_TURNS_TO_LET_IN):
+        await asyncio.sleep(0)
 
 
 async def serve(listening: socket.socket, owner: RelayOwner) -> Server:

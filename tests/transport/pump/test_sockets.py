@@ -137,6 +137,22 @@ async def test_whoever_waits_in_the_queue_of_a_port_that_is_closed_is_let_in() -
         await Plain.connect(address)
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_whoever_is_being_let_in_while_a_port_is_closed_is_known_when_it_is_closed(turns: int) -> None:
+    """A loop accepts in one turn and says so in a later one, and the standard one forgets it in between."""
+    owner = RecordingOwner()
+    server, address = await listen(owner)
+    visitor = socket.create_connection(address)
+    await loop_turns(turns)
+
+    await server.close()
+
+    (relay,) = owner.relays()
+    relay.abort()
+    await owner.until_all_ended()
+    visitor.close()
+
+
 async def test_no_more_than_a_queue_is_let_in_when_a_port_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever connects without a pause cannot keep a port open."""
     monkeypatch.setattr(sockets, "_BACKLOG", 2)
