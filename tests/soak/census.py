@@ -24,8 +24,8 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _OURS: Final = ("agent.", "reconcile.", "transport.")
 # An agent keeps its last thousand events, and what they tell of: values that no connection holds. That they
 # do not become more and more is seen in the memory. Of a client that has gone it keeps how it went, and the
-# certificate that it had. It counts the traffic of every name that once had a visitor, which may come after the
-# warm-up. A worker thread that has nothing to do stays for a while, with what it belongs to.
+# certificate that it had. It counts the traffic of every name that once had a visitor, and the first may come
+# after the warm-up. A worker thread that has nothing to do stays for a while, with what it belongs to.
 _KEPT: Final = (
     "agent.events.Event",
     "agent.gateway.absentees.Departure",
