@@ -18,13 +18,14 @@ from .commands.start import read_plainly
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. Whatever goes wrong is told in one line."""
     _mend_streams()
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        status = _run(sys.argv[1:] if arguments is None else arguments)
+        status = _run(arguments)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 - the last resort
         from .commands.complaint import complain  # nothing has gone wrong yet
 
-        status = complain(error)
+        status = complain(error, arguments=arguments)
     sys.exit(status)
 
 

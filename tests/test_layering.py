@@ -80,6 +80,7 @@ TESTED_ELSEWHERE: Final[dict[str, str]] = {
     "schemas/log_level.py": "an Enum; tests/agent/logs/test_pipeline.py has every level",
     "schemas/plan_report.py": "models without behavior; tests/agent/test_planning.py sees them filled in",
     "schemas/apply_report.py": "models without behavior; tests/agent/commands/test_apply.py reads them",
+    "schemas/failure_report.py": "models without behavior; tests/agent/commands/test_complaint.py reads them",
     "schemas/confirmation.py": "models without behavior; tests/agent/past/test_confirmation.py fills them",
     "schemas/history_report.py": "models without behavior; tests/agent/api/test_history.py fills them in",
     "schemas/status.py": "models without behavior; tests/agent/gateway/test_status.py sees them filled in",

@@ -51,6 +51,7 @@ from schemas.plan_report import PlanReport
 from schemas.state import State
 
 from .check import check_files
+from .complaint import ToldError
 from .finding import agent_of
 from .outcome import Settled, outcomes, settle
 from .plan import plan_of, print_plan
@@ -104,7 +105,9 @@ def carry_out(change: StateChange, terms: Terms) -> int:
     try:
         settled = run(partial(settle, agent, before, wanted, patience=terms.timeout))
     except TidegateError as error:
-        raise TidegateError(f"{_in_place(report)}, but {error}") from error
+        if terms.as_json:
+            print(report.model_copy(update={"problems": (str(error),)}).model_dump_json(indent=2))
+        raise ToldError(f"{_in_place(report)}, but {error}") from error
     return _tell(_with_outcome(report, settled, before, wanted), terms)
 
 
@@ -271,9 +274,9 @@ def _tell_placed(report: ApplyReport, terms: Terms) -> int:
 def _tell(report: ApplyReport, terms: Terms) -> int:
     if terms.as_json:
         print(report.model_dump_json(indent=2))
-        return 0 if report.in_force else 1
-    for outcome in report.outcomes:
-        print(printable(f"{outcome.verb} {outcome.name}: {outcome.message}"))
+    else:
+        for outcome in report.outcomes:
+            print(printable(f"{outcome.verb} {outcome.name}: {outcome.message}"))
     for problem in report.problems:
         print(printable(problem), file=sys.stderr)
     told = " ".join(outcome.message for outcome in report.outcomes)
@@ -286,15 +289,16 @@ def _tell(report: ApplyReport, terms: Terms) -> int:
             f"; keep it with tidegate confirm until {report.confirm_until:%H:%M:%S} UTC, or it is undone"
         )
     if report.in_force:
-        print(f"{_in_place(report)}, and generation {report.generation} is in force{confirm}")
+        if not terms.as_json:
+            print(f"{_in_place(report)}, and generation {report.generation} is in force{confirm}")
         return 0
     if not report.accepted:
-        raise TidegateError(
+        raise ToldError(
             f"{_in_place(report)}, and the agent does not use it, generation {report.generation} still "
             f"counts: mend it, or return to that with tidegate rollback{confirm}"
         )
     how = "" if report.failed else f" after {terms.timeout:g} s"
-    raise TidegateError(
+    raise ToldError(
         f"{_in_place(report)}, and generation {report.generation} is not in force as a whole{how}: "
         f"mend what failed, or return with tidegate rollback{confirm}"
     )

@@ -75,7 +75,7 @@ def plan(
     """Show what NEW would change, and how many connections each change would reach. Nothing is changed.
 
     Relative paths in NEW start at the directory of STATE. The exit status is 0 if there is nothing to do, 2
-    if there are changes, and 1 if NEW would be refused or the agent cannot be asked.
+    if there are changes, and 1 if NEW would be refused, the agent cannot be asked or a word is mistyped.
 
     \b
     Examples:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from agent.api.client import reload
 from agent.process.loops import run
-from schemas.errors import TidegateError
 from schemas.reload_report import ReloadReport
 
+from .complaint import ToldError
 from .finding import found_agent
 
 
@@ -28,16 +28,16 @@ def run_reload(state: Path | None, *, socket: Path | None, as_json: bool) -> int
     report = run(partial(reload, agent.socket, start=agent.start))
     if as_json:
         print(report.model_dump_json(indent=2))
-        return 0 if report.accepted and report.in_force else 1
     for problem in report.problems:
         print(problem.text, file=sys.stderr)
     for failed in report.failed:
         print(f"{failed.resource}: {failed.message}", file=sys.stderr)
     if not report.accepted:
-        raise TidegateError(_refused(report))
+        raise ToldError(_refused(report))
     if not report.in_force:
-        raise TidegateError(_not_in_force(report))
-    print(f"generation {report.generation} is in force")
+        raise ToldError(_not_in_force(report))
+    if not as_json:
+        print(f"generation {report.generation} is in force")
     return 0
 
 

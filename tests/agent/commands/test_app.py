@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from agent.commands.app import app
 from agent.version import VERSION
+from schemas.failure_report import FailureReport
 from schemas.roles import Role
 from tests.support.agents import ROOT, tidegate, typed
 from tests.support.json_schemas import schema_file
@@ -38,6 +39,18 @@ COMMANDS = [
     ["pki", "client"],
     ["pki", "revoke"],
 ]
+
+#: Those that can answer in JSON, as somebody types them where there is nothing.
+ANSWERING = {
+    "status": (),
+    "explain": (":443",),
+    "plan": ("new.yaml", "--to", "gateway.yaml"),
+    "apply": ("new.yaml", "--to", "gateway.yaml"),
+    "confirm": (),
+    "rollback": (),
+    "history": (),
+    "reload": (),
+}
 
 # What a process that only prints help has no use for. Typer itself loads pydantic's core.
 HEAVY = {
@@ -222,3 +235,24 @@ def test_a_client_is_revoked_in_one_command_whether_or_not_its_certificate_is_th
     state = write_gateway(tmp_path)
     state.write_text(state.read_text().replace("pki/ca.crt}", "pki/ca.crt, crl: pki/crl.pem}"))
     assert tidegate("check", state.name, directory=tmp_path).returncode == 0
+
+
+def test_each_command_with_json_answers_in_json_also_when_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    helps = {name: CliRunner().invoke(app, [name, "--help"]).output for [name, *rest] in COMMANDS if not rest}
+    assert {name for name, text in helps.items() if "--json" in text} == set(ANSWERING)
+
+    for name, arguments in ANSWERING.items():
+        for more, usual in (((), 1), (("--no-such-option",), 1 if name == "plan" else 2)):
+            status, out, err = typed(name, *arguments, *more, "--json", capsys=capsys)
+            report = FailureReport.model_validate_json(out)
+            assert (name, status) == (name, usual)
+            assert err == f"tidegate: error: {report.error}\n"
+
+
+def test_a_slip_of_the_keyboard_is_not_taken_for_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Status 2 of ``plan`` says that there are some, to which a script may say yes."""
+    assert typed("plan", "new.yaml", "--too", "gateway.yaml", capsys=capsys)[0] == 1
+    assert typed("plan", capsys=capsys)[0] == 1

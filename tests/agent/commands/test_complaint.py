@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.commands.complaint import complain
+from agent.commands.complaint import ToldError, complain
 from schemas.errors import Place, Problem, StateError, TidegateError
+from schemas.failure_report import FailureReport
 
 
 def said(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
@@ -63,3 +64,56 @@ def test_a_bug_is_called_one_and_shows_no_traceback_unless_asked(
     status, lines = said(KeyError("x"), capsys)
     assert lines[0] == "KeyError: 'x'"
     assert len(lines) == 2
+
+
+JSON = ("plan", "new.yaml", "--json")
+
+
+def test_with_json_the_failure_is_one_object_and_people_read_the_same_as_ever(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clash = Problem(Place("new.yaml", 3, 5), "taken", Place("new.yaml", 1, 2))
+    error = StateError([clash, Problem(None, "no place")])
+    _, words = said(error, capsys)
+
+    assert complain(error, arguments=JSON) == 1
+    out, err = capsys.readouterr()
+    report = FailureReport.model_validate_json(out)
+
+    assert err.splitlines() == words
+    assert f"tidegate: error: {report.error}" == words[-1]
+    first, second = report.problems
+    assert (report.format_version, out.count("\n")) == (1, 1)
+    assert (first.file, first.line, first.col, first.message) == ("new.yaml", 3, 5, "taken")
+    assert (first.text, second.file, second.text) == (str(clash), None, "no place")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (TidegateError("no agent runs"), 1, "no agent runs"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
+        (ExceptionGroup("", [TidegateError("one"), TidegateError("two")]), 1, "one; two"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_with_json_there_is_always_a_problem_to_be_read(
+    error: BaseException, status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert complain(error, arguments=JSON) == status
+
+    report = FailureReport.model_validate_json(capsys.readouterr().out)
+    assert report.error == message
+    assert "; ".join(problem.message for problem in report.problems) == message
+
+
+def test_of_what_a_report_has_told_there_is_no_second_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert complain(ToldError("not in force"), arguments=JSON) == 1
+
+    assert capsys.readouterr() == ("", "tidegate: error: not in force\n")
+
+
+def test_a_file_that_is_called_like_the_option_asks_for_no_json(capsys: pytest.CaptureFixture[str]) -> None:
+    complain(TidegateError("gone"), arguments=("plan", "--", "--json"))
+
+    assert capsys.readouterr().out == ""

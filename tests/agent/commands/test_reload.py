@@ -47,7 +47,7 @@ def test_every_problem_is_a_line_and_status_1_while_the_state_before_is_in_force
     assert last.startswith(
         "tidegate: error: the state has 1 problem and is not used, generation 1 still counts"
     )
-    assert (as_json.returncode, as_json.stderr) == (1, "")
+    assert (as_json.returncode, as_json.stderr) == (1, refused.stderr)
     assert json.loads(as_json.stdout)["format_version"] == 1
     assert ReloadReport.model_validate_json(as_json.stdout).accepted is False
     assert mended.returncode == 0
