@@ -135,8 +135,12 @@ class LinkSession:
                 )
                 self.reason = DRAINED if self._state is SessionState.GATEWAY_DRAINS else reason
                 tasks.cancel_scope.cancel()
+        except Exception:
+            self.session.close("a defect in Tidegate, which the log shows; please report it")
+            raise
         finally:
             self.session.close("the client is stopping")
+            self.reason = self.reason or self.session.end_reason  # none was given to what was cut short
             self.lasted = anyio.current_time() - began
             self._set(SessionState.OVER)
             self._changed(self)

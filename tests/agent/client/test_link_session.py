@@ -22,7 +22,7 @@ from schemas.references import InlinePem
 from schemas.state import TlsClient
 from tests.support import pki
 from tests.support.gateway_parts import QUIET, GatewayParts, gateway_parts, route
-from tests.support.journal import PATIENCE
+from tests.support.journal import PATIENCE, Journal
 from tests.support.peers import service, until, visit
 from transport.pump.sockets import dial_link
 from transport.tls import client_context
@@ -198,3 +198,29 @@ async def test_a_session_that_is_replaced_ends_and_says_so() -> None:
         await until(lambda: here.session.state is SessionState.OVER)
         assert here.session.was_replaced
         assert here.session.reason == REPLACED
+
+
+async def test_a_session_that_is_cut_short_says_that_the_client_stops() -> None:
+    async with gateway_parts() as parts:
+        async with home(parts) as here:
+            await until(lambda: HOMELAB in parts.sessions.connected())
+        assert (here.session.state, here.session.reason) == (SessionState.OVER, "the client is stopping")
+
+
+class Defective:
+    """A connection that cannot be looked at."""
+
+    progress = 0
+
+    def abort(self) -> None:
+        raise RuntimeError("a bug")
+
+
+async def test_a_session_that_ends_by_a_defect_says_so(journal: Journal) -> None:
+    async with gateway_parts() as parts, home(parts) as here:
+        here.session.lingering.add(Defective())
+        here.session.lingering.set_limit(0.0)
+
+        await until(lambda: here.session.state is SessionState.OVER)
+        assert here.session.reason == "a defect in Tidegate, which the log shows; please report it"
+        assert await journal.wait_for("task_failed")
