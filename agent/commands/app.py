@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeAlias
 
 import typer
 
 from agent.logs.choices import LogFormat, LogLevel
 
 from .operations import AgentSocket, operations
-from .plain_help import InOrder, PlainTyper
+from .plain_help import InOrder, PlainTyper, json_option
 from .start import AgentCommand
 
 if TYPE_CHECKING:
@@ -55,6 +55,17 @@ class Syntax(Enum):
     JSON = "json"
 
 
+def _days(default: str) -> Any:
+    return typer.Option(
+        "--days",
+        metavar="DAYS",
+        min=1,
+        max=36500,
+        help=f"How long it is valid. Default: {default}.",
+        show_default=False,
+    )
+
+
 _State: TypeAlias = Annotated[
     Path, typer.Argument(metavar="STATE", help="The state file, or a directory of them.", show_default=False)
 ]
@@ -87,28 +98,8 @@ _StockLoop: TypeAlias = Annotated[
 _Directory: TypeAlias = Annotated[
     Path, typer.Argument(metavar="DIR", help="The directory of the keys.", show_default=False)
 ]
-_LeafDays: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        "--days",
-        metavar="DAYS",
-        min=1,
-        max=36500,
-        help="How long it is valid. Default: 825.",
-        show_default=False,
-    ),
-]
-_AuthorityDays: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        "--days",
-        metavar="DAYS",
-        min=1,
-        max=36500,
-        help="How long it is valid. Default: 3652, ten years.",
-        show_default=False,
-    ),
-]
+_LeafDays: TypeAlias = Annotated[int | None, _days("825")]
+_AuthorityDays: TypeAlias = Annotated[int | None, _days("3652, ten years")]
 _Force: TypeAlias = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 
 
@@ -215,8 +206,7 @@ def status(
     socket: AgentSocket = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
     as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print it as JSON, as GET /v1/status does; one line each with --watch."),
+        bool, json_option("Print it as JSON, as GET /v1/status does; one line each with --watch.")
     ] = False,
 ) -> None:
     """Show how a running agent is doing.

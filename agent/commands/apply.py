@@ -13,37 +13,16 @@ from agent.past.state_change import change_to, named_files
 from .changing import Terms, carry_out
 
 
-def run_apply(
-    new: Path,
-    *,
-    to: Path,
-    state: Path | None = None,
-    socket: Path | None = None,
-    timeout: float = 30.0,
-    confirm_within: float | None = None,
-    offline: bool = False,
-    as_json: bool = False,
-) -> int:
+def run_apply(new: Path, *, to: Path, state: Path | None, terms: Terms) -> int:
     """The command.
 
     :param new: a file, ``-`` for standard input, or a directory of fragments.
     :param to: what it replaces: the state, or a fragment of it.
     :param state: the state of the agent, if ``to`` is a fragment of it.
-    :param timeout: seconds until it must be in force.
-    :param confirm_within: seconds until it must be confirmed; None: it need not be.
-    :param offline: only put it in place.
     :returns: the exit status.
     :raises StateError: if it is not valid.
     :raises TidegateError: if it is not in force; the message says whether it is in place.
     """
     whole = to if state is None else state
     change = change_to(whole, named_files(new, to=to, state=whole), label=str(new))
-    terms = Terms(
-        command="tidegate apply",
-        socket=socket,
-        timeout=timeout,
-        confirm_within=confirm_within,
-        offline=offline,
-        as_json=as_json,
-    )
     return carry_out(change, terms)

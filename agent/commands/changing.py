@@ -63,35 +63,35 @@ class Terms:
 
     command: str
     socket: Path | None = None
-    agent: Whereabouts | None = None  # if it was looked for already
     timeout: float = 30.0  # seconds until the files must be in force
     confirm_within: float | None = None  # seconds until they must be confirmed
     offline: bool = False  # no agent is asked or waited for
     as_json: bool = False
 
 
-def carry_out(change: StateChange, terms: Terms) -> int:
+def carry_out(change: StateChange, terms: Terms, *, agent: Whereabouts | None = None) -> int:
     """Do all of it, and tell what came of it.
 
+    :param agent: whose files they are, if it was looked for already.
     :returns: the exit status: 0 if the files are in force, or in place where no agent is asked.
     :raises StateError: if the files are not valid; nothing was changed.
     :raises TidegateError: if anything else is wrong; the message says whether the files are in place.
     """
-    agent, plan = None, None
+    asked, plan = None, None
     try:
         with ExitStack() as stack:
             _take_turn(stack, change.state, terms.command)
-            written = read_offline(change.state) if change.state.exists() else None
+            written = _written(change.state)
             before = None if written is None else written.state
             wanted = _check(change, before)
             if not terms.offline:
-                agent = terms.agent or _agent(change.state, written, terms.socket)
-                plan = _ask_agent(change, agent, terms)
-            until = _place(change, wanted, agent, terms)
+                asked = agent or _agent(change.state, written, terms.socket)
+                plan = _ask_agent(change, asked, terms)
+            until = _place(change, wanted, asked, terms)
     except _NotPlacedError:
-        if agent is not None and terms.confirm_within is not None:
+        if asked is not None and terms.confirm_within is not None:
             with suppress(TidegateError):  # then it finds out when the time is up
-                run(partial(undo_change, agent.socket, start=agent.start))
+                run(partial(undo_change, asked.socket, start=asked.start))
         raise
     report = ApplyReport(
         state=str(change.state),
@@ -100,8 +100,21 @@ def carry_out(change: StateChange, terms: Terms) -> int:
         plan=plan,
         confirm_until=until,
     )
-    if agent is None:
+    if asked is None:
         return _tell_placed(report, terms)
+    return follow(report, asked, before=before, wanted=wanted, terms=terms)
+
+
+def follow(
+    report: ApplyReport, agent: Whereabouts, *, before: State | None, wanted: State | None, terms: Terms
+) -> int:
+    """Wait until the agent has applied files that are in place, and tell what came of it.
+
+    :param report: how far it is.
+    :param before: what the files said until now, and what they say; None if they are not valid.
+    :returns: the exit status, which is 0.
+    :raises TidegateError: if they are not in force.
+    """
     try:
         settled = run(partial(settle, agent, before, wanted, patience=terms.timeout))
     except TidegateError as error:
@@ -113,6 +126,16 @@ def carry_out(change: StateChange, terms: Terms) -> int:
 
 class _NotPlacedError(TidegateError):
     """The files could not be put in place."""
+
+
+def written_state(state: Path) -> State | None:
+    """What the files of a state say; None if there are none, or they are not valid."""
+    written = _written(state)
+    return None if written is None else written.state
+
+
+def _written(state: Path) -> OfflineState | None:
+    return read_offline(state) if state.exists() else None
 
 
 def _take_turn(stack: ExitStack, state: Path, command: str) -> None:
@@ -244,7 +267,9 @@ def _make_sure(change: StateChange, agent: Whereabouts, undo: Sequence[Change]) 
         raise TidegateError("the time to confirm was over before the files were in place; they are as before")
 
 
-def _with_outcome(report: ApplyReport, settled: Settled, before: State | None, wanted: State) -> ApplyReport:
+def _with_outcome(
+    report: ApplyReport, settled: Settled, before: State | None, wanted: State | None
+) -> ApplyReport:
     come = settled.report
     return report.model_copy(
         update={

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from .plain_help import PlainTyper
+from .plain_help import PlainTyper, json_option
+
+if TYPE_CHECKING:
+    from .changing import Terms
 
 operations = PlainTyper(add_completion=False, rich_markup_mode=None)
 
@@ -37,16 +40,44 @@ AgentSocket: TypeAlias = Annotated[
     Path | None,
     typer.Option("--socket", metavar="PATH", help="The agent's socket, if not STATE's.", show_default=False),
 ]
+_New: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        metavar="NEW",
+        help="The file as it is to be, - for stdin, or a directory of fragments.",
+        show_default=False,
+    ),
+]
+_Whole: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        metavar="DIR",
+        help="The directory that is the agent's state, if --to is a fragment in it.",
+        show_default=False,
+    ),
+]
+_Timeout: TypeAlias = Annotated[
+    str, typer.Option("--timeout", metavar="DURATION", help="How long it may take to be in force.")
+]
+_ConfirmWithin: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--confirm-within",
+        metavar="DURATION",
+        help="Undo it after that time, unless tidegate confirm follows. Default: never.",
+        show_default=False,
+    ),
+]
+_OnlyPlace: TypeAlias = Annotated[
+    bool, typer.Option("--offline", help="Only put the files in place; ask no agent and wait for none.")
+]
+_AsJson: TypeAlias = Annotated[bool, json_option("Print what came of it as JSON.")]
 
 
 @operations.command(short_help="Show what a changed state file would do.")
 def plan(
-    new: Annotated[
-        Path,
-        typer.Argument(
-            metavar="NEW", help="The file as it would be, a directory, or - for stdin.", show_default=False
-        ),
-    ],
+    new: _New,
     to: Annotated[
         Path | None,
         typer.Option(
@@ -56,21 +87,13 @@ def plan(
             show_default=False,
         ),
     ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            "--state",
-            metavar="DIR",
-            help="The state that the fragment --to is a part of.",
-            show_default=False,
-        ),
-    ] = None,
+    state: _Whole = None,
     socket: AgentSocket = None,
     offline: Annotated[
         bool,
         typer.Option("--offline", help="Compare with STATE as it is written, or with nothing; ask no agent."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON, as POST /v1/plan does.")] = False,
+    as_json: Annotated[bool, json_option("Print it as JSON, as POST /v1/plan does.")] = False,
 ) -> None:
     """Show what NEW would change, and how many connections each change would reach. Nothing is changed.
 
@@ -92,9 +115,7 @@ def plan(
 def reload(
     state: AgentState = None,
     socket: AgentSocket = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what came of it as JSON, as POST /v1/reload does.")
-    ] = False,
+    as_json: Annotated[bool, json_option("Print what came of it as JSON, as POST /v1/reload does.")] = False,
 ) -> None:
     """Let a running agent look at its state file and its keys now, and wait until the state is applied.
 
@@ -130,9 +151,7 @@ def explain(
     ] = None,
     state: AgentState = None,
     socket: AgentSocket = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print it as JSON, as GET /v1/explain does.")
-    ] = False,
+    as_json: Annotated[bool, json_option("Print it as JSON, as GET /v1/explain does.")] = False,
 ) -> None:
     """Say which tunnel of a running gateway takes a visitor, which client serves it, and why.
 
@@ -187,34 +206,9 @@ def wait(
     raise typer.Exit(run_wait(names or (), condition=wanted, timeout=seconds, state=state, socket=socket))
 
 
-_Timeout: TypeAlias = Annotated[
-    str, typer.Option("--timeout", metavar="DURATION", help="How long it may take to be in force.")
-]
-_ConfirmWithin: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--confirm-within",
-        metavar="DURATION",
-        help="Undo it after that time, unless tidegate confirm follows. Default: never.",
-        show_default=False,
-    ),
-]
-_OnlyPlace: TypeAlias = Annotated[
-    bool, typer.Option("--offline", help="Only put the files in place; ask no agent and wait for none.")
-]
-_AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print what came of it as JSON.")]
-
-
 @operations.command(short_help="Put a state file in place, and wait until it is in force.")
 def apply(
-    new: Annotated[
-        Path,
-        typer.Argument(
-            metavar="NEW",
-            help="The file as it is to be, - for stdin, or a directory of fragments.",
-            show_default=False,
-        ),
-    ],
+    new: _New,
     to: Annotated[
         Path,
         typer.Option(
@@ -224,15 +218,7 @@ def apply(
             show_default=False,
         ),
     ],
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            "--state",
-            metavar="DIR",
-            help="The directory that is the agent's state, if --to is a fragment in it.",
-            show_default=False,
-        ),
-    ] = None,
+    state: _Whole = None,
     socket: AgentSocket = None,
     timeout: _Timeout = "30s",
     confirm_within: _ConfirmWithin = None,
@@ -253,17 +239,8 @@ def apply(
     """
     from .apply import run_apply
 
-    status = run_apply(
-        new,
-        to=to,
-        state=state,
-        socket=socket,
-        timeout=_duration(timeout),
-        confirm_within=_confirmation_time(confirm_within, offline=offline),
-        offline=offline,
-        as_json=as_json,
-    )
-    raise typer.Exit(status)
+    terms = _terms("tidegate apply", socket, timeout, confirm_within, offline=offline, as_json=as_json)
+    raise typer.Exit(run_apply(new, to=to, state=state, terms=terms))
 
 
 @operations.command(short_help="Keep a change that would be undone.")
@@ -323,16 +300,30 @@ def rollback(
     """
     from .rollback import run_rollback
 
-    status = run_rollback(
-        generation,
-        state=state,
+    terms = _terms("tidegate rollback", socket, timeout, confirm_within, offline=offline, as_json=as_json)
+    raise typer.Exit(run_rollback(generation, state=state, terms=terms))
+
+
+def _terms(
+    command: str,
+    socket: Path | None,
+    timeout: str,
+    confirm_within: str | None,
+    *,
+    offline: bool,
+    as_json: bool,
+) -> Terms:
+    """What is typed alike of every command that puts files in place."""
+    from .changing import Terms
+
+    return Terms(
+        command=command,
         socket=socket,
         timeout=_duration(timeout),
         confirm_within=_confirmation_time(confirm_within, offline=offline),
         offline=offline,
         as_json=as_json,
     )
-    raise typer.Exit(status)
 
 
 def _confirmation_time(text: str | None, *, offline: bool) -> float | None:

@@ -40,10 +40,12 @@ class Settled:
     status: AgentStatus
 
 
-async def settle(agent: Whereabouts, before: State | None, after: State, *, patience: float) -> Settled:
+async def settle(
+    agent: Whereabouts, before: State | None, after: State | None, *, patience: float
+) -> Settled:
     """Let the agent look at its files, and wait.
 
-    :param before: what they said until now.
+    :param before: what they said until now, and ``after`` what they say; None if they are not valid.
     :param patience: seconds.
     :raises AgentUnreachableError: if it cannot be asked.
     :raises TidegateError: if it has not even looked in that time.
@@ -68,7 +70,7 @@ async def settle(agent: Whereabouts, before: State | None, after: State, *, pati
     return settled
 
 
-def outcomes(before: State | None, after: State, status: AgentStatus) -> Iterator[Outcome]:
+def outcomes(before: State | None, after: State | None, status: AgentStatus) -> Iterator[Outcome]:
     """What is another than before, by its name, and how it is now."""
     match after, status:
         case GatewayState(), GatewayStatus():
@@ -87,7 +89,7 @@ def outcomes(before: State | None, after: State, status: AgentStatus) -> Iterato
             return
 
 
-def _missing(before: State | None, after: State, status: AgentStatus) -> Iterator[Shortfall]:
+def _missing(before: State | None, after: State | None, status: AgentStatus) -> Iterator[Shortfall]:
     if isinstance(status, ClientAgentStatus):
         yield from shortfalls(before, after, status)
 

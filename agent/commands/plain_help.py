@@ -53,6 +53,11 @@ class PlainTyper(typer.Typer):
         return super().command(*args, cls=PlainCommand, **settings)
 
 
+def json_option(help: str) -> Any:
+    """The option of a command that can answer in JSON, which it then does whatever comes of it."""
+    return typer.Option("--json", help=help)
+
+
 def _bare(piece: str) -> str:
     """Without the brackets that Typer puts around a metavar that has its own."""
     for opening, closing in (("{", "}"), ("[[", "]")):

@@ -46,7 +46,7 @@ def links_by_gateway(state: State | None) -> dict[str, tuple[LinkSpec, ...]]:
     return found
 
 
-def shortfalls(before: State | None, after: State, status: ClientAgentStatus) -> Iterator[Shortfall]:
+def shortfalls(before: State | None, after: State | None, status: ClientAgentStatus) -> Iterator[Shortfall]:
     """What a change has not brought about (yet).
 
     A gateway that was away before, and of which nothing was changed, is none of it.
@@ -95,7 +95,7 @@ def untaken(status: ClientAgentStatus) -> Iterator[Shortfall]:
             )
 
 
-def _unheard_of(before: State | None, after: State, status: ClientAgentStatus) -> Iterator[Shortfall]:
+def _unheard_of(before: State | None, after: State | None, status: ClientAgentStatus) -> Iterator[Shortfall]:
     """Tunnels that are new, or others than before, while there is no gateway to ask for them."""
     if not isinstance(after, ClientState):
         return

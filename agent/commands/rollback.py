@@ -22,65 +22,48 @@ from agent.process.loops import run
 from reconcile.history import NotKeptError
 from reconcile.placing import Access
 from reconcile.reading import StateText, files_directory
+from schemas.apply_report import ApplyReport, Placing
 from schemas.confirmation import Stage
 from schemas.errors import TidegateError
 from schemas.history_report import GenerationReport, HistoryReport, KeptFile, KeptGeneration
 
-from .changing import Terms, carry_out
+from .changing import Terms, carry_out, follow, written_state
 from .finding import agent_of
 from .history import kept_states
 
 
-def run_rollback(
-    generation: int | None,
-    *,
-    state: Path | None,
-    socket: Path | None = None,
-    timeout: float = 30.0,
-    confirm_within: float | None = None,
-    offline: bool = False,
-    as_json: bool = False,
-) -> int:
+def run_rollback(generation: int | None, *, state: Path | None, terms: Terms) -> int:
     """The command.
 
     :param generation: its number; None as told above.
     :param state: whose files; by default those of the only state in the current directory.
-    :param timeout: seconds until they must be in force.
-    :param confirm_within: seconds until they must be confirmed; None: they need not be.
-    :param offline: only put them in place.
     :returns: the exit status.
     :raises TidegateError: if they are not in force; the message says whether they are in place.
     """
     whole = find_state(Path()) if state is None else state
-    agent = agent_of(whole, socket)
-    if generation is None and not offline and _undo_pending(agent, as_json=as_json):
-        return 0
-    change = _change(whole, agent, generation, offline=offline)
-    terms = Terms(
-        command="tidegate rollback",
-        socket=socket,
-        agent=agent,
-        timeout=timeout,
-        confirm_within=confirm_within,
-        offline=offline,
-        as_json=as_json,
-    )
-    if not as_json:
+    agent = agent_of(whole, terms.socket)
+    if generation is None and not terms.offline:
+        pending = run(partial(fetch_confirmation, agent.socket, start=agent.start))
+        if pending.stage in (Stage.PENDING, Stage.RESTORING):
+            return _undo(whole, agent, pending.files, terms)
+    change = _change(whole, agent, generation, offline=terms.offline)
+    if not terms.as_json:
         print(f"returning to {change.label}")
         if not change.changes:
             print("its files are in place already, and what was declared through the API is not rolled back")
-    return carry_out(change, terms)
+    return carry_out(change, terms, agent=agent)
 
 
-def _undo_pending(agent: Whereabouts, *, as_json: bool) -> bool:
-    pending = run(partial(fetch_confirmation, agent.socket, start=agent.start))
-    if pending.stage not in (Stage.PENDING, Stage.RESTORING):
-        return False
-    report = run(partial(undo_change, agent.socket, start=agent.start))
-    if report.stage is not Stage.RESTORED:
-        raise TidegateError(report.message)
-    print(report.model_dump_json(indent=2) if as_json else report.message)
-    return True
+def _undo(state: Path, agent: Whereabouts, files: tuple[str, ...], terms: Terms) -> int:
+    """Let the agent put back what a change replaced that is to be confirmed, and see what comes of it."""
+    before = written_state(state)
+    undone = run(partial(undo_change, agent.socket, start=agent.start))
+    if undone.stage is not Stage.RESTORED:
+        raise TidegateError(undone.message)
+    if not terms.as_json:
+        print(undone.message)
+    report = ApplyReport(state=str(state), placing=Placing.PLACED, files=files)
+    return follow(report, agent, before=before, wanted=written_state(state), terms=terms)
 
 
 def _change(state: Path, agent: Whereabouts, generation: int | None, *, offline: bool) -> StateChange:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from schemas.apply_report import ApplyReport
 from tests.support.operated import Operated, operated
 
 
@@ -49,10 +51,28 @@ def test_rollback_undoes_it_at_once(gateway: Operated) -> None:
     gateway.write("b", name="new.yaml")
     gateway.types("apply", "new.yaml", "--to", "gateway.yaml", "--confirm-within", "60s")
 
-    report = gateway.types_json("rollback")
-    assert report["stage"] == "Restored"
+    status, out, err = gateway.types("rollback")
+    first, *outcomes, last = out.splitlines()
+    assert (status, err) == (0, "")
+    assert first.startswith("the change of gateway.yaml was undone, for somebody did not want to keep it")
+    assert [line.partition(":")[0] for line in outcomes] == ["+ a", "- b"]
+    assert last == "gateway.yaml is in place, and generation 3 is in force"
     assert gateway.state.read_text() == old
     assert gateway.left() == set()
+
+
+def test_a_rollback_is_no_success_while_the_old_state_is_not_in_force(gateway: Operated) -> None:
+    """Somebody else has taken the port that the change gave up."""
+    gateway.write("b", name="new.yaml")
+    gateway.types("apply", "new.yaml", "--to", "gateway.yaml", "--confirm-within", "60s")
+    with socket.create_server(("127.0.0.1", gateway.port("a"))):
+        status, out, err = gateway.types("rollback", "--json")
+
+    report = ApplyReport.model_validate_json(out)
+    assert (status, report.accepted, report.in_force) == (1, True, False)
+    assert report.files == ("gateway.yaml",)
+    assert [failed.resource for failed in report.failed] == [f"listener 127.0.0.1:{gateway.port('a')}"]
+    assert "gateway.yaml is in place, and generation 3 is not in force as a whole: mend what failed" in err
 
 
 def test_a_change_that_would_move_the_socket_cannot_wait(gateway: Operated) -> None:
