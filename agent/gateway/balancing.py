@@ -32,18 +32,19 @@ _MOST_TURNS: Final = 10_000
 class Attempts:
     """The clients that are still to be tried for one visitor.
 
-    ``in_vain`` are those that were, before the last one; ``heard`` is for whoever tries them: how many bytes
-    had come from that one by then.
+    ``in_vain`` are those that were, before the last one. For whoever tries them, of that one: ``heard``, how
+    many bytes had come from it by then, and ``keeps``, whether the visitor can be led elsewhere.
 
     :param order: all of them.
     :param ends_at: when the visitor is turned away, whoever is being tried then.
     """
 
-    __slots__ = ("_left", "_put_off", "ends_at", "heard", "in_vain")
+    __slots__ = ("_left", "_put_off", "ends_at", "heard", "in_vain", "keeps")
 
     def __init__(self, order: Iterable[ClientId], *, ends_at: float) -> None:
         self.ends_at = ends_at
         self.heard = 0
+        self.keeps = False
         self.in_vain: tuple[ClientId, ...] = ()
         self._left = list(order)
         self._put_off: list[ClientId] = []
@@ -63,9 +64,12 @@ class Attempts:
             self._left.append(client)
 
     def patience(self, now: float) -> float:
-        """Seconds that the one who is tried now has: whatever is left, if there is nobody else."""
-        left = max(0.0, self.ends_at - now)
-        return min(PATIENCE, left) if self._left else left
+        """Seconds that the one who is tried now has before others are."""
+        return min(PATIENCE, self.rest(now))
+
+    def rest(self, now: float) -> float:
+        """Seconds that it has if there is nobody else."""
+        return max(0.0, self.ends_at - now)
 
 
 @dataclass(slots=True)

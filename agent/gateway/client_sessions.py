@@ -60,6 +60,7 @@ class ClientSessions:
         if not joins:
             self._instance, self.since = newer.instance, newer.since
         self._sessions[newer.number] = newer
+        self._count()
         return replaced
 
     def is_current(self, client: ConnectedClient) -> bool:
@@ -72,6 +73,7 @@ class ClientSessions:
             self._leaving.remove(ended)
         elif self._sessions.get(ended.number) is ended:
             del self._sessions[ended.number]
+            self._count()
         else:
             return False
         return True
@@ -80,22 +82,30 @@ class ClientSessions:
         """Whether :meth:`choose` would find one."""
         return any(client.can_serve and service in client.services for client in self._sessions.values())
 
-    def choose(self, service: ServiceName) -> ConnectedClient | None:
+    def choose(self, service: ServiceName, *, but: ConnectedClient | None = None) -> ConnectedClient | None:
         """The session for the next visitor of a service: the one with the fewest streams, of several in turn.
 
         One whose link has stalled does not get rid of its streams, and so is soon left alone.
+
+        :param but: a session that has not served the visitor.
         """
         if len(self._sessions) == 1:  # as most clients have it, and asked for every visitor
             (only,) = self._sessions.values()
-            return only if service in only.services and only.can_serve else None
+            return only if service in only.services and only.can_serve and only is not but else None
         able = [
-            client for client in self._sessions.values() if client.can_serve and service in client.services
+            client
+            for client in self._sessions.values()
+            if client.can_serve and service in client.services and client is not but
         ]
         if not able:
             return None
         chosen = min(able, key=_streams)  # the first of several, which had to wait the longest
         self._sessions[chosen.number] = self._sessions.pop(chosen.number)
         return chosen
+
+    def _count(self) -> None:
+        for client in self._sessions.values():
+            client.is_one_of_several = len(self._sessions) > 1
 
 
 def _number(client: ConnectedClient) -> int:

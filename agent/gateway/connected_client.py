@@ -77,6 +77,7 @@ class ConnectedClient:
         self.id = ClientId("")
         self.instance = ""  # which of the client's processes it is; "" if it does not say
         self.number = 1  # of the session, among those of the instance
+        self.is_one_of_several = False  # whether the client has another session that a visitor can be led to
         host, port = link.peer_address
         self.address = str(HostPort(host, port)) if port else host  # a reverse proxy names no port
         self.link = link

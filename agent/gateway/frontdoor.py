@@ -73,8 +73,8 @@ class Visitor:
         self.destination: tuple[str, int] | None = None  # if a load balancer said it
         self.owes_header = False  # a load balancer has still to say who it is
         self.wanted = 0  # bytes without which nothing can be decided
-        self.attempts: Attempts | None = None  # None where there is only one client to be led to
-        self.is_late = False  # that one has taken longer than others would be given
+        self.attempts: Attempts | None = None  # None where there is only one session to be led to
+        self.is_late = False  # nobody else is left, and it has taken longer than others would be given
         self.is_looked_at = False  # for a header of somebody who should send none
         self.said: KeptStream | None = None  # has what it says until it is served, if it is looked at
 
@@ -159,7 +159,8 @@ class FrontDoor:
     def refused(self, relay: Relay) -> None:
         visitor: Visitor = relay.note
         if visitor.client is not None and visitor.client.session.link.is_lost:
-            self._failed(relay, visitor, Reason.CLIENT_AWAY, "the client went away before it answered")
+            why, other = "the client went away before it answered", self._other_session(visitor)
+            self._failed(relay, visitor, Reason.CLIENT_AWAY, why, other)
         else:
             why = visitor.failure or "the client closed the stream"
             self._failed(relay, visitor, Reason.SERVICE_FAILED, why)
@@ -237,34 +238,66 @@ class FrontDoor:
         if client is None:
             self._refuse(relay, Reason.CLIENT_AWAY, _nobody_serves(route))
             return
+        if client.is_one_of_several:
+            attempts = visitor.attempts = Attempts((), ends_at=time.monotonic() + ALL_PATIENCE)
+            self._lead_on(relay, visitor, attempts, Reason.CLIENT_AWAY, _nobody_serves(route), client)
+            return
         try:
             self._open(relay, visitor, route, client, PATIENCE)
         except LocalProtocolError as error:
             self._refuse(relay, Reason.CLIENT_AWAY, str(error))
 
-    def _lead_on(self, relay: Relay, visitor: Visitor, attempts: Attempts, reason: Reason, why: str) -> None:
-        """To the next client that can be asked. If there is none, the visitor is refused, for that reason."""
+    def _lead_on(
+        self,
+        relay: Relay,
+        visitor: Visitor,
+        attempts: Attempts,
+        reason: Reason,
+        why: str,
+        first: ConnectedClient | None = None,
+    ) -> None:
+        """To the next client that can be asked. If there is none, the visitor is refused, for that reason.
+
+        :param first: a session to try before these.
+        """
         route = visitor.route
         assert route is not None  # its clients are these
         now = time.monotonic()
-        while now < attempts.ends_at and (client_id := attempts.next()) is not None:
-            client = self._sessions.serving((client_id,), route.service)
+        while now < attempts.ends_at:
+            client, first = first or self._next(attempts, route), None
             if client is None:
-                continue  # it was there when the visitor came
+                break
             if visitor.client is not None:
-                attempts.in_vain += (visitor.client.id,)
+                if visitor.client.id != client.id:
+                    attempts.in_vain += (visitor.client.id,)
                 visitor.client.lingering.discard(relay)
                 visitor.meters[-1].closed(relay)
                 self._balancer.left(route.tunnel, visitor.client.id)
             self._balancer.came(route.tunnel, client.id)
             attempts.heard = client.session.link.bytes_received
+            attempts.keeps = attempts.are_left or client.is_one_of_several
             try:
-                self._open(relay, visitor, route, client, attempts.patience(now), keeps=attempts.are_left)
+                self._open(relay, visitor, route, client, attempts.patience(now), keeps=attempts.keeps)
             except LocalProtocolError as error:
                 reason, why = Reason.CLIENT_AWAY, str(error)
             else:
                 return
         self._refuse(relay, reason, why)
+
+    def _next(self, attempts: Attempts, route: RouteSpec) -> ConnectedClient | None:
+        """A session of the next client that has one: each had when the visitor came."""
+        client = None
+        while client is None and (client_id := attempts.next()) is not None:
+            client = self._sessions.serving((client_id,), route.service)
+        return client
+
+    def _other_session(self, visitor: Visitor) -> ConnectedClient | None:
+        """Where the visitor can be led if nothing is wrong but the session to which it was."""
+        if visitor.attempts is None or not visitor.attempts.keeps:
+            return None
+        assert visitor.client is not None  # it was asked
+        assert visitor.route is not None
+        return self._sessions.other(visitor.client, visitor.route.service)
 
     def _open(
         self,
@@ -282,6 +315,7 @@ class FrontDoor:
         """
         visitor.client = client
         visitor.failure = None
+        visitor.is_late = False
         tunnel, own = self._tunnels[route.tunnel], self._sessions.traffic[client.id]
         if not visitor.meters:  # it is led for the first time, and a tunnel counts a visitor once
             tunnel.opened(relay)
@@ -304,13 +338,12 @@ class FrontDoor:
         """The client had its time to take the visitor on, or to say that it cannot."""
         attempts, client = visitor.attempts, visitor.client
         assert client is not None  # it was asked
-        if attempts is None:
-            if not visitor.is_late:
-                visitor.is_late = True
-                client.session.suspect()
-                relay.set_deadline(_REST)
-                return
-        else:
+        if not visitor.is_late and (attempts is None or not attempts.are_left):
+            visitor.is_late = True
+            client.session.suspect()
+            relay.set_deadline(_REST if attempts is None else attempts.rest(time.monotonic()))
+            return
+        if attempts is not None:
             if client.session.link.bytes_received == attempts.heard:
                 client.session.suspect()
             elif attempts.are_left:
@@ -318,8 +351,18 @@ class FrontDoor:
             relay.withdraw()
         self._failed(relay, visitor, Reason.SERVICE_FAILED, "the client did not answer")
 
-    def _failed(self, relay: Relay, visitor: Visitor, reason: Reason, why: str) -> None:
-        """The client has not taken the visitor on. Another one may, and is asked first for a while."""
+    def _failed(
+        self,
+        relay: Relay,
+        visitor: Visitor,
+        reason: Reason,
+        why: str,
+        other: ConnectedClient | None = None,
+    ) -> None:
+        """The client has not taken the visitor on. Another one may, and is asked first for a while.
+
+        :param other: another session of the client, if it was the session that failed.
+        """
         if visitor.attempts is None:
             self._refuse(relay, reason, why)
             return
@@ -332,7 +375,7 @@ class FrontDoor:
                 self._log.warning(
                     "service_doubted", client=client.id, service=route.service, seconds=seconds, reason=why
                 )
-        self._lead_on(relay, visitor, visitor.attempts, reason, why)
+        self._lead_on(relay, visitor, visitor.attempts, reason, why, other)
 
     def _served(self, visitor: Visitor) -> None:
         client, route = visitor.client, visitor.route

@@ -191,6 +191,11 @@ class Sessions:
                 return client
         return None
 
+    def other(self, client: ConnectedClient, service: ServiceName) -> ConnectedClient | None:
+        """Another session of the same client that can serve in place of this one."""
+        sessions = self._connected.get(client.id)
+        return None if sessions is None else sessions.choose(service, but=client)
+
     def attempts(self, route: RouteSpec) -> Attempts:
         """The clients of a route that has several, as a visitor who comes now is to try them."""
 

@@ -209,8 +209,9 @@ def test_a_client_has_a_few_seconds_and_the_last_one_all_that_are_left() -> None
     attempts = Balancer().attempts(balanced(Balance.PREFERENCE), lambda client: client != C, NOW)
 
     assert (attempts.next(), attempts.patience(NOW)) == (A, PATIENCE)
-    assert (attempts.next(), attempts.patience(NOW + 5)) == (B, ALL_PATIENCE - 5)
-    assert (attempts.next(), attempts.patience(NOW + 50)) == (None, 0)
+    assert (attempts.next(), attempts.patience(NOW + 5)) == (B, PATIENCE)
+    assert attempts.rest(NOW + 5 + PATIENCE) == ALL_PATIENCE - 5 - PATIENCE
+    assert (attempts.next(), attempts.patience(NOW + 50), attempts.rest(NOW + 50)) == (None, 0, 0)
 
 
 def test_a_client_that_is_slow_is_tried_once_more_behind_the_others() -> None:
