@@ -47,10 +47,6 @@ class Drain(Protocol):
     """What a role does when its agent is told to stop."""
 
     @property
-    def limit(self) -> float:
-        """Seconds that it may take."""
-
-    @property
     def open(self) -> int:
         """How many connections are open still."""
 
@@ -73,6 +69,7 @@ async def keep(
     started: Callable[[], None],
     lifetime: Lifetime,
     drain: Drain,
+    drain_limit: Callable[[], float],
     events: Events,
 ) -> tuple[Problem, ...]:
     """Keep a state in force until told to stop, and then drain.
@@ -81,6 +78,7 @@ async def keep(
     :param listening: the admin socket.
     :param background: what else runs meanwhile.
     :param started: called once, when the first state has been applied.
+    :param drain_limit: gives the seconds that the drain may take.
     :param events: told of the drain, and closed at the end, so that whoever reads them can be told, too.
     :returns: the problems of the files, if there is no state to keep in force.
     """
@@ -107,7 +105,7 @@ async def keep(
                 lifetime.drain()
                 with anyio.move_on_after(_TURN_TIMEOUT):
                     await reconciling.stop()
-                await _drain(drain, events)
+                await _drain(drain, drain_limit(), events)
             else:
                 problems = turn.problems
             tasks.cancel_scope.cancel()
@@ -126,12 +124,12 @@ async def _close_at_the_end(events: Events) -> None:
         events.close()
 
 
-async def _drain(drain: Drain, events: Events) -> None:
+async def _drain(drain: Drain, limit: float, events: Events) -> None:
     with anyio.move_on_after(_CLOSE_TIMEOUT):
         await drain.begin()
-    _log.info("drain_began", open=drain.open, limit=drain.limit)
-    events.publish(EventKind.DRAIN_BEGAN, open=drain.open, limit=drain.limit)
-    with anyio.move_on_after(drain.limit):
+    _log.info("drain_began", open=drain.open, limit=limit)
+    events.publish(EventKind.DRAIN_BEGAN, open=drain.open, limit=limit)
+    with anyio.move_on_after(limit):
         await until(lambda: not drain.open)
     _log.info("drain_ended", dropped=drain.open)
     events.publish(EventKind.DRAIN_ENDED, dropped=drain.open)

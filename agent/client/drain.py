@@ -6,7 +6,7 @@ when it is over, is decided in ``keeping``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from agent.actuator import ResourceActuator
 from reconcile.desired import Kind
@@ -16,41 +16,27 @@ from .services import Services
 from .socks5 import Socks5Ports
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientDrain:
     """A client keeps its services while its gateways bring visitors to an end, and dials no gateway any more.
 
     Programs that it has led somewhere may finish as well, and no more of them are let in.
-
-    :param limit: gives the seconds that it may take.
     """
 
-    def __init__(
-        self,
-        actuator: ResourceActuator,
-        links: GatewayLinks,
-        services: Services,
-        socks5: Socks5Ports,
-        limit: Callable[[], float],
-    ) -> None:
-        self._actuator = actuator
-        self._links = links
-        self._services = services
-        self._socks5 = socks5
-        self._limit = limit
-
-    @property
-    def limit(self) -> float:
-        return self._limit()
+    actuator: ResourceActuator
+    links: GatewayLinks
+    services: Services
+    socks5: Socks5Ports
 
     @property
     def open(self) -> int:
         # A session that is over may have last bytes for a service that takes its time.
-        return max(self._links.leaving, self._services.open + self._socks5.open)
+        return max(self.links.leaving, self.services.open + self.socks5.open)
 
     async def begin(self) -> None:
-        await self._actuator.close_all(Kind.SOCKS5)
-        self._socks5.turn_away_undecided()
-        await self._actuator.close_all(Kind.LINK)
+        await self.actuator.close_all(Kind.SOCKS5)
+        self.socks5.turn_away_undecided()
+        await self.actuator.close_all(Kind.LINK)
 
     async def finish(self) -> None:
-        await self._links.end("the client is stopping")
+        await self.links.end("the client is stopping")

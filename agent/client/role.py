@@ -158,8 +158,12 @@ class Client:
                     started=started,
                     lifetime=self.lifetime,
                     drain=ClientDrain(
-                        self._actuator, self._links, self._services, self._socks5, lambda: self.drain_limit
+                        actuator=self._actuator,
+                        links=self._links,
+                        services=self._services,
+                        socks5=self._socks5,
                     ),
+                    drain_limit=lambda: self.drain_limit,
                     events=self.events,
                 )
             finally:

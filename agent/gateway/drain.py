@@ -6,7 +6,7 @@ when it is over, is decided in ``keeping``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from agent.actuator import ResourceActuator
 from reconcile.desired import Kind
@@ -16,41 +16,27 @@ from .listeners import PublicListeners
 from .sessions import Sessions
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayDrain:
     """A gateway closes its public and control ports, and keeps its sessions while there are visitors, or
     connections that it has made for its clients.
-
-    :param limit: gives the seconds that it may take.
     """
 
-    def __init__(
-        self,
-        actuator: ResourceActuator,
-        listeners: PublicListeners,
-        sessions: Sessions,
-        egress: Egress,
-        limit: Callable[[], float],
-    ) -> None:
-        self._actuator = actuator
-        self._listeners = listeners
-        self._sessions = sessions
-        self._egress = egress
-        self._limit = limit
-
-    @property
-    def limit(self) -> float:
-        return self._limit()
+    actuator: ResourceActuator
+    listeners: PublicListeners
+    sessions: Sessions
+    egress: Egress
 
     @property
     def open(self) -> int:
-        return self._listeners.open + self._egress.open
+        return self.listeners.open + self.egress.open
 
     async def begin(self) -> None:
-        self._sessions.drain()
-        self._egress.drain()
-        await self._actuator.close_all(Kind.LISTENER, Kind.CONTROL)
+        self.sessions.drain()
+        self.egress.drain()
+        await self.actuator.close_all(Kind.LISTENER, Kind.CONTROL)
 
     async def finish(self) -> None:
-        self._listeners.turn_everyone_away()
-        self._egress.turn_everyone_away()
-        await self._sessions.end("the gateway is stopping")
+        self.listeners.turn_everyone_away()
+        self.egress.turn_everyone_away()
+        await self.sessions.end("the gateway is stopping")

@@ -226,7 +226,10 @@ class Gateway:
                     ],
                     started=started,
                     lifetime=self.lifetime,
-                    drain=GatewayDrain(actuator, listeners, sessions, egress, lambda: self.drain_limit),
+                    drain=GatewayDrain(
+                        actuator=actuator, listeners=listeners, sessions=sessions, egress=egress
+                    ),
+                    drain_limit=lambda: self.drain_limit,
                     events=self.events,
                 )
             finally:
