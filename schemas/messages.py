@@ -9,18 +9,12 @@ enough.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
 from enum import Enum
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, get_args, get_type_hints
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic_core import from_json, to_json
 
 from .names import check_name
 
@@ -36,49 +30,134 @@ MAX_DECLARED: Final = 500
 MAX_SESSION_NUMBER: Final = 2 * MAX_SESSIONS
 
 
-def _one_line(value: object) -> object:
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("this is no text")
+    return value
+
+
+def _one_line(value: object) -> str:
     """A text for a person as it may be printed: short, and nothing a terminal would obey.
 
     Shortened and mended instead of refused, on the way out as on the way in: the reason of an
     error must arrive, whatever is quoted in it.
     """
-    if not isinstance(value, str):
-        return value
-    line = value if value.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in value)
+    text = _text(value)
+    line = text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
 
 
-def _name_or_nothing(text: str) -> str:
-    return check_name(text) if text else text
+def _name(value: object) -> str:
+    return check_name(_text(value))
 
 
-# A peer is not trusted with our memory or our terminal: nothing it says is long.
-_Name = Annotated[str, AfterValidator(check_name)]
-_Text = Annotated[str, BeforeValidator(_one_line)]
-_Instance = Annotated[str, AfterValidator(_name_or_nothing)]
-_Names = Annotated[tuple[_Name, ...], Field(max_length=MAX_SERVICES)]
-_Version = Annotated[int, Field(ge=0, lt=2**31)]
-_SessionNumber = Annotated[int, Field(ge=1, lt=2**31)]
-_StreamId = Annotated[int, Field(ge=1, lt=2**32)]
-_Number = Annotated[int, Field(ge=0, lt=2**31)]
-_Address = Annotated[str, Field(max_length=64)]
-_Hostname = Annotated[str, Field(max_length=253)]
-_Word = Annotated[str, Field(max_length=16)]
+def _name_or_nothing(value: object) -> str:
+    return _name(value) if value != "" else ""
 
 
-class _Message(BaseModel):
-    # Built when it is first sent: neither side sends them all.
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, defer_build=True)
+def _short(most: int) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        text = _text(value)
+        if len(text) > most:
+            raise ValueError(f"this has {len(text)} characters, more than {most}")
+        return text
+
+    return read
 
 
-class Hello(_Message):
+def _whole(least: int, below: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if type(value) is not int or not least <= value < below:
+            raise ValueError(f"this is no whole number from {least} to {below - 1}")
+        return value
+
+    return read
+
+
+def _several(read: Callable[[object], object], most: int) -> Callable[[object], tuple[object, ...]]:
+    def read_all(value: object) -> tuple[object, ...]:
+        if not isinstance(value, list | tuple):
+            raise ValueError("this is no list")
+        if len(value) > most:
+            raise ValueError(f"these are {len(value)}, more than {most}")
+        return tuple(map(read, value))
+
+    return read_all
+
+
+def _code(codes: type[Enum]) -> Callable[[object], Enum]:
+    return lambda value: value if isinstance(value, codes) else codes(_text(value))
+
+
+# A peer is not trusted with our memory or our terminal: nothing it says is long. What stands beside a type
+# makes a value of it out of what JSON can say, or raises ValueError.
+_Name = Annotated[str, _name]
+_Text = Annotated[str, _one_line]
+_Instance = Annotated[str, _name_or_nothing]
+_Names = Annotated[tuple[str, ...], _several(_name, MAX_SERVICES)]
+_Version = Annotated[int, _whole(0, 2**31)]
+_SessionNumber = Annotated[int, _whole(1, 2**31)]
+_StreamId = Annotated[int, _whole(1, 2**32)]
+_Number = Annotated[int, _whole(0, 2**31)]
+_Addresses = Annotated[tuple[str, ...], _several(_short(64), 64)]
+_Hostnames = Annotated[tuple[str, ...], _several(_short(253), 256)]
+_Word = Annotated[str, _short(16)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What is said as a JSON object. Whoever makes one is held to the same as a peer.
+
+    Not a model of pydantic: all agents speak, and building these takes more memory than all that they say.
+
+    :raises ValueError: if a value is not what its type says.
+    """
+
+    def __post_init__(self) -> None:
+        for key, read in _readers(type(self)).items():
+            try:
+                object.__setattr__(self, key, read(getattr(self, key)))
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from None
+
+    @classmethod
+    def read(cls, value: object) -> Self:
+        """What a JSON object says; its other keys are ignored.
+
+        :raises ValueError: if that is not this.
+        """
+        if not isinstance(value, Mapping):
+            raise ValueError("this is no JSON object")
+        for field in fields(cls):
+            if field.default is MISSING and field.name not in value:
+                raise ValueError(f"{field.name}: this is missing")
+        return cls(**{field.name: value[field.name] for field in fields(cls) if field.name in value})
+
+
+def _made(of: type[_Said]) -> Callable[[object], _Said]:
+    return lambda value: value if isinstance(value, of) else of.read(value)
+
+
+def _readers(said: type[_Said]) -> Mapping[str, Callable[[object], object]]:
+    known = _READERS.get(said)
+    if known is None:
+        hints = get_type_hints(said, include_extras=True)
+        known = _READERS[said] = {field.name: hints[field.name].__metadata__[0] for field in fields(said)}
+    return known
+
+
+_READERS: Final[dict[type[_Said], Mapping[str, Callable[[object], object]]]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello(_Said):
     """The client's first message: who it is, what it offers, and which of its sessions this is.
 
     Sessions of one ``instance``, which is one process, live beside each other, each with a number of its own.
     A client that names no instance has one session.
     """
 
-    type: Literal["hello"] = "hello"
+    type: ClassVar[Literal["hello"]] = "hello"
     protocol: _Version
     id: _Name
     software: _Text
@@ -87,14 +166,15 @@ class Hello(_Message):
     session: _SessionNumber = 1
 
 
-class Welcome(_Message):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome(_Said):
     """The gateway takes the client on.
 
     ``instance`` is one process of the gateway: a client that finds the same behind two addresses has
     reached one gateway twice. Empty of a gateway that does not say.
     """
 
-    type: Literal["welcome"] = "welcome"
+    type: ClassVar[Literal["welcome"]] = "welcome"
     protocol: _Version
     gateway: _Text
     software: _Text
@@ -118,18 +198,20 @@ class RefusalCode(Enum):
         return cls.OTHER if isinstance(value, str) else None
 
 
-class Refusal(_Message):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal(_Said):
     """The gateway does not take the client on, or no longer. ``message`` says what to do about it."""
 
-    type: Literal["refusal"] = "refusal"
-    code: Annotated[RefusalCode, Field(strict=False)]
+    type: ClassVar[Literal["refusal"]] = "refusal"
+    code: Annotated[RefusalCode, _code(RefusalCode)]
     message: _Text
 
 
-class Services(_Message):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services(_Said):
     """The client's services have changed; this is the whole list."""
 
-    type: Literal["services"] = "services"
+    type: ClassVar[Literal["services"]] = "services"
     services: _Names
 
 
@@ -152,74 +234,82 @@ class FailureCode(Enum):
         return cls.OTHER if isinstance(value, str) else None
 
 
-class StreamFailed(_Message):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFailed(_Said):
     """The sender resets a stream that the receiver opened; sent before the reset."""
 
-    type: Literal["stream_failed"] = "stream_failed"
+    type: ClassVar[Literal["stream_failed"]] = "stream_failed"
     stream: _StreamId
-    code: Annotated[FailureCode, Field(strict=False)]
+    code: Annotated[FailureCode, _code(FailureCode)]
     message: _Text
 
 
-class Replaced(_Message):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replaced(_Said):
     """The gateway ends this session because the same client opened a newer one."""
 
-    type: Literal["replaced"] = "replaced"
+    type: ClassVar[Literal["replaced"]] = "replaced"
 
 
-class Drain(_Message):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain(_Said):
     """The sender is about to stop: no new streams, please; the open ones may finish."""
 
-    type: Literal["drain"] = "drain"
+    type: ClassVar[Literal["drain"]] = "drain"
 
 
-class ServicesRefused(_Message):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicesRefused(_Said):
     """The gateway ignores these of the client's services, which it may not offer; this is the whole list."""
 
-    type: Literal["services_refused"] = "services_refused"
+    type: ClassVar[Literal["services_refused"]] = "services_refused"
     services: _Names
 
 
-class DeclaredTunnel(_Message):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredTunnel(_Said):
     """A tunnel that a client asks for. What its texts mean is told by the gateway, tunnel by tunnel."""
 
     name: _Name
-    listen: Annotated[tuple[_Address, ...], Field(max_length=64)]
-    hostname: Annotated[tuple[_Hostname, ...], Field(max_length=256)] = ()
+    listen: _Addresses
+    hostname: _Hostnames = ()
     service: _Name
     proxy_protocol: _Word = "off"
 
 
-class Declare(_Message):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declare(_Said):
     """The tunnels that the client's own file declares; this is the whole list.
 
     ``number`` counts the client's declarations to that gateway, so that the answer can be told from others.
     """
 
-    type: Literal["declare"] = "declare"
+    type: ClassVar[Literal["declare"]] = "declare"
     number: _Number
-    tunnels: Annotated[tuple[DeclaredTunnel, ...], Field(max_length=MAX_DECLARED)]
+    tunnels: Annotated[tuple[DeclaredTunnel, ...], _several(_made(DeclaredTunnel), MAX_DECLARED)]
 
 
-class TunnelOutcome(_Message):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelOutcome(_Said):
     """What came of a tunnel that a client has declared: it is in force if there is no problem."""
 
     name: _Name
     problem: _Text = ""
 
 
-class Declared(_Message):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared(_Said):
     """What came of the client's declaration with that number, said again whenever it changes.
 
     With number 0 it is what the gateway has of the client although nothing was declared on its sessions.
     """
 
-    type: Literal["declared"] = "declared"
+    type: ClassVar[Literal["declared"]] = "declared"
     number: _Number
-    tunnels: Annotated[tuple[TunnelOutcome, ...], Field(max_length=MAX_DECLARED)]
+    tunnels: Annotated[tuple[TunnelOutcome, ...], _several(_made(TunnelOutcome), MAX_DECLARED)]
 
 
-ControlMessage: TypeAlias = Annotated[
+ControlMessage: TypeAlias = (
     Hello
     | Welcome
     | Refusal
@@ -229,11 +319,10 @@ ControlMessage: TypeAlias = Annotated[
     | Declared
     | StreamFailed
     | Replaced
-    | Drain,
-    Field(discriminator="type"),
-]
+    | Drain
+)
 
-_ADAPTER: Final[TypeAdapter[ControlMessage]] = TypeAdapter(ControlMessage)
+_TYPES: Final[Mapping[str, type[ControlMessage]]] = {said.type: said for said in get_args(ControlMessage)}
 
 
 def read_message(line: bytes) -> ControlMessage | None:
@@ -241,11 +330,17 @@ def read_message(line: bytes) -> ControlMessage | None:
 
     :raises ValueError: if it is no message; the text says what is wrong with it.
     """
-    try:
-        return _ADAPTER.validate_json(line)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        if first["type"] == "union_tag_invalid":
-            return None
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{where + ': ' if where else ''}{first['msg']}") from None
+    value: Any = from_json(line, cache_strings="none")  # the cache has room for more than is ever said
+    if not isinstance(value, dict):
+        raise ValueError("this is no JSON object")
+    if "type" not in value:
+        raise ValueError("type: this is missing")
+    said = _TYPES.get(_text(value["type"]))
+    return None if said is None else said.read(value)
+
+
+def write_message(message: ControlMessage) -> bytes:
+    """The JSON object that is the message, on one line."""
+    return to_json(
+        {"type": message.type, **{field.name: getattr(message, field.name) for field in fields(message)}}
+    )

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
-from pydantic import ValidationError
 
 from agent.actuator import Failed
 from reconcile.actuator import ActionError
@@ -226,7 +225,7 @@ def _entry(tunnel: OwnTunnel) -> DeclaredTunnel:
             service=tunnel.service,
             proxy_protocol=tunnel.proxy_protocol.value,
         )
-    except ValidationError as error:
+    except ValueError as error:
         raise _too_much(f"the tunnel {tunnel.name} has too many addresses or hostnames") from error
 
 

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final, TypeAlias
-
-from pydantic import TypeAdapter, ValidationError
 
 from reconcile.placing import PRIVATE, place, remove
 from reconcile.reading import UnreadableError, read_regular
@@ -70,10 +69,7 @@ class KeptDeclarations:
             if self.path.exists():
                 remove(self.path)
             return
-        clients = {
-            client: [entry.model_dump(mode="json") for entry in entries]
-            for client, entries in sorted(kept.items())
-        }
+        clients = {client: [asdict(entry) for entry in entries] for client, entries in sorted(kept.items())}
         text = json.dumps({"note": _NOTE, "clients": clients}, indent=1)
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         place(self.path, text.encode() + b"\n", mode=PRIVATE)
@@ -81,7 +77,6 @@ class KeptDeclarations:
 
 def _tunnels(entries: object) -> tuple[DeclaredTunnel, ...]:
     """:raises ValueError: if they are none."""
-    try:
-        return TypeAdapter(tuple[DeclaredTunnel, ...]).validate_json(json.dumps(entries))
-    except ValidationError as error:
-        raise ValueError(str(error)) from error
+    if not isinstance(entries, list):
+        raise ValueError("the tunnels of a client are no list")
+    return tuple(map(DeclaredTunnel.read, entries))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import FrozenInstanceError
 from typing import Final
 
 import pytest
-from pydantic import ValidationError
 
 from schemas.messages import (
     MAX_SERVICES,
@@ -17,6 +17,7 @@ from schemas.messages import (
     RefusalCode,
     StreamFailed,
     read_message,
+    write_message,
 )
 
 HELLO: Final = {"type": "hello", "protocol": 1, "id": "a", "software": "s", "services": []}
@@ -66,7 +67,7 @@ def test_a_client_that_names_no_instance_speaks_of_its_only_session() -> None:
 
 def test_an_instance_may_be_named_as_nothing() -> None:
     hello = Hello(protocol=1, id="a", software="s", services=(), instance="")
-    assert read_message(hello.model_dump_json().encode()) == hello
+    assert read_message(write_message(hello)) == hello
 
 
 def test_a_reason_of_a_newer_peer_is_taken_as_it_is() -> None:
@@ -84,5 +85,16 @@ def test_a_text_is_short_and_printable_whoever_says_it() -> None:
 
 def test_a_message_does_not_change() -> None:
     hello = Hello(protocol=1, id="a", software="s", services=("web",))
-    with pytest.raises(ValidationError):
-        hello.id = "b"
+    with pytest.raises(FrozenInstanceError):
+        hello.id = "b"  # type: ignore[misc]  # mypy knows it too
+
+
+def test_what_is_wrong_is_told_with_its_place() -> None:
+    tunnel = {"name": "a b", "listen": [], "service": "s"}
+    with pytest.raises(ValueError, match=r'^tunnels: name: the name "a b" may hold only'):
+        read_message(said(type="declare", number=1, tunnels=[tunnel]))
+
+
+def test_whoever_makes_a_message_is_held_to_the_same_as_a_peer() -> None:
+    with pytest.raises(ValueError, match=r"^services: these are 1001, more than 1000"):
+        Hello(protocol=1, id="a", software="s", services=("x",) * (MAX_SERVICES + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -253,7 +254,7 @@ async def test_a_cancelled_greeting_closes_the_link(listening: Listening) -> Non
 async def test_a_client_of_another_version_is_told_which_side_to_upgrade(listening: Listening) -> None:
     gateway_link, client_link = await make_links(listening)
     peer = Peer(client_link, dials=True)
-    peer.say(HELLO.model_copy(update={"protocol": PROTOCOL + 1}))
+    peer.say(replace(HELLO, protocol=PROTOCOL + 1))
 
     why = "the gateway speaks protocol 1 and the client protocol 2: upgrade the gateway"
     assert await accept_fails(gateway_link) == why

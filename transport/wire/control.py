@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from schemas.messages import ControlMessage, read_message
+from schemas.messages import ControlMessage, read_message, write_message
 
 from .errors import LocalProtocolError, RemoteProtocolError
 
@@ -22,7 +22,7 @@ def encode_message(message: ControlMessage) -> bytes:
 
     :raises LocalProtocolError: if it is longer than a peer would read.
     """
-    line = message.model_dump_json().encode()
+    line = write_message(message)
     if len(line) > MAX_LINE:
         raise LocalProtocolError(f"the message {message.type} has {len(line)} bytes, more than {MAX_LINE}")
     return line + b"\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_what_was_written_is_read_and_is_for_the_owner_alone(tmp_path: Path) -> 
 def test_whatever_a_crowd_declares_is_read_again_although_no_state_file_is_as_large(tmp_path: Path) -> None:
     file = KeptDeclarations(tmp_path / "gateway.clients")
     hostnames = tuple("x" * 250 + f"{number:03}" for number in range(256))
-    large = tuple(BLOG.model_copy(update={"name": name, "hostname": hostnames}) for name in "ab")
+    large = tuple(replace(BLOG, name=name, hostname=hostnames) for name in "ab")
     crowd = {ClientId(f"client-{number}"): large for number in range(140)}
 
     file.write(crowd)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from schemas.messages import (
     ControlMessage,
+    Declare,
+    DeclaredTunnel,
     Drain,
     FailureCode,
     Hello,
@@ -194,11 +196,12 @@ def test_the_longest_list_of_services_fits_into_a_line_and_a_line_into_the_windo
 
 
 def test_we_do_not_send_what_no_peer_would_read() -> None:
-    class Endless(Drain):
-        news: str = "x" * MAX_LINE
+    tunnels = tuple(
+        DeclaredTunnel(name="x", listen=(), hostname=("x" * 200,) * 256, service="x") for _ in range(10)
+    )
 
     with pytest.raises(LocalProtocolError):
-        encode_message(Endless())
+        encode_message(Declare(number=1, tunnels=tunnels))
 
 
 @pytest.mark.parametrize(
