@@ -60,8 +60,8 @@ class GatewayLinks:
         self.declaring = Declaring()
         self.instance = secrets.token_hex(8)  # tells a gateway which sessions are of this process
         self.numbers = SessionNumbers()
-        self.names = Names(spawn, clock, look_up)
         self.places = Places(self._rank, self._places_changed)
+        self.names = Names(spawn, clock, look_up, self.places.is_up)
         self._order = order
         self._drain_limit = drain_limit
         self._links: dict[Key, GatewayLink] = {}

@@ -13,14 +13,14 @@ import anyio
 from agent.process.spawn import Spawn
 
 from .places import Place
-from .resolving import HostAddresses, LookUp
+from .resolving import HostAddresses, IsInUse, LookUp
 
 
 class _Followed:
     """A name, and who is told when it stands for something else."""
 
-    def __init__(self, host: str, clock: Callable[[], datetime], look_up: LookUp) -> None:
-        self.addresses = HostAddresses(host, self._changed, clock, look_up)
+    def __init__(self, host: str, clock: Callable[[], datetime], look_up: LookUp, is_in_use: IsInUse) -> None:
+        self.addresses = HostAddresses(host, self._changed, clock, look_up, is_in_use)
         self.scope = anyio.CancelScope()
         self.followers: dict[object, Callable[[], None]] = {}
 
@@ -37,12 +37,16 @@ class Names:
     """What is followed.
 
     :param spawn: starts tasks that live as long as the client.
+    :param is_in_use: tells whether there is a session to an address of a name.
     """
 
-    def __init__(self, spawn: Spawn, clock: Callable[[], datetime], look_up: LookUp) -> None:
+    def __init__(
+        self, spawn: Spawn, clock: Callable[[], datetime], look_up: LookUp, is_in_use: IsInUse
+    ) -> None:
         self._spawn = spawn
         self._clock = clock
         self._look_up = look_up
+        self._is_in_use = is_in_use
         self._followed: dict[str, _Followed] = {}
 
     def follow(self, host: str, follower: object, changed: Callable[[], None]) -> HostAddresses:
@@ -52,7 +56,7 @@ class Names:
         """
         followed = self._followed.get(host)
         if followed is None:
-            followed = self._followed[host] = _Followed(host, self._clock, self._look_up)
+            followed = self._followed[host] = _Followed(host, self._clock, self._look_up, self._is_in_use)
             self._spawn(followed.run)
         followed.followers[follower] = changed
         return followed.addresses

@@ -82,6 +82,10 @@ class Places:
         sessions = self._up.get(place)
         return sessions[-1].instance if sessions else None
 
+    def is_up(self, host: str, address: str) -> bool:
+        """Whether there is a session to that address of a gateway's name."""
+        return any(place.gateway.host == host and place.address == address for place in self._up)
+
     def is_reached_beside(self, place: Place) -> bool:
         """Whether another place of the same gateway is up."""
         return any(other.gateway == place.gateway for other in self._up if other != place)

@@ -4,6 +4,9 @@ Rule: what a name stands for is asked here. An answer takes the place of the las
 no answer changes nothing: a name that does not resolve any more keeps what it had. How long an answer is
 good for, the system does not tell, so it is asked for again every half a minute, and whenever a session
 could not be made.
+
+A large name shows some of its addresses at a time, others in each answer. So one that is in use is kept for
+some minutes after it was in an answer: sessions that work are not to come and go with the answers.
 """
 
 from __future__ import annotations
@@ -22,9 +25,12 @@ from agent.process.own_thread import in_own_thread
 from reconcile.retry import backoff
 
 LookUp: TypeAlias = Callable[[str], Awaitable[tuple[str, ...]]]
+# Whether there is a session to an address of a name.
+IsInUse: TypeAlias = Callable[[str, str], bool]
 
 _INTERVAL: Final = 30.0  # seconds, a quarter more or less
 _SHORTEST: Final = 1.0  # seconds between two questions, whoever has a reason to ask
+_GRACE: Final = 300.0  # seconds, or ten answers, in which an address in use was in none before it is gone
 _TIMEOUT: Final = 15.0  # a name server that is down costs the system's resolver 5 s a try
 
 _log: Any = structlog.get_logger("names")
@@ -59,6 +65,10 @@ def _address(sockaddr: tuple[Any, ...]) -> str:
     return f"{address}%{scope}" if scope and "%" not in address else address
 
 
+def _never(host: str, address: str) -> bool:
+    return False
+
+
 class HostAddresses:
     """What one name stands for, as long as :meth:`follow` runs.
 
@@ -71,6 +81,7 @@ class HostAddresses:
         changed: Callable[[], None],
         clock: Callable[[], datetime],
         look_up: LookUp = look_up,
+        is_in_use: IsInUse = _never,
     ) -> None:
         self.host = host
         self.addresses: tuple[str, ...] = ()  # one that was there before keeps its place
@@ -81,7 +92,10 @@ class HostAddresses:
         self._changed = changed
         self._clock = clock
         self._look_up = look_up
-        self._doubted: frozenset[str] = frozenset()  # the last answer was without them
+        self._is_in_use = is_in_use
+        self._answered: dict[str, float] = {}  # when each was in an answer last, or nobody answered
+        self._missing: frozenset[str] = frozenset()  # the last answer was without them
+        self._is_doubtful = False  # one of those may have been left out by mistake
         self._rung = anyio.Event()
 
     def ring(self) -> None:
@@ -105,13 +119,22 @@ class HostAddresses:
         except Exception as error:  # noqa: BLE001 - a name is followed, also by a program with a defect
             self._failed(error)
             return
+        now = anyio.current_time()
+        self._answered.update(dict.fromkeys(found, now))
+        missing = frozenset(self.addresses) - frozenset(found)
+        leaving = {address for address in missing if not self._is_kept(address, now)}
         # One may be missing only because one of two questions (A, AAAA) got no answer. If it is not named in
         # the next answer either, it is gone.
-        missing = frozenset(self.addresses) - frozenset(found)
-        gone = missing & self._doubted
-        self._doubted = missing - gone
+        gone = leaving & self._missing
+        self._missing = missing - gone
+        self._is_doubtful = leaving != gone
+        for address in gone:
+            del self._answered[address]
         kept = [address for address in self.addresses if address not in gone]
         self._resolved((*kept, *(address for address in found if address not in self.addresses)))
+
+    def _is_kept(self, address: str, now: float) -> bool:
+        return self._is_in_use(self.host, address) and now - self._answered[address] < _GRACE
 
     def _resolved(self, addresses: tuple[str, ...]) -> None:
         self.attempts = 0
@@ -129,7 +152,9 @@ class HostAddresses:
         if reason != self.trouble or not self.addresses:
             _log.warning("name_not_resolved", host=self.host, reason=reason, kept=len(self.addresses))
         self.attempts += 1
-        self._doubted = frozenset()  # or it would be asked for every second, as long as nobody answers
+        self._missing = frozenset()
+        self._is_doubtful = False  # or it would be asked for every second, as long as nobody answers
+        self._answered = dict.fromkeys(self.addresses, anyio.current_time())
         self.trouble = reason
         self.since = self._clock()
         self._changed()
@@ -137,10 +162,10 @@ class HostAddresses:
     def _pause(self) -> float:
         """Seconds until the next question, in which somebody may ring."""
         unit = random.random()  # noqa: S311 - jitter is no secret
-        if self.addresses and not self._doubted:
-            return _INTERVAL * (0.75 + unit / 2)
-        if self._doubted:
+        if self._is_doubtful:
             return 0.0
+        if self.addresses:
+            return _INTERVAL * (0.75 + unit / 2)
         pause = backoff(self.attempts - 1, unit)
         self.next_attempt_at = self._clock() + timedelta(seconds=_SHORTEST + pause)
         return pause

@@ -50,6 +50,12 @@ class Cluster:
         ]
 
 
+async def answered(dns: Dns, count: int) -> None:
+    """Wait for so many more answers, of which the last has been heeded."""
+    asked = len(dns.asked)
+    await until(lambda: len(dns.asked) > asked + count)
+
+
 @asynccontextmanager
 async def cluster(count: int) -> AsyncIterator[Cluster]:
     tls = gateway_tls(pki.gateway(GW))
@@ -101,6 +107,7 @@ async def test_an_address_that_is_gone_drains_and_a_new_one_is_dialed(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolving, "_INTERVAL", 0.0)
+    monkeypatch.setattr(resolving, "_GRACE", 0.0)
     async with cluster(3) as gw:
         dns = Dns(gw_example=gw.hosts[:2])
         async with home(dns) as here:
@@ -115,6 +122,47 @@ async def test_an_address_that_is_gone_drains_and_a_new_one_is_dialed(
             await until(lambda: gw.numbers()[0] == [])
             await until(lambda: [link.address for link in here.links.status()] == gw.hosts[1:])
             assert not journal.find("link_down")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_session_that_works_does_not_come_and_go_with_the_answers_for_a_large_name(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolving, "_INTERVAL", 0.0)
+    async with cluster(3) as gw:
+        dns = Dns(gw_example=gw.hosts[:1])
+        async with home(dns) as here:
+            await here.put(gw.spec())
+            for shown in (0, 1, 2):
+                dns.set(GW, gw.hosts[shown])
+                await journal.wait_for("link_up", address=gw.hosts[shown])
+            for _ in range(3):
+                for shown in (0, 1, 2):
+                    dns.set(GW, gw.hosts[shown])
+                    await answered(dns, 3)
+
+            assert here.phases == dict.fromkeys(gw.hosts, "Connected")
+            assert [len(numbers) for numbers in gw.numbers()] == [1, 1, 1]
+            assert len(journal.find("link_up")) == 3
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_address_that_is_in_no_answer_is_gone_when_its_session_is_lost(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolving, "_INTERVAL", 0.0)
+    async with cluster(2) as gw:
+        dns = Dns(gw_example=gw.hosts)
+        async with home(dns) as here:
+            await here.put(gw.spec())
+            await journal.wait_for("link_up", count=2)
+            dns.set(GW, gw.hosts[1])
+            await answered(dns, 3)
+            assert here.phases == dict.fromkeys(gw.hosts, "Connected")
+
+            (lost,) = gw.parts[0].sessions.connected()[HOMELAB]
+            lost.session.close("a test")
+            await until(lambda: here.phases == {gw.hosts[1]: "Connected"})
 
 
 async def test_a_session_that_cannot_be_made_is_a_reason_to_look_the_name_up(journal: Journal) -> None:
