@@ -53,6 +53,7 @@ from schemas.state import State
 from .check import check_files
 from .complaint import ToldError
 from .finding import agent_of
+from .latest_change import Comparison
 from .outcome import Settled, outcomes, settle
 from .plan import plan_of, print_plan
 
@@ -111,12 +112,14 @@ def follow(
     """Wait until the agent has applied files that are in place, and tell what came of it.
 
     :param report: how far it is.
-    :param before: what the files said until now, and what they say; None if they are not valid.
+    :param before: what the files said until now, and what they say; None if they are not valid. Where no file
+        was touched, what the generation that counts has changed is waited for.
     :returns: the exit status, which is 0.
     :raises TidegateError: if they are not in force.
     """
+    change = Comparison(before=before, after=wanted) if report.files else None
     try:
-        settled = run(partial(settle, agent, before, wanted, patience=terms.timeout))
+        settled = run(partial(settle, agent, change, patience=terms.timeout))
     except TidegateError as error:
         if terms.as_json:
             print(report.model_copy(update={"problems": (str(error),)}).model_dump_json(indent=2))

@@ -115,12 +115,14 @@ def plan(
 def reload(
     state: AgentState = None,
     socket: AgentSocket = None,
+    timeout: _Timeout = "30s",
     as_json: Annotated[bool, json_option("Print what came of it as JSON, as POST /v1/reload does.")] = False,
 ) -> None:
     """Let a running agent look at its state file and its keys now, and wait until the state is applied.
 
     Agents also look by themselves. The exit status is 0 if what the file says is in force, and otherwise 1:
-    every problem is a line FILE:LINE:COLUMN: MESSAGE on stderr, and so is what could not be opened.
+    every problem is a line FILE:LINE:COLUMN: MESSAGE on stderr, and so is what could not be opened. What the
+    newest generation of a client has changed of a gateway is in force when that is reached.
 
     \b
     Example:
@@ -128,7 +130,7 @@ def reload(
     """
     from .reload import run_reload
 
-    raise typer.Exit(run_reload(state, socket=socket, as_json=as_json))
+    raise typer.Exit(run_reload(state, socket=socket, timeout=_duration(timeout), as_json=as_json))
 
 
 @operations.command(short_help="Say what becomes of a visitor, and why.")
@@ -246,6 +248,8 @@ def apply(
 @operations.command(short_help="Keep a change that would be undone.")
 def confirm(state: AgentState = None, socket: AgentSocket = None, as_json: _AsJson = False) -> None:
     """Keep the change that was made with --confirm-within. The exit status is 1 if it is too late for that.
+
+    What of it is not in force is said on stderr: it is kept all the same.
 
     \b
     Example:

@@ -24,6 +24,7 @@ from schemas.reload_report import FailedResource, ReloadReport
 from schemas.state import ClientState, GatewayState, State
 from schemas.status import AgentStatus, ClientAgentStatus, ConditionType, GatewayStatus
 
+from .latest_change import Comparison, latest_change
 from .reaching import Shortfall, links_by_gateway, shortfalls
 
 _PAUSE: Final = 0.2  # seconds between two looks
@@ -40,12 +41,10 @@ class Settled:
     status: AgentStatus
 
 
-async def settle(
-    agent: Whereabouts, before: State | None, after: State | None, *, patience: float
-) -> Settled:
+async def settle(agent: Whereabouts, change: Comparison | None, *, patience: float) -> Settled:
     """Let the agent look at its files, and wait.
 
-    :param before: what they said until now, and ``after`` what they say; None if they are not valid.
+    :param change: what is waited for; None: what the generation that counts has changed.
     :param patience: seconds.
     :raises AgentUnreachableError: if it cannot be asked.
     :raises TidegateError: if it has not even looked in that time.
@@ -55,7 +54,9 @@ async def settle(
         report = await reload(agent.socket, start=agent.start)
         while True:
             status = await fetch_status(agent.socket, start=agent.start)
-            missing = tuple(_missing(before, after, status))
+            if change is None:
+                change = await _latest(agent, status)
+            missing = tuple(_missing(change, status))
             settled = Settled(report=_updated(report, status, missing), status=status)
             is_open = any(one.is_under_way for one in missing)
             if not settled.report.accepted or _has_failed(status):
@@ -68,6 +69,15 @@ async def settle(
             f"the agent has not applied it within {patience:g} s: look at it with tidegate status"
         )
     return settled
+
+
+async def look(agent: Whereabouts) -> tuple[AgentStatus, tuple[FailedResource, ...]]:
+    """How things stand now, and what is not in force, with what the newest change has not brought about.
+
+    :raises AgentUnreachableError: if the agent cannot be asked.
+    """
+    status = await fetch_status(agent.socket, start=agent.start)
+    return status, _failed(status, tuple(_missing(await _latest(agent, status), status)))
 
 
 def outcomes(before: State | None, after: State | None, status: AgentStatus) -> Iterator[Outcome]:
@@ -89,9 +99,15 @@ def outcomes(before: State | None, after: State | None, status: AgentStatus) -> 
             return
 
 
-def _missing(before: State | None, after: State | None, status: AgentStatus) -> Iterator[Shortfall]:
+async def _latest(agent: Whereabouts, status: AgentStatus) -> Comparison:
+    # Of a gateway, its resources tell everything.
+    is_client = isinstance(status, ClientAgentStatus)
+    return await latest_change(agent) if is_client else Comparison(before=None, after=None)
+
+
+def _missing(change: Comparison, status: AgentStatus) -> Iterator[Shortfall]:
     if isinstance(status, ClientAgentStatus):
-        yield from shortfalls(before, after, status)
+        yield from shortfalls(change.before, change.after, status)
 
 
 def _is_in_force(status: AgentStatus) -> bool:
@@ -103,12 +119,7 @@ def _is_in_force(status: AgentStatus) -> bool:
 def _updated(report: ReloadReport, status: AgentStatus, missing: Sequence[Shortfall]) -> ReloadReport:
     """The report as it is by now."""
     source = status.source
-    failed = tuple(
-        FailedResource(resource=f"{one.kind} {one.name}".strip(), message=one.message)
-        for one in status.resources
-        if one.phase == Phase.FAILED.value
-    )
-    failed += tuple(FailedResource(resource=one.resource, message=one.message) for one in missing)
+    failed = _failed(status, missing)
     update = {
         "generation": source.generation,
         "observed_generation": source.observed_generation,
@@ -116,6 +127,15 @@ def _updated(report: ReloadReport, status: AgentStatus, missing: Sequence[Shortf
         "failed": failed,
     }
     return report.model_copy(update=update if report.accepted else {})
+
+
+def _failed(status: AgentStatus, missing: Sequence[Shortfall]) -> tuple[FailedResource, ...]:
+    failed = (
+        FailedResource(resource=f"{one.kind} {one.name}".strip(), message=one.message)
+        for one in status.resources
+        if one.phase == Phase.FAILED.value
+    )
+    return (*failed, *(FailedResource(resource=one.resource, message=one.message) for one in missing))
 
 
 def _has_failed(status: AgentStatus) -> bool:

@@ -1,6 +1,7 @@
 """``tidegate reload``: let a running agent look at its state file now, and say what came of it.
 
-Rule: the exit status is 0 exactly if what the file says is in force as a whole.
+Rule: the exit status is 0 exactly if what the file says is in force as a whole. For a client that is as it is
+for ``tidegate apply``: the gateways that the newest generation has changed are reached, too.
 """
 
 from __future__ import annotations
@@ -9,23 +10,24 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from agent.api.client import reload
 from agent.process.loops import run
 from schemas.reload_report import ReloadReport
 
 from .complaint import ToldError
 from .finding import found_agent
+from .outcome import settle
 
 
-def run_reload(state: Path | None, *, socket: Path | None, as_json: bool) -> int:
+def run_reload(state: Path | None, *, socket: Path | None, timeout: float, as_json: bool) -> int:
     """The command.
 
+    :param timeout: seconds until it must be in force.
     :returns: the exit status.
     :raises TidegateError: if there is no agent to be found, if it does not answer, or if what the file says
         is not in force; what keeps it out of force has been printed then.
     """
     agent = found_agent(state, socket)
-    report = run(partial(reload, agent.socket, start=agent.start))
+    report = run(partial(settle, agent, None, patience=timeout)).report
     if as_json:
         print(report.model_dump_json(indent=2))
     for problem in report.problems:

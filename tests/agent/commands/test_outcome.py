@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.api.client import NoAgentError
+from agent.commands.latest_change import Comparison
 from agent.commands.outcome import outcomes, settle
 from agent.offline import Whereabouts
 from schemas.parse import parse_client, parse_gateway
@@ -111,4 +112,4 @@ def test_gateways_and_tunnels_of_a_client_are_told_too() -> None:
 async def test_where_no_agent_runs_nothing_is_waited_for(tmp_path: Path) -> None:
     agent = Whereabouts(socket=tmp_path / "none.sock", start="tidegate gateway x")
     with pytest.raises(NoAgentError):
-        await settle(agent, None, gateway(blog=1), patience=60.0)
+        await settle(agent, Comparison(before=None, after=gateway(blog=1)), patience=60.0)
