@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from starlette.responses import PlainTextResponse, Response
 
+from agent.reports import is_reached
 from agent.status_json import status_json
 from reconcile.observed import Phase
 from schemas.errors import Place
@@ -44,17 +45,17 @@ async def health(ask: Ask) -> Response:
 @operation(
     "GET",
     "/readyz",
-    summary="Whether the desired state is in force",
+    summary="Whether the desired state is in force, and the gateways of a client are reached",
     rights=Rights.KNOWN,
-    answer=Content(description="It is.", of=TEXT, media_type="text/plain"),
-    errors={HTTPStatus.SERVICE_UNAVAILABLE: "It is not; the problems are the reasons."},
+    answer=Content(description="It is so.", of=TEXT, media_type="text/plain"),
+    errors={HTTPStatus.SERVICE_UNAVAILABLE: "It is not so; the problems are the reasons."},
 )
 async def readiness(ask: Ask) -> Response:
     await ask.backend.catch_up()
     status = ask.backend.status()
     if not status.ready:
         reasons = tuple(_reasons(status))
-        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "the desired state is not in force", reasons)
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "the agent is not ready", reasons)
     return PlainTextResponse("ready\n")
 
 
@@ -96,8 +97,12 @@ def _reasons(status: AgentStatus) -> Iterator[RequestProblem]:
 
 def _reasons_of_client(status: ClientAgentStatus) -> Iterator[RequestProblem]:
     for link in status.links:
-        if link.renewal is not Renewal.DONE:
-            yield RequestProblem(message=f"{link.gateway}, session {link.session}: {link.message}")
+        same = [
+            other for other in status.links if (other.gateway, other.session) == (link.gateway, link.session)
+        ]
+        if link.renewal is not Renewal.DONE or not is_reached(same):
+            why = link.message or link.phase.value
+            yield RequestProblem(message=f"{link.gateway}, session {link.session}: {why}")
     for tunnel in status.tunnels:
         if not tunnel.in_force:
             message = f"the tunnel {tunnel.name} is not in force at {tunnel.gateway}: {tunnel.message}"

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from reconcile.actuator import ActionError
-from schemas.status import GatewayStatus, OwnTunnelStatus, Renewal
+from schemas.status import GatewayStatus, LinkPhase, OwnTunnelStatus, Renewal
 from tests.support.statuses import client
 
 from .backend import BLOG, GATEWAY, FakeGateway, port
@@ -74,6 +74,20 @@ async def test_a_client_that_is_not_ready_says_what_its_gateways_do_not_have(
         "gw1.example.com:9056, session 1: still on the settings of before",
         "the tunnel blog is not in force at gw1:9056: it is taken",
     ]
+
+
+async def test_a_client_without_a_gateway_says_why_it_reaches_none(
+    gateway: FakeGateway, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up, down = client().links
+    status = client().model_copy(update={"links": (up, down), "tunnels": (), "ready": False})
+    monkeypatch.setattr(gateway, "status", lambda: status)
+
+    told = problem(await http.get("/readyz"))
+
+    assert (down.phase, bool(down.message)) == (LinkPhase.WAITING, True)
+    assert [found["text"] for found in told["problems"]] == [f"{down.gateway}, session 1: {down.message}"]
+    assert told["detail"] == "the agent is not ready"
 
 
 async def test_the_status_is_the_one_of_the_agent(gateway: FakeGateway, http: httpx2.AsyncClient) -> None:
