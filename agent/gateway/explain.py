@@ -269,6 +269,10 @@ class _Story:
             self._why.append(f"No hostname of this port matches {decision.name}.")
         if table.peeks:
             self._why.append("The port has no default route: each of its tunnels has a hostname.")
+        if table.peeks and self._question.kind is TrafficKind.RAW:  # it may speak either
+            alert = describe_refusal(TrafficKind.TLS, Reason.NO_ROUTE)
+            status = describe_refusal(TrafficKind.HTTP, Reason.NO_ROUTE)
+            self._why.append(f"If it speaks TLS, it gets {alert}; if it speaks HTTP, {status}.")
 
     def _tell_of_clients(self, decision: Routed) -> None:
         route, view = decision.route, self._facts.clients
@@ -276,8 +280,6 @@ class _Story:
         serving = [one.client for one in all_of_them if one.standing is Standing.SERVES]
         for one in all_of_them:
             self._why.append(self._tell_of_client(one, route, shared=len(serving) > 1))
-            if one.standing is Standing.SERVES and route.balance is Balance.PREFERENCE:
-                break  # whoever comes behind does not matter
         if not serving:
             self._gets = describe_refusal(decision.kind, Reason.CLIENT_AWAY)
             return

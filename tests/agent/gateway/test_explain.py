@@ -141,6 +141,9 @@ def test_a_visitor_who_names_nobody_waits_for_the_default_route() -> None:
     assert (found.kind, found.served) == ("raw", True)
     assert "this visitor names none: it is given 3s to do so." in found.why[0]
     assert (lost.served, lost.gets) == (False, "nothing but the end of its connection")
+    assert lost.why[-1] == (
+        "If it speaks TLS, it gets the TLS alert unrecognized_name; if it speaks HTTP, HTTP 404 Not Found."
+    )
 
 
 def test_a_client_that_is_away_or_does_not_offer_the_service_is_told_with_what_the_visitor_gets() -> None:
@@ -157,7 +160,7 @@ def test_a_client_that_is_away_or_does_not_offer_the_service_is_told_with_what_t
     assert idle.why[-1] == "homelab is connected but does not offer web now."
 
 
-def test_the_first_client_that_can_serves_and_the_others_before_it_are_told() -> None:
+def test_the_first_client_that_can_serves_and_why_those_before_it_do_not_is_told() -> None:
     both = tunnel("both", "0.0.0.0:443", client=("office", "homelab"))
     listed = ClientsView(
         admitted=frozenset({ClientId("homelab")}),
@@ -316,10 +319,14 @@ def balanced(balance: Balance) -> Tunnel:
     return THREE.model_copy(update={"balance": balance})
 
 
-def test_who_is_preferred_serves_and_nobody_else_is_told_of() -> None:
+def test_who_is_preferred_serves_and_who_stands_behind_it_is_told() -> None:
     found = told(facts(THREE, offers=WEB_AT_ALL), "443")
 
-    assert found.why[-1] == "homelab is connected and offers web: it serves."
+    assert found.why[-3:] == (
+        "homelab is connected and offers web: it serves.",
+        "office is connected and offers web: it stands by.",
+        "attic is connected but does not offer web now.",
+    )
     assert found.client == "homelab"
 
 
@@ -327,7 +334,7 @@ def test_who_has_failed_lately_is_passed_over_and_for_how_long_is_told() -> None
     view = BalancerView(doubts={(ClientId("homelab"), ServiceName("web")): 3.4})
     found = told(facts(THREE, offers=WEB_AT_ALL, balancer=view), "443")
 
-    assert found.why[-2:] == (
+    assert found.why[-3:-1] == (
         "homelab is connected and offers web, but has not served a visitor lately: "
         "the others are asked first for 4s.",
         "office is connected and offers web: it serves.",
