@@ -16,9 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agent.commands.demo_world import free_ports
-
 from .agents import environment
+from .site import local_ports
 
 _FENCE: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -33,7 +32,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 def free_replacements(*ports: int) -> Mapping[str, str]:
     """For each port that a page names, one that is free."""
-    return dict(zip(map(str, ports), map(str, free_ports(len(ports))), strict=True))
+    return dict(zip(map(str, ports), map(str, local_ports(len(ports))), strict=True))
 
 
 def replace_ports(text: str, replacements: Mapping[str, str]) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from agent.commands.demo_world import free_ports
 from tests.support.agents import running, typed
+from tests.support.site import local_ports
 from tests.support.states import write_keys
 
 HEAD = """\
@@ -33,7 +33,7 @@ class Operated:
         self.directory = directory
         self.state = directory / "gateway.yaml"
         self._capsys = capsys
-        self.control, *self.ports = free_ports(6)
+        self.control, *self.ports = local_ports(6)
         write_keys(directory)
 
     def text(self, *tunnels: str, more: str = "") -> str:

@@ -46,7 +46,8 @@ def free_ports(host: str) -> Iterator[int]:
     They lie below those that the system hands out by itself (32768 and up on Linux), so that
     nobody's outgoing connection takes one before the test does.
     """
-    for port in itertools.count(10_000 + os.getpid() * 61 % 10_000):
+    # Each process begins elsewhere, and processes that were started one after the other far from each other.
+    for port in itertools.count(10_000 + os.getpid() * 12_361 % 20_000):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -55,6 +56,14 @@ def free_ports(host: str) -> Iterator[int]:
                 if error.errno == errno.EADDRINUSE:
                     continue  # whatever else it is, such as an address of another machine, is not ours to say
         yield port
+
+
+_everywhere: Final = free_ports("0.0.0.0")
+
+
+def local_ports(count: int) -> tuple[int, ...]:
+    """Ports that are free at every IPv4 address. No other test of this process is given the same."""
+    return tuple(itertools.islice(_everywhere, count))
 
 
 class Agent:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.demo_world import free_ports
 from schemas.explanation import Explanation
 from tests.support.agents import running, tidegate
+from tests.support.site import local_ports
 from tests.support.states import write_client, write_gateway, write_keys
 
 
@@ -19,7 +19,7 @@ from tests.support.states import write_client, write_gateway, write_keys
 def state(tmp_path: Path) -> Iterator[Path]:
     """The state file of a gateway that runs, with a port that has a hostname."""
     write_keys(tmp_path)
-    control, public, named = free_ports(3)
+    control, public, named = local_ports(3)
     state = write_gateway(tmp_path, control=control, public=public)
     with state.open("a") as file:
         file.write(

@@ -19,13 +19,13 @@ import pytest
 from anyio.abc import TaskStatus
 from rich.console import Console
 
-from agent.commands.demo_world import free_ports
 from agent.commands.foreground import Screen, run_in_foreground
 from agent.process.lifetime import Lifetime
 from schemas.errors import TidegateError
 from schemas.status import AgentStatus
 from tests.support import statuses
 from tests.support.agents import TIDEGATE, environment, running, tidegate, wait_for
+from tests.support.site import local_ports
 from tests.support.states import write_gateway, write_keys
 from tests.support.terminal import CTRL_C, ENTER_SCREEN, on_terminal
 
@@ -174,7 +174,7 @@ async def test_an_agent_that_starts_has_nothing_to_drain() -> None:
 def state(tmp_path: Path) -> Path:
     """The state file of a gateway that can run."""
     write_keys(tmp_path)
-    control, public = free_ports(2)
+    control, public = local_ports(2)
     return write_gateway(tmp_path, control=control, public=public)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.demo_world import free_ports
 from tests.support.agents import running, tidegate
+from tests.support.site import local_ports
 from tests.support.states import write_client, write_gateway, write_keys
 
 
@@ -19,7 +19,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     directory = tmp_path_factory.mktemp("plan")
     write_keys(directory)
     write_client(directory)
-    control, public = free_ports(2)
+    control, public = local_ports(2)
     path = write_gateway(directory, control=control, public=public)
     with running("gateway", path):
         yield path

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.demo_world import free_ports
 from schemas.reload_report import ReloadReport
 from tests.support.agents import running, tidegate
+from tests.support.site import local_ports
 from tests.support.states import write_gateway, write_keys
 
 
@@ -19,7 +19,7 @@ from tests.support.states import write_gateway, write_keys
 def state(tmp_path: Path) -> Iterator[Path]:
     """The state file of a gateway that runs."""
     write_keys(tmp_path)
-    control, public = free_ports(2)
+    control, public = local_ports(2)
     state = write_gateway(tmp_path, control=control, public=public)
     with running("gateway", state):
         yield state

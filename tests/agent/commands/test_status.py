@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.demo_world import free_ports
 from schemas.status import GatewayStatus
 from tests.support.agents import TIDEGATE, environment, running, tidegate
+from tests.support.site import local_ports
 from tests.support.states import write_gateway, write_keys
 from tests.support.terminal import CTRL_C, on_terminal
 
@@ -22,7 +22,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The state file of a gateway that can run."""
     directory = tmp_path_factory.mktemp("status")
     write_keys(directory)
-    control, public = free_ports(2)
+    control, public = local_ports(2)
     return write_gateway(directory, control=control, public=public)
 
 
@@ -91,7 +91,7 @@ def test_watched_on_a_terminal_it_is_a_table_that_ctrl_c_leaves(state: Path) -> 
 
 def test_a_watcher_sees_the_agent_go_and_come_back(tmp_path: Path) -> None:
     write_keys(tmp_path)
-    control, public = free_ports(2)
+    control, public = local_ports(2)
     state = write_gateway(tmp_path, control=control, public=public)
     with running("gateway", state) as gateway:
         command = [*TIDEGATE, "status", "--watch"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.demo_world import free_ports
 from tests.support.agents import TIDEGATE, environment, running, tidegate
+from tests.support.site import local_ports
 from tests.support.states import write_client, write_gateway, write_keys
 
 
@@ -16,7 +16,7 @@ from tests.support.states import write_client, write_gateway, write_keys
 def state(tmp_path: Path) -> Path:
     """The state file of a gateway that can run, beside that of a client in another directory."""
     write_keys(tmp_path)
-    control, public = free_ports(2)
+    control, public = local_ports(2)
     home = tmp_path / "home"
     home.mkdir()
     (home / "pki").symlink_to(tmp_path / "pki")
@@ -56,7 +56,7 @@ def test_what_holds_by_an_earlier_state_is_met_with_a_warning(state: Path) -> No
 
 def test_what_was_written_just_before_is_what_is_waited_for(state: Path) -> None:
     """Nobody has to guess how long the agent takes to notice."""
-    (port,) = free_ports(1)
+    (port,) = local_ports(1)
     with running("gateway", state):
         with state.open("a") as file:
             file.write(f'  - {{name: more, listen: "127.0.0.1:{port}", client: homelab, service: web}}\n')
