@@ -132,3 +132,18 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"), turn(state, holder="tidegate apply"):
         pass
     assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_a_directory_that_may_not_be_written_to_is_told_as_that_and_not_as_missing(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def refuse(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError), turn(state, holder="tidegate apply"):
+        pass
