@@ -61,7 +61,7 @@ class Socks5Port:
     """One open SOCKS5 port.
 
     :param own: the socket, if it is a file.
-    :param closed: called when it is closed.
+    :param closed: called when it has been closed.
     """
 
     def __init__(
@@ -96,10 +96,12 @@ class Socks5Port:
 
     async def close(self) -> None:
         """Let nobody in any more. Who is in stays."""
-        self._closed()
         if self._own is not None:
             self._own.remove()
-        await self._server.close()
+        try:
+            await self._server.close()
+        finally:
+            self._closed()
 
 
 class Socks5Ports:
