@@ -50,7 +50,7 @@ from schemas.errors import TidegateError
 from schemas.plan_report import PlanReport
 from schemas.state import State
 
-from .check import check_files
+from .check import check_files, without_effect
 from .complaint import ToldError
 from .finding import agent_of
 from .latest_change import Comparison
@@ -160,7 +160,7 @@ def _check(change: StateChange, before: State | None) -> State:
     problems = (*checked.problems, *found.problems)
     if checked.state is None or problems:
         raise refused(problems, checked, change.state)
-    for warning in found.warnings:
+    for warning in (*without_effect(checked), *found.warnings):
         print(printable(str(warning)), file=sys.stderr)
     if before is not None and role_of(before) is not role_of(checked.state):
         raise TidegateError(

@@ -70,7 +70,7 @@ def run_check(path: Path, *, files: bool, syntax: str) -> int:
     else:
         name, checked = printable(str(path)), read_offline(path)
     found = check_files(checked, now=utc_now()) if files else Findings()
-    for problem in (*checked.problems, *found.problems, *found.warnings):
+    for problem in (*checked.problems, *found.problems, *without_effect(checked), *found.warnings):
         print(printable(str(problem)), file=sys.stderr)
     if checked.state is None or found.problems:
         return 1
@@ -97,6 +97,23 @@ def check_files(checked: OfflineState, *, now: datetime) -> Findings:
         problems=(*problems, *password.problems, *proxy.problems),
         warnings=(*warnings, *password.warnings, *proxy.warnings),
     )
+
+
+def without_effect(checked: OfflineState) -> Iterator[Problem]:
+    """A warning for whatever a valid state says in vain."""
+    for document in checked.documents if isinstance(checked.state, GatewayState) else ():
+        tunnels = document.value.get("tunnels")
+        for index, entry in enumerate(tunnels if isinstance(tunnels, list) else ()):
+            if isinstance(entry, dict) and "balance" in entry and _has_one_client(entry):
+                yield Problem(
+                    document.locate(("tunnels", index, "balance"), key=True),
+                    "warning: balance has no effect on a tunnel with one client: list several, or remove it",
+                )
+
+
+def _has_one_client(entry: Mapping[str, object]) -> bool:
+    client = entry.get("client")
+    return not isinstance(client, list) or len(client) == 1
 
 
 def summary(state: State) -> str:

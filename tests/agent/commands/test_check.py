@@ -346,3 +346,23 @@ def test_the_password_of_a_socks5_port_is_read(tmp_path: Path) -> None:
     ]
     secret.chmod(0o600)
     assert found() == Findings()
+
+
+def test_a_setting_in_vain_is_a_warning_where_it_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_gateway(tmp_path)
+    more = "client: {clients}, service: web, balance: round_robin}}\n"
+    with path.open("a") as file:
+        file.write('  - {name: one, listen: ":1", ' + more.format(clients="[homelab]"))
+        file.write('  - {name: two, listen: ":2", ' + more.format(clients="[homelab, office]"))
+    path.write_text(path.read_text().replace("- id: homelab", "- id: homelab\n  - id: office"))
+
+    assert run_check(path, files=False, syntax="YAML") == 0
+
+    [warning] = capsys.readouterr().err.splitlines()
+    line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if "one," in text)
+    assert warning.startswith(f"{path}:{line}:")
+    assert warning.endswith(
+        " warning: balance has no effect on a tunnel with one client: list several, or remove it"
+    )
