@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from agent.commands.finding import agent_of, found_agent, found_state
 from agent.offline import NotFoundError
+from schemas.errors import TidegateError
 from tests.support.states import write_gateway
 
 
@@ -31,6 +33,16 @@ def test_without_either_it_says_what_to_name(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NotFoundError, match="name the state file"):
         found_agent(None, None)
+
+
+def test_a_directory_in_which_a_file_has_the_agent_is_not_taken_for_the_state(tmp_path: Path) -> None:
+    state = write_gateway(tmp_path)
+    assert found_agent(tmp_path, None).socket == tmp_path.with_name(f"{tmp_path.name}.sock")
+
+    (tmp_path / "gateway.sock").touch()
+
+    with pytest.raises(TidegateError, match=f"but {re.escape(str(state))} is: name that file"):
+        found_agent(tmp_path, None)
 
 
 def test_the_state_of_an_agent_is_known_unless_only_its_socket_is(tmp_path: Path) -> None:
