@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
+from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, get_args, get_type_hints
 
 from pydantic_core import from_json, to_json
@@ -74,6 +75,14 @@ def _whole(least: int, below: int) -> Callable[[object], int]:
     return read
 
 
+def _endpoint(value: object) -> tuple[str, int]:
+    match value:
+        case [str() as host, int() as port] if type(port) is int and 0 <= port < 2**16 and "%" not in host:
+            return str(ip_address(host)), port
+        case _:
+            raise ValueError("this is no address and port")
+
+
 def _several(read: Callable[[object], object], most: int) -> Callable[[object], tuple[object, ...]]:
     def read_all(value: object) -> tuple[object, ...]:
         if not isinstance(value, list | tuple):
@@ -102,6 +111,7 @@ _Number = Annotated[int, _whole(0, 2**31)]
 _Addresses = Annotated[tuple[str, ...], _several(_short(64), 64)]
 _Hostnames = Annotated[tuple[str, ...], _several(_short(253), 256)]
 _Word = Annotated[str, _short(16)]
+_Endpoint = Annotated[tuple[str, int], _endpoint]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +255,15 @@ class StreamFailed(_Said):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamDialed(_Said):
+    """The gateway is about to accept a stream of egress; ``source`` is where it has dialed from."""
+
+    type: ClassVar[Literal["stream_dialed"]] = "stream_dialed"
+    stream: _StreamId
+    source: _Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Replaced(_Said):
     """The gateway ends this session because the same client opened a newer one."""
 
@@ -318,6 +337,7 @@ ControlMessage: TypeAlias = (
     | Declare
     | Declared
     | StreamFailed
+    | StreamDialed
     | Replaced
     | Drain
 )

@@ -29,6 +29,7 @@ from schemas.messages import (
     Replaced,
     Services,
     ServicesRefused,
+    StreamDialed,
     StreamFailed,
     Welcome,
 )
@@ -50,7 +51,7 @@ GREETING_TIMEOUT: Final = (
     10.0  # seconds for hello and welcome: a peer that connects and is silent holds nothing longer
 )
 
-# Bytes of credit that reasons of failed streams leave for other messages. A service that is down can fail
+# Bytes of credit that what is said of streams leaves for other messages. A service that is down can fail
 # thousands of streams in the seconds that a link with a long queue needs: no reason to end the session.
 _FOR_OTHER_MESSAGES: Final = INITIAL_WINDOW // 2
 
@@ -66,7 +67,9 @@ _TURNED_AWAY: Final = (
     "(of another CA, expired, or for another purpose); its log says why"
 )
 
-LaterMessage: TypeAlias = Services | ServicesRefused | Declare | Declared | StreamFailed | Replaced | Drain
+LaterMessage: TypeAlias = (
+    Services | ServicesRefused | Declare | Declared | StreamFailed | StreamDialed | Replaced | Drain
+)
 
 
 class SessionLostError(TidegateError):
@@ -212,9 +215,16 @@ class Session:
         """Reset a stream that the peer opened, and say why, unless it has a lot of that to read already."""
         if stream.is_closed:
             return
-        if self._control is not None and self._control.send_credit > _FOR_OTHER_MESSAGES:
-            self.tell(StreamFailed(stream=stream.id, code=code, message=message))
+        self._tell_of_stream(StreamFailed(stream=stream.id, code=code, message=message))
         stream.reset()
+
+    def tell_source(self, stream: MuxStream, host: str, port: int) -> None:
+        """Say from where we have dialed for a stream of the peer's, which is to be accepted; unless as above.
+
+        :param host: an IP address without a zone.
+        """
+        if not stream.is_closed:
+            self._tell_of_stream(StreamDialed(stream=stream.id, source=(host, port)))
 
     # Messages
 
@@ -371,6 +381,10 @@ class Session:
     def _control_ended(self) -> None:
         if not self.link.is_lost:  # else the link says why
             self.close("the peer ended the session")
+
+    def _tell_of_stream(self, message: StreamFailed | StreamDialed) -> None:
+        if self._control is not None and self._control.send_credit > _FOR_OTHER_MESSAGES:
+            self.tell(message)
 
     def _look(self) -> None:
         for stream in list(self.link.mux.streams.values()):

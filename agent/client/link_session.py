@@ -18,7 +18,16 @@ from agent.lingering import Lingering
 from agent.process.looking import until
 from agent.process.spawn import Spawn
 from reconcile.desired import LinkSpec
-from schemas.messages import Declared, Drain, Hello, Replaced, ServicesRefused, StreamFailed, Welcome
+from schemas.messages import (
+    Declared,
+    Drain,
+    Hello,
+    Replaced,
+    ServicesRefused,
+    StreamDialed,
+    StreamFailed,
+    Welcome,
+)
 from transport.offer import Offer
 from transport.pump.link import Link
 from transport.pump.relay import Relay
@@ -161,6 +170,13 @@ class LinkSession:
         finally:
             self.session.close(reason)
 
+    def _opening(self, stream_id: int) -> Relay | None:
+        """Whoever waits for that stream to be accepted: a program, as nobody else opens any from here."""
+        stream = self.session.link.mux.streams.get(stream_id)
+        if stream is not None and isinstance(stream.sink, Relay) and stream.sink.is_opening:
+            return stream.sink
+        return None
+
     @property
     def _is_over(self) -> bool:
         return self._state is SessionState.OVER
@@ -187,9 +203,13 @@ class LinkSession:
                 else:
                     self._said[type(message)] = message
             case StreamFailed(stream=stream_id, code=code, message=text):
-                stream = self.session.link.mux.streams.get(stream_id)
-                if stream is not None and isinstance(stream.sink, Relay) and stream.sink.is_opening:
-                    stream.sink.note.stream_failed(code, text)
+                relay = self._opening(stream_id)
+                if relay is not None:
+                    relay.note.stream_failed(code, text)
+            case StreamDialed(stream=stream_id, source=source):
+                relay = self._opening(stream_id)
+                if relay is not None:
+                    relay.note.dialed_from = source
             case _:
                 pass  # only a client says anything else, and a drain once is enough
 

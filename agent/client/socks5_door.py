@@ -23,7 +23,7 @@ from schemas.names import HostPort
 from transport.pump.relay import Relay, RelayEnd
 from transport.wire.egress_header import EgressHeader
 from transport.wire.errors import LocalProtocolError
-from transport.wire.socks5 import Connect, Login, Reply, Socks5Error, Write
+from transport.wire.socks5 import UNKNOWN, Connect, Login, Reply, Socks5Error, Write
 from transport.wire.socks5_server import Socks5Server
 
 from .link_session import LinkSession, SessionState
@@ -63,7 +63,7 @@ class Program:
     """What the door knows of a program. ``failure`` says why it was turned away."""
 
     __slots__ = (
-        "code", "connect", "failure", "has_waited", "heard",
+        "code", "connect", "dialed_from", "failure", "has_waited", "heard",
         "link", "server", "source", "started",
     )  # fmt: skip
 
@@ -75,6 +75,7 @@ class Program:
         self.link: LinkSession | None = None  # the gateway that was asked last
         self.heard = 0  # bytes that had come on its session when it was asked
         self.has_waited = False  # for so long that the session was looked at
+        self.dialed_from = UNKNOWN  # as the gateway says that is about to accept
         self.code: FailureCode | None = None
         self.failure: str | None = None
 
@@ -159,7 +160,7 @@ class Socks5Door:
         relay.clear_deadline()
         program.failure = None
         self._programs.last_error = None
-        relay.say(program.server.reply(Reply.SUCCEEDED))
+        relay.say(program.server.reply(Reply.SUCCEEDED, *program.dialed_from))
         self._programs.meter.opened(relay)
 
     def refused(self, relay: Relay) -> None:
@@ -221,6 +222,7 @@ class Socks5Door:
                 return
             program.link = min(able, key=lambda link: link.session.streams)
             program.code = program.failure = None
+            program.dialed_from = UNKNOWN
             program.heard, program.has_waited = program.link.session.link.bytes_received, False
             relay.set_deadline(_UNEASE)
             try:

@@ -25,6 +25,7 @@ from schemas.messages import (
     Replaced,
     Services,
     ServicesRefused,
+    StreamDialed,
     StreamFailed,
 )
 from schemas.names import ClientId, HostPort, ServiceName
@@ -198,7 +199,7 @@ class ConnectedClient:
                 if not self.draining:
                     self.draining = True
                     self._changed(self)
-            case Replaced() | ServicesRefused() | Declared():
+            case Replaced() | ServicesRefused() | Declared() | StreamDialed():
                 pass  # only a gateway says this
 
     def stream_offered(self, session: Session, offer: Offer) -> None:

@@ -75,7 +75,9 @@ class _FailedError(OSError):
 class EgressConnection(DialedConnection):
     """The connection to one destination, for one client; the owner of its relay."""
 
-    __slots__ = ("_asked", "_egress", "_failure", "_relay", "_standings", "address", "client", "wanted")
+    __slots__ = (
+        "_asked", "_egress", "_failure", "_relay", "_source", "_standings", "address", "client", "wanted",
+    )  # fmt: skip
 
     def __init__(self, egress: Egress, client: ConnectedClient, wanted: EgressHeader) -> None:
         super().__init__(client.lingering)
@@ -86,6 +88,7 @@ class EgressConnection(DialedConnection):
         self._asked: Asked | None = None  # once the rules have let the host pass
         self._standings: dict[Address, Standing] = {}  # of those that the rules have let pass
         self._relay: Relay | None = None  # the first to answer
+        self._source = ("", 0)  # our end of that
         self._failure: str | None = None  # why it is cut
 
     @property
@@ -187,7 +190,7 @@ class EgressConnection(DialedConnection):
         if self._relay is not None or address not in self._standings:
             relay.abort()  # another one was faster; or it was reset already, and nobody tells who it is
             return
-        self._relay, self.address = relay, address
+        self._relay, self.address, self._source = relay, address, relay.destination
         super().connected(relay)
 
     def _prologue(self) -> bytes:
@@ -200,6 +203,9 @@ class EgressConnection(DialedConnection):
             self.refuse(offer, FailureCode.NOT_ALLOWED, refusal.told, refusal.logged)
             return
         self._egress.joined(self, relay)
+        source, port = self._source
+        if _address(source) is not None:  # else nobody tells who we are
+            self.client.session.tell_source(offer.stream, source.partition("%")[0], port)
         offer.join(relay, link, prologue)
 
     def _failed(self, offer: Offer, error: OSError) -> None:

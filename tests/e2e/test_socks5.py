@@ -21,7 +21,7 @@ from python_socks.sync import Proxy
 
 from tests.support.real_software import Programs, require
 from tests.support.services import answering, hash_at_the_end, nobody_listening, service
-from tests.support.site import PATIENCE, Agent, Site, own_address, read_all, site
+from tests.support.site import PATIENCE, Agent, Site, connect, own_address, read_all, site
 from tests.support.tools import Curl, CurlError
 
 pytestmark = pytest.mark.real_software("curl")
@@ -157,6 +157,18 @@ def refusal(world: World, url: str, *options: str) -> str:
     with pytest.raises(CurlError) as caught:
         curl(*options)(url)
     return str(caught.value)
+
+
+def test_a_program_is_told_from_where_the_gateway_dialed(world: World) -> None:
+    """RFC 1928, section 6: BND.ADDR and BND.PORT."""
+    with socket.create_server(("127.0.0.1", 0)) as server, connect(world.open) as program:
+        program.sendall(
+            b"\x05\x01\x00\x05\x01\x00\x03\x09localhost" + server.getsockname()[1].to_bytes(2, "big")
+        )
+        there, (host, port) = server.accept()
+        there.close()
+        said = b"\x05\x00" + b"\x05\x00\x00\x01" + socket.inet_aton(host) + port.to_bytes(2, "big")
+        assert read_all(program) == said
 
 
 @pytest.mark.parametrize("login", ["mail:wrong", "nobody:correct horse"])

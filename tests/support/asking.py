@@ -9,7 +9,7 @@ import anyio
 
 from reconcile.desired import EgressSpec
 from schemas.egress import parse_destination
-from schemas.messages import FailureCode, StreamFailed
+from schemas.messages import FailureCode, StreamDialed, StreamFailed
 from schemas.names import HostPort, parse_host_port
 from schemas.ports import parse_port_range
 from schemas.state import EgressRule
@@ -60,7 +60,8 @@ class Program:
                     await stream.receive()
             except (anyio.BrokenResourceError, anyio.EndOfStream):
                 pass
-        message = await self.client.next_message()
+        while isinstance(message := await self.client.next_message(), StreamDialed):
+            pass  # of another one, which was accepted
         assert isinstance(message, StreamFailed)
         assert message.stream == stream.stream.id
         return message.code, message.message

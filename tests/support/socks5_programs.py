@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +30,8 @@ from .journal import PATIENCE, Journal
 from .peers import Peer, Service, free_listen, unconnected
 
 OPEN: Final = encode_greeting((Method.OPEN,))
-SUCCEEDED: Final = b"\x05\x00\x00\x01" + bytes(6)
+_SUCCEEDED: Final = b"\x05\x00\x00\x01"
+REPLY_SIZE: Final = len(_SUCCEEDED) + 6
 
 
 def request(where: str | ListenAddress, port: int | None = None) -> bytes:
@@ -38,6 +40,18 @@ def request(where: str | ListenAddress, port: int | None = None) -> bytes:
         return encode_request(Connect(where.host, where.port))
     assert port is not None
     return encode_request(Connect(where, port))
+
+
+def succeeded(there: Peer) -> bytes:
+    """The reply to who is led to a peer by IPv4: it has the address from where that was dialed."""
+    host, port = there.socket.getpeername()
+    return _SUCCEEDED + ip_address(host).packed + int(port).to_bytes(2, "big")
+
+
+async def hear_success(program: Peer, *, behind: bytes = b"") -> None:
+    """See that a program hears of its success, behind what comes before."""
+    said = await program.receive_exactly(len(behind) + REPLY_SIZE)
+    assert said.startswith(behind + _SUCCEEDED)
 
 
 def at(far: Service) -> ListenAddress:
@@ -124,7 +138,7 @@ class Socks:
             await peer.send(encode_login(login))
             assert await peer.receive_exactly(2) == b"\x01\x00"
         await peer.send(request(where))
-        assert await peer.receive_exactly(len(SUCCEEDED)) == SUCCEEDED
+        await hear_success(peer)
 
 
 def password_in(directory: Path, text: str = "secret\n") -> str:

@@ -220,9 +220,13 @@ def peek_request(buffer: Buffer) -> tuple[Connect, int] | None:
     return Connect(host, port), end
 
 
-def encode_reply(reply: Reply) -> bytes:
-    """The reply. Which address the far side dialed from is not known here, so it is 0.0.0.0:0."""
-    return bytes([VERSION, reply, 0]) + _encode_address("0.0.0.0", 0)  # noqa: S104 - nothing listens there
+UNKNOWN: Final = ("0.0.0.0", 0)  # noqa: S104 - nothing listens there
+"""What stands in a reply in place of an address and port: of a failure, or if nobody has told."""
+
+
+def encode_reply(reply: Reply, host: str = UNKNOWN[0], port: int = UNKNOWN[1]) -> bytes:
+    """The reply; host and port are those that the far side dialed from (BND.ADDR and BND.PORT)."""
+    return bytes([VERSION, reply, 0]) + _encode_address(host, port)
 
 
 def peek_reply(buffer: Buffer) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import Final, TypeAlias
 
 from .socks5 import (
+    UNKNOWN,
     Connect,
     Login,
     Method,
@@ -121,13 +122,14 @@ class Socks5Server:
         self._steps.follow(ServerInput.LET_IN if is_right else ServerInput.TURNED_AWAY)
         return encode_verdict(accepted=is_right)
 
-    def reply(self, reply: Reply) -> bytes:
+    def reply(self, reply: Reply, host: str = UNKNOWN[0], port: int = UNKNOWN[1]) -> bytes:
         """What to write about a request; if it is no success, close then (RFC 1928 section 6).
 
+        :param host: the IP address from which the far side has dialed, and ``port`` the port.
         :raises LocalProtocolError: if there was none.
         """
         self._steps.follow(ServerInput.SUCCEEDED if reply is Reply.SUCCEEDED else ServerInput.FAILED)
-        return encode_reply(reply)
+        return encode_reply(reply, host, port)
 
     def _greeted(self, offered: bytes | None) -> Write | None:
         if offered is None:

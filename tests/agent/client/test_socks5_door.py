@@ -20,13 +20,14 @@ from tests.support.journal import PATIENCE, Journal
 from tests.support.peers import Peer, free_listen, service, unconnected, until
 from tests.support.socks5_programs import (
     OPEN,
-    SUCCEEDED,
     Asked,
     Socks,
     at,
+    hear_success,
     password_in,
     request,
     socks,
+    succeeded,
     wanted,
 )
 from transport.wire import keepalive
@@ -100,11 +101,35 @@ async def test_the_reply_comes_before_the_first_byte_of_whoever_speaks_first(jou
         async with socks(journal) as here, here.program() as program:
             await program.send(OPEN + request(at(far)))
             there = await far.accept()
+            reply = succeeded(there)
             await there.send(b"220 mail.example ready\r\n")
             there.end()
             program.end()
 
-            assert await program.receive_all() == b"\x05\x00" + SUCCEEDED + b"220 mail.example ready\r\n"
+            assert await program.receive_all() == b"\x05\x00" + reply + b"220 mail.example ready\r\n"
+
+
+async def test_the_reply_has_the_address_from_which_the_gateway_dialed(journal: Journal) -> None:
+    """RFC 1928, section 6. A gateway of before that was told says nothing, and the reply has 0.0.0.0:0."""
+    old = Asked()
+    async with socks(journal, asked=[old]) as here, here.program() as program:
+        await program.send(OPEN + request("mx.example", 25))
+        first, second = await old.next(), b"\x05\x00"
+        first.stream.accept()
+        first.stream.send_fin()
+        program.end()
+        assert await program.receive_all() == second + b"\x05\x00\x00\x01" + bytes(6)
+
+        async with here.program() as again:
+            await again.send(OPEN + request("mx.example", 25))
+            offer = await old.next()
+            (client,) = here.gateway.sessions.connected()[HOMELAB]
+            client.session.tell_source(offer.stream, "2001:db8::7", 50_000)
+            offer.stream.accept()
+            offer.stream.send_fin()
+            again.end()
+            address = bytes.fromhex("20010db8" + "00" * 11 + "07")
+            assert await again.receive_all() == second + b"\x05\x00\x00\x04" + address + b"\xc3\x50"
 
 
 async def test_what_a_program_sends_ahead_goes_where_it_wants(journal: Journal) -> None:
@@ -113,10 +138,11 @@ async def test_what_a_program_sends_ahead_goes_where_it_wants(journal: Journal) 
             await program.send(OPEN + request(at(far)) + b"EHLO me\r\n")
             program.end()
             there = await far.accept()
+            reply = succeeded(there)
 
             assert await there.receive_all() == b"EHLO me\r\n"
             there.end()
-            assert await program.receive_all() == b"\x05\x00" + SUCCEEDED
+            assert await program.receive_all() == b"\x05\x00" + reply
 
 
 async def test_a_handshake_may_come_byte_by_byte(journal: Journal) -> None:
@@ -127,7 +153,7 @@ async def test_a_handshake_may_come_byte_by_byte(journal: Journal) -> None:
             assert await program.receive_exactly(2) == b"\x05\x00"
             for byte in request(at(far)):
                 await program.send(bytes([byte]))
-            assert await program.receive_exactly(len(SUCCEEDED)) == SUCCEEDED
+            await hear_success(program)
             await far.accept()
 
 
@@ -213,7 +239,7 @@ async def test_who_is_asked_for_a_login_when_the_last_one_is_taken_away_is_let_i
                 assert await program.receive_exactly(2) == b"\x05\x02"
                 await here.port.update(here.spec())
                 await program.send(encode_login(Login(b"mail", b"x")) + request(at(far)))
-                assert await program.receive_exactly(12) == b"\x01\x00" + SUCCEEDED
+                await hear_success(program, behind=b"\x01\x00")
                 await far.accept()
 
 
@@ -391,7 +417,7 @@ async def test_of_more_programs_than_there_may_be_that_say_nothing_the_oldest_ma
                     await far.accept()
                     await first.wait_reset()
                 await second.send(request(at(far)))
-                assert await second.receive_exactly(len(SUCCEEDED)) == SUCCEEDED
+                await hear_success(second)
             await led.send(b"still here")
             assert await there.receive_exactly(10) == b"still here"
 
@@ -449,7 +475,7 @@ async def test_when_its_session_is_lost_before_it_answered_the_next_one_is_asked
             there = await far.accept()
 
             assert await there.receive_exactly(9) == b"EHLO me\r\n"
-            assert await program.receive_exactly(12) == b"\x05\x00" + SUCCEEDED
+            await hear_success(program, behind=b"\x05\x00")
             there.end()
             program.end()
             await hear(program)
@@ -504,7 +530,7 @@ async def test_a_gateway_that_is_silent_is_asked_whether_it_lives_and_the_next_o
             client.session.link._transport.pause_reading()  # as if its cable had been pulled
             await program.send(OPEN + request(at(far)))
 
-            assert await program.receive_exactly(12) == b"\x05\x00" + SUCCEEDED
+            await hear_success(program, behind=b"\x05\x00")
             await far.accept()
             assert first.offers == []
             assert "nothing was heard" in (await journal.wait_for("link_down"))["reason"]
@@ -522,7 +548,7 @@ async def test_a_gateway_that_was_about_to_stop_when_it_was_asked_is_followed_by
             client.session.drain()
             offer.refuse(FailureCode.OTHER, "the gateway is stopping")
 
-            assert await program.receive_exactly(12) == b"\x05\x00" + SUCCEEDED
+            await hear_success(program, behind=b"\x05\x00")
             assert await (await far.accept()).receive_exactly(4) == b"EHLO"
 
 
@@ -605,12 +631,13 @@ async def test_a_program_can_have_ended_before_it_is_led_to_the_next_gateway(jou
             await until(lambda: bool(session.lingering._connections))
             await lose_session(here)
             there = await far.accept()
+            reply = succeeded(there)
 
             assert await there.receive_all() == b"QUIT"
             assert not session.lingering._connections
             there.end()
             with anyio.fail_after(PATIENCE):
-                assert await hear(program) == b"\x05\x00" + SUCCEEDED
+                assert await hear(program) == b"\x05\x00" + reply
 
 
 async def test_where_it_went_is_written_as_addresses_are(journal: Journal) -> None:

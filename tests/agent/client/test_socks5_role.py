@@ -18,7 +18,7 @@ from schemas.status import Life, Socks5Status
 from tests.support.journal import Journal
 from tests.support.peers import Peer, Service, free_listen, service, until, visit
 from tests.support.roles import CLIENT, Files, running
-from tests.support.socks5_programs import OPEN, SUCCEEDED, at, password_in, request
+from tests.support.socks5_programs import OPEN, at, hear_success, password_in, request
 from transport.wire.socks5 import Login, encode_login
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_open")]
@@ -61,10 +61,10 @@ class Place:
         async with visit(self.listen) as program:
             if login is None:
                 await program.send(OPEN + request(self.far))
-                assert await program.receive_exactly(12) == b"\x05\x00" + SUCCEEDED
+                await hear_success(program, behind=b"\x05\x00")
             else:
                 await program.send(b"\x05\x01\x02" + encode_login(login) + request(self.far))
-                assert await program.receive_exactly(14) == b"\x05\x02\x01\x00" + SUCCEEDED
+                await hear_success(program, behind=b"\x05\x02\x01\x00")
             yield program, await self.there.accept()
 
 
@@ -236,6 +236,6 @@ async def _connected(here: Place) -> Peer:
     program = Peer(connection)
     await program.connect(here.listen)
     await program.send(OPEN + request(here.far))
-    assert await program.receive_exactly(12) == b"\x05\x00" + SUCCEEDED
+    await hear_success(program, behind=b"\x05\x00")
     await anyio.lowlevel.checkpoint()
     return program

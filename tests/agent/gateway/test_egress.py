@@ -18,7 +18,7 @@ from agent.gateway.special_addresses import Address
 from reconcile.actuator import ActionError
 from reconcile.desired import Key, Kind, key_of
 from reconcile.observed import Phase
-from schemas.messages import Drain, FailureCode
+from schemas.messages import Drain, FailureCode, StreamDialed
 from schemas.names import ClientId, ListenAddress
 from schemas.status import Traffic
 from tests.support.asking import Program, asking, egress, rule
@@ -60,6 +60,19 @@ async def test_a_client_talks_with_what_it_asked_for(journal: Journal) -> None:
             }
             assert parts.sessions.traffic[HOMELAB].snapshot() == Traffic(total=1, bytes_in=9, bytes_out=4)
             assert (parts.egress.open, parts.egress.open_of(HOMELAB)) == (0, 0)
+
+
+async def test_the_client_is_told_from_where_it_was_dialed_before_anything_that_is_answered() -> None:
+    with service() as mail:
+        async with asking(HERE) as (_, program):
+            stream = program.ask(mail.target)
+            far = await mail.accept()
+            await far.send(b"220 ready")
+            assert await stream.receive() == b"220 ready"
+
+            assert program.client.messages == [
+                StreamDialed(stream=stream.stream.id, source=far.socket.getpeername())
+            ]
 
 
 async def test_who_speaks_first_is_heard_first() -> None:
@@ -396,7 +409,8 @@ async def test_a_gateway_that_drains_dials_nothing_more_and_keeps_what_there_is(
             assert await stream.receive() == b"1"
             parts.sessions.drain()
             parts.egress.drain()
-            assert isinstance(await program.client.next_message(), Drain)
+            await until(lambda: Drain() in program.client.messages)
+            program.client.messages.clear()
 
             code, told = await program.is_refused(mail.target)
             assert (code, told) == (FailureCode.OTHER, "the gateway is stopping; ask another one")

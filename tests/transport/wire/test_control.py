@@ -20,6 +20,7 @@ from schemas.messages import (
     RefusalCode,
     Replaced,
     Services,
+    StreamDialed,
     StreamFailed,
     Welcome,
 )
@@ -42,6 +43,11 @@ messages: st.SearchStrategy[ControlMessage] = st.one_of(
     st.builds(Services, services=st.lists(names, max_size=5).map(tuple)),
     st.builds(
         StreamFailed, stream=st.integers(1, 2**32 - 1), code=st.sampled_from(FailureCode), message=texts
+    ),
+    st.builds(
+        StreamDialed,
+        stream=st.integers(1, 2**32 - 1),
+        source=st.tuples(st.ip_addresses().map(str), st.integers(0, 65_535)),
     ),
     st.just(Replaced()),
     st.just(Drain()),

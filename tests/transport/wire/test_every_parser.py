@@ -22,6 +22,7 @@ from schemas.messages import (
     Refusal,
     RefusalCode,
     Services,
+    StreamDialed,
     StreamFailed,
     Welcome,
 )
@@ -53,6 +54,7 @@ SAID: Final[Sequence[ControlMessage]] = [
     Refusal(code=RefusalCode.NOT_DECLARED, message="add it under clients"),
     Services(services=("web",)),
     StreamFailed(stream=2, code=FailureCode.SERVICE_DOWN, message="nothing answers"),
+    StreamDialed(stream=3, source=("192.0.2.7", 50_000)),
     Drain(),
 ]
 
