@@ -128,7 +128,7 @@ def _forget_stdout() -> None:
 
 def _usage(error: typer.TyperException, command: str) -> str:
     message = error.format_message().rstrip(".").replace("Value error, ", "")  # pydantic's, through Typer
-    return f"{message[:1].lower()}{message[1:]} (see {command} --help)"
+    return _one_line(f"{message[:1].lower()}{message[1:]} (see {command} --help)")
 
 
 def _advice() -> str:
