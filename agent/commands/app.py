@@ -38,7 +38,13 @@ class _Program(InOrder):
 
 
 # Without markup, help is plain text: it can be piped and searched, and Rich is not loaded for it.
-app = PlainTyper(cls=_Program, add_completion=False, rich_markup_mode=None, invoke_without_command=True)
+app = PlainTyper(
+    cls=_Program,
+    add_completion=False,
+    rich_markup_mode=None,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["--help", "-h"]},  # of every command below as well
+)
 pki = PlainTyper(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 app.add_typer(pki, name="pki", short_help="Make keys and certificates.")
 app.add_typer(operations)
@@ -351,7 +357,10 @@ def pki_client(
     domain: Annotated[
         str | None,
         typer.Option(
-            "--domain", help="The domain of the gateway, if its state file has one.", show_default=False
+            "--domain",
+            metavar="DOMAIN",
+            help="The domain of the gateway, if its state file has one.",
+            show_default=False,
         ),
     ] = None,
     days: _LeafDays = None,
@@ -422,7 +431,7 @@ def pki_revoke(
             revoked = revoke_serial(directory, serial=parse_serial(serial))
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--serial") from error
-    told = "now lists" if revoked.is_new else "lists already"
+    told = "now lists" if revoked.is_new else "already lists"
     print(f"{revoked.path} {told} {spell_serial(revoked.serial)}")
     _say_where_to_put(revoked.path)
 

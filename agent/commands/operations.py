@@ -181,13 +181,22 @@ def wait(
         ),
     ] = None,
     condition: Annotated[
-        Condition, typer.Option("--for", case_sensitive=False, help="What must be true of each.")
+        Condition,
+        typer.Option(
+            "--for",
+            case_sensitive=False,
+            metavar="CONDITION",
+            help="What must be true of each: Ready, Accepted, Programmed or ResolvedRefs.",
+        ),
     ] = Condition.READY,
     timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="For how long.")] = "30s",
     state: AgentState = None,
     socket: AgentSocket = None,
 ) -> None:
     """Wait until tunnels have a condition: Ready means that a visitor gets through.
+
+    Accepted means that its entry is valid, Programmed that its ports are open, and ResolvedRefs that a client
+    is connected and offers its service; Ready is all of these.
 
     The agent looks at its file first, so what was written just before is what is waited for. An agent that
     does not run yet is waited for, too. A tunnel that the file does not declare is an error at once. On a

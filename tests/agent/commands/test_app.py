@@ -76,6 +76,14 @@ def test_the_help_of_every_command_has_an_example(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)
+def test_every_command_shows_its_help_for_h_alone_and_no_type_of_python(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "-h"], prog_name="tidegate")
+
+    assert result.stdout == CliRunner().invoke(app, [*command, "--help"], prog_name="tidegate").stdout
+    assert not re.search("<(str|int|path)>", result.stdout)
+
+
+@pytest.mark.parametrize("command", [[], *COMMANDS], ids=" ".join)
 def test_every_option_and_argument_is_explained(command: list[str]) -> None:
     lines = CliRunner().invoke(app, [*command, "--help"], prog_name="tidegate").stdout.splitlines()
 
@@ -230,7 +238,7 @@ def test_a_client_is_revoked_in_one_command_whether_or_not_its_certificate_is_th
     third = tidegate("pki", "revoke", "pki", "--serial", "4f:2a", directory=tmp_path)
 
     assert first.stdout.startswith("pki/crl.pem now lists ")
-    assert second.stdout.startswith("pki/crl.pem lists already ")
+    assert second.stdout.startswith("pki/crl.pem already lists ")
     assert third.stdout.startswith("pki/crl.pem now lists 4f:2a\n")
     state = write_gateway(tmp_path)
     state.write_text(state.read_text().replace("pki/ca.crt}", "pki/ca.crt, crl: pki/crl.pem}"))
