@@ -112,7 +112,8 @@ def test_a_change_that_nobody_confirms_is_undone(
     place.put(too_many.name, yaml.safe_load(before) | {"tunnels": tunnels(listen, *many)})
     change = {"name": state.name, "before": digest(state), "after": digest(too_many)}
 
-    status, text = ask(gateway, "PUT", "/v1/confirmation", {"within": 1, "files": [change]})
+    # Time enough for it to be read first, on any machine.
+    status, text = ask(gateway, "PUT", "/v1/confirmation", {"within": 5, "files": [change]})
     assert status == HTTPStatus.OK, text
     too_many.replace(state)
     gateway.wait_for("resource_failed")
