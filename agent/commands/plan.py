@@ -69,11 +69,11 @@ def run_plan(
 def _plan_online(texts: Sequence[StateText], *, place: Path, socket: Path | None) -> PlanReport:
     try:
         return plan_of(found_agent(place, socket), texts)
-    except NoAgentError:
+    except NoAgentError as error:
         wanted = understand(texts, place=place)
         if is_fragment(wanted, place):  # which nobody could run: its agent is that of the directory
             raise refused(wanted.problems, wanted, place) from None
-        raise
+        raise NoAgentError(f"{error}; or plan without one, with --offline") from error
 
 
 def plan_of(agent: Whereabouts, texts: Sequence[StateText], *, patience: float = LONG_PATIENCE) -> PlanReport:

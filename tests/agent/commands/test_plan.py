@@ -122,14 +122,16 @@ def test_a_client_is_not_compared_with_a_gateway(state: Path) -> None:
     assert "client.yaml is for a client and gateway.yaml for a gateway" in result.stderr
 
 
-def test_without_an_agent_it_says_how_to_start_one(tmp_path: Path) -> None:
+def test_without_an_agent_it_says_how_to_start_one_or_do_without(tmp_path: Path) -> None:
     write_keys(tmp_path)
     path = write_gateway(tmp_path)
 
     result = tidegate("plan", path.name, directory=tmp_path)
 
     assert (result.returncode, result.stdout) == (1, "")
-    assert "start it with: tidegate gateway gateway.yaml" in result.stderr
+    assert (
+        "start it with: tidegate gateway gateway.yaml; or plan without one, with --offline" in result.stderr
+    )
 
 
 def test_a_file_that_is_not_utf_8_is_told(state: Path, new: Path) -> None:
