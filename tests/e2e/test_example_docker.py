@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from agent.version import VERSION
 from schemas.state import ClientState, GatewayState
 from tests.support.examples import state_of
 from tests.support.source import ROOMS, ROOT
@@ -17,7 +18,6 @@ from tests.support.source import ROOMS, ROOT
 EXAMPLE = ROOT / "examples" / "docker"
 DOCKERFILE = (EXAMPLE / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((EXAMPLE / "compose.yaml").read_text())
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def test_what_the_image_copies_is_there_and_is_all_of_the_program() -> None:
