@@ -42,14 +42,15 @@ def main() -> NoReturn:
     length = int.from_bytes(sys.stdin.buffer.read(LENGTH), "big")
     request = sys.stdin.buffer.read(length)
     threading.Thread(target=_end_with_the_agent, daemon=True).start()
-    answer = pickle.dumps(_do(request))
+    answer = pickle.dumps(do(request))
     with suppress(OSError):  # the agent has gone
         sys.stdout.buffer.write(answer)
         sys.stdout.buffer.flush()
     os._exit(0)  # taking everything down in order takes longer than it is worth
 
 
-def _do(request: bytes) -> object:
+def do(request: bytes) -> object:
+    """The result of a pickled request, or a failure."""
     try:
         asked: Request = pickle.loads(request)  # noqa: S301 - it comes from the agent that started this
         return asked.function(*asked.arguments)
@@ -65,9 +66,14 @@ def _be_modest() -> None:
 
     A sandbox may forbid any of this, and then the work is done all the same.
     """
-    gc.disable()  # nothing here lives long enough to become garbage
     with suppress(OSError):
         os.nice(NICENESS)
+    limit_memory()
+
+
+def limit_memory() -> None:
+    """Do without this process rather than without its agent."""
+    gc.disable()  # nothing here lives long enough to become garbage
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_DIE)
     with suppress(ImportError, ValueError, OSError):

@@ -94,7 +94,7 @@ def tunnel_conditions(
     findings[ConditionType.READY] = _ready(findings.values())
     before = {condition.type: condition for condition in previous}
     return tuple(
-        Condition(
+        Condition.model_construct(  # nobody is at rest without them, and what validates one takes memory
             type=kind,
             status=finding.holds,
             reason=finding.reason,

@@ -3,15 +3,19 @@
 Rule: what a reading says follows from the bytes alone; this file decides only where
 the work is done, and what of it need not be done again. A few small files are read
 in a worker thread. Many or large ones would keep the event loop from the interpreter
-there, and are read in a process of their own. What the files of the last two
-readings declared is remembered: the next one may differ in a line, or go back to
-what was before it.
+there, and are read in a process of their own. So is what is read first, if a process
+was prepared for it: most files do not change while their agent runs, and it need not
+keep for ever what reads them.
+
+What the files of the last two readings declared is remembered: the next one may
+differ in a line, or go back to what was before it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
@@ -24,8 +28,9 @@ from schemas.state import State, Tunnel
 
 from .apart import LostError, NotStartedError, run_apart
 from .packing import PackedPart, unpack
+from .prepared import Prepared, prepare
 from .reading import StateText, UnreadableError
-from .understanding import Whole, understand, understand_each
+from .understanding import Whole, get_ready, understand, understand_each
 
 SMALL: Final = 32 * 1024
 """Bytes that are read in a worker thread: some 250 tunnels, which take about 30 ms."""
@@ -58,10 +63,12 @@ class StateReader:
     """Reads the states of one agent, one after the other.
 
     :param small: bytes that are read in a worker thread.
+    :param prepared: a process for the first reading.
     """
 
-    def __init__(self, role: Role, *, small: int = SMALL) -> None:
-        self._role = role
+    def __init__(self, role: Role, *, small: int = SMALL, prepared: Prepared | None = None) -> None:
+        self.role = role
+        self._prepared = prepared
         self._small = small
         self._last: Mapping[_Mark, _Kept] = {}
         self._before: Mapping[_Mark, _Kept] = {}
@@ -90,15 +97,19 @@ class StateReader:
     async def _work(
         self, function: Callable[[Sequence[StateText], Role], T], texts: Sequence[StateText]
     ) -> T:
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            with suppress(LostError):  # or else as if there had been none
+                return await prepared.run(function, texts, self.role)
         if _size(texts) > self._small:
             try:
-                return await run_apart(function, texts, self._role)
+                return await run_apart(function, texts, self.role)
             except NotStartedError:
                 pass  # better slowly than not at all
             except LostError as error:
                 message = f"it could not be read: {error}; it is read again soon"
                 raise NotReadError(texts[0].name, message) from error
-        return await to_thread.run_sync(function, texts, self._role)
+        return await to_thread.run_sync(function, texts, self.role)
 
     def _piece_together(
         self, marks: Sequence[_Mark], kept: Mapping[_Mark, _Kept], packed: Sequence[PackedPart]
@@ -127,6 +138,11 @@ class StateReader:
         now = dict(zip(marks, together, strict=True))
         if now.keys() != self._last.keys():
             self._before, self._last = self._last, now
+
+
+def prepare_reading() -> Prepared | None:
+    """A process for the first reading; None if there cannot be one. For the very start of a program."""
+    return prepare(get_ready)
 
 
 def _marks(texts: Sequence[StateText]) -> list[_Mark]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from schemas.errors import Problem, StateError
-from schemas.parse import parse_client, parse_gateway
 from schemas.part import Part, fit, part_of, read_part
 from schemas.roles import Role
 from schemas.state import State
@@ -32,6 +31,12 @@ class Whole:
     parts: tuple[PackedPart, ...] = ()  # none if there are problems
     left_out: tuple[Problem, ...] = ()  # what the state does not hold because there is no room for it
     problems: tuple[Problem, ...] = ()  # why there is no state
+
+
+def get_ready() -> None:
+    """Load what reading the usual files takes."""
+    import schemas.parse
+    import schemas.yaml_text  # noqa: F401 - to have it loaded
 
 
 def understand(texts: Sequence[StateText], role: Role) -> Whole:
@@ -78,6 +83,8 @@ def _ask_the_parser(documents: Sequence[Document], role: Role) -> Whole:
 
 
 def _parser(role: Role) -> Callable[[Sequence[Document]], State]:
+    from schemas.parse import parse_client, parse_gateway  # as in read_part: only who reads files needs it
+
     match role:
         case Role.GATEWAY:
             return parse_gateway

@@ -7,7 +7,6 @@ placed in the document it comes from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -125,7 +124,7 @@ class Merge:
             return None
         return ClientState(
             client=self.client,
-            services=sorted_services(self.services),
+            services=tuple(sorted(self.services.items())),
             socks5=self.socks5,
             tunnels=tuple(self.own_tunnels),
             allow_empty=self.allow_empty,
@@ -274,13 +273,6 @@ class Merge:
                 document, start = self._origins[path[:length]]
                 return document.locate(_as_written(document, (*start, *path[length:])))
         raise KeyError(path)
-
-
-def sorted_services(
-    services: Mapping[ServiceName, ServiceEntry],
-) -> tuple[tuple[ServiceName, ServiceEntry], ...]:
-    """As a state holds them."""
-    return tuple((name, services[name]) for name in sorted(services))
 
 
 def _as_written(document: Document, path: Path) -> Path:

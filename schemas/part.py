@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
-from .merge import Merge, sorted_services
 from .messages import MAX_SERVICES
 from .names import ClientId, ListenAddress, ServiceEntry, ServiceName
 from .networks import Network
@@ -108,6 +107,8 @@ def _ports(addresses: Iterable[ListenAddress]) -> _Ports:
 
 def read_part(document: Document, role: Role) -> Part | None:
     """What the document declares for an agent of that role; None if anything is wrong with it."""
+    from .merge import Merge  # an agent that is told what its files say has no use for it
+
     merge = Merge(problems=[])
     merge.add(document, role)
     if merge.problems:
@@ -118,7 +119,7 @@ def read_part(document: Document, role: Role) -> Part | None:
         tunnels=tuple(merge.tunnels),
         revoked=tuple(merge.revoked),
         egress=merge.egress,
-        services=sorted_services(merge.services),
+        services=tuple(sorted(merge.services.items())),
         socks5=merge.socks5,
         own_tunnels=tuple(merge.own_tunnels),
         allow_empty=merge.allow_empty,
@@ -161,11 +162,12 @@ def fit(parts: Sequence[Part]) -> State | None:
 
 def combine(parts: Sequence[Part]) -> State:
     """The state that the parts are together, which are known to fit."""
+    # Nothing is validated again: it would say the same, and what validates takes two megabytes.
     section = next(part.section for part in parts if part.section is not None)
     allow_empty = any(part.allow_empty for part in parts)
     match section:
         case GatewaySettings():
-            return GatewayState(
+            return GatewayState.model_construct(
                 gateway=section,
                 clients=_clients(parts),
                 tunnels=tuple(chain.from_iterable(part.tunnels for part in parts)),
@@ -174,9 +176,9 @@ def combine(parts: Sequence[Part]) -> State:
                 allow_empty=allow_empty,
             )
         case ClientSettings():
-            return ClientState(
+            return ClientState.model_construct(
                 client=section,
-                services=sorted_services(dict(chain.from_iterable(part.services for part in parts))),
+                services=tuple(sorted(dict(chain.from_iterable(part.services for part in parts)).items())),
                 socks5=next((part.socks5 for part in parts if part.socks5 is not None), None),
                 tunnels=tuple(chain.from_iterable(part.own_tunnels for part in parts)),
                 allow_empty=allow_empty,

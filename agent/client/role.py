@@ -39,6 +39,7 @@ from agent.version import VERSION
 from reconcile.desired import Key, Kind, ServicesSpec, Spec
 from reconcile.loop import Reconciler, Turn
 from reconcile.source import FileSource
+from reconcile.state_reader import StateReader
 from schemas.errors import Problem, StateError
 from schemas.gateway_address import GatewayAddress
 from schemas.names import ClientId
@@ -66,9 +67,12 @@ class Client:
 
     declared = None  # tunnels are declared on gateways
 
-    def __init__(self, state_path: Path, inherited: Inherited | None = None) -> None:
+    def __init__(
+        self, state_path: Path, inherited: Inherited | None = None, reader: StateReader | None = None
+    ) -> None:
         """
         :param inherited: sockets that were handed over by a service manager.
+        :param reader: one that is prepared.
         """
         self.lifetime = Lifetime()
         self._path = state_path
@@ -81,6 +85,7 @@ class Client:
         self._settings: ClientSettings
         self._started_at = _now()
         self._socks5 = Socks5Ports(lambda: self._links.first_healthy(), Ports(self._inherited).bind)
+        self._reader = reader or StateReader(Role.CLIENT)
         self._key_watch = KeyWatches(KeyWatch(LinkKeys(self._tls)), KeyWatch(self._socks5))
         self._reconciler: Reconciler
         self._actuator: ResourceActuator
@@ -115,7 +120,7 @@ class Client:
 
     async def _keep(self, admin: socket.socket, task_status: TaskStatus[None]) -> tuple[Problem, ...]:
         history = self.memory.remember(self._settings)
-        source = self._source = FileSource(self._path, role=Role.CLIENT, history=history)
+        source = self._source = FileSource(self._path, role=Role.CLIENT, history=history, reader=self._reader)
 
         def started() -> None:
             _log.info("client_started", id=self._name, version=VERSION, state=str(self._path))
@@ -268,7 +273,7 @@ class Client:
 
     async def _first_state(self) -> ClientState:
         """The state at the start, which says where the client keeps its own things."""
-        loaded = await FileSource(self._path, role=Role.CLIENT).load()
+        loaded = await FileSource(self._path, role=Role.CLIENT, reader=self._reader).load()
         if isinstance(loaded.state, ClientState):
             return loaded.state
         raise StateError(loaded.problems)

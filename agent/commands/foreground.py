@@ -31,6 +31,7 @@ from agent.process.service_manager import ServiceManager, Told
 from agent.process.signals import run_until_stopped
 from agent.process.systemd import Notifier, take_service
 from agent.view.tail import Tail
+from reconcile.state_reader import StateReader, prepare_reading
 from schemas.errors import StateError, TidegateError
 from schemas.roles import Role
 from schemas.status import AgentStatus
@@ -96,7 +97,10 @@ def run_role(
     :raises TidegateError: if the agent cannot start, or fails.
     """
     console = _console_for_table(live)
+    prepared = prepare_reading()  # while there is one thread
     with ExitStack() as stack:
+        if prepared is not None:
+            stack.callback(prepared.end)
         stream: TextIO | None = None
         tail: Tail | None = None
         if log_file is not None:
@@ -113,7 +117,7 @@ def run_role(
             )
         _log.info("loop_chosen", loop=choose_loop(stock_loop=stock_loop).value)
         service = take_service(os.environ)
-        agent = _agent(Role(role), state, service.sockets)
+        agent = _agent(state, service.sockets, StateReader(Role(role), prepared=prepared))
         manager = ServiceManager(service.notifier, watchdog=service.watchdog)
         try:
             return run(run_in_foreground, agent, screen, manager, stock_loop=stock_loop)
@@ -144,17 +148,17 @@ def _advice(state: Path) -> str:
     return f"{mend}, or return to the last good one with: {back}"
 
 
-def _agent(role: Role, state: Path, inherited: Inherited) -> Agent:
-    match role:
+def _agent(state: Path, inherited: Inherited, reader: StateReader) -> Agent:
+    match reader.role:
         case Role.GATEWAY:
             from agent.gateway.role import Gateway
 
-            return Gateway(state, inherited)
+            return Gateway(state, inherited, reader)
         case Role.CLIENT:
             from agent.client.role import Client
 
-            return Client(state, inherited)
-    assert_never(role)
+            return Client(state, inherited, reader)
+    assert_never(reader.role)
 
 
 def _console_for_table(asked: bool | None) -> Console | None:

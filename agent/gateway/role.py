@@ -81,9 +81,12 @@ _log: Any = structlog.get_logger("gateway")
 class Gateway:
     """A gateway that does what a state file says. Also the ``Backend`` of its API."""
 
-    def __init__(self, state_path: Path, inherited: Inherited | None = None) -> None:
+    def __init__(
+        self, state_path: Path, inherited: Inherited | None = None, reader: StateReader | None = None
+    ) -> None:
         """
         :param inherited: sockets that were handed over by a service manager.
+        :param reader: one that is prepared.
         """
         self.lifetime = Lifetime()
         self._path = state_path
@@ -94,7 +97,7 @@ class Gateway:
         self._turn_events = TurnEvents(self.events.publish)
         self._changed = anyio.Event()
         self._settings: GatewaySettings
-        self._reader = StateReader(Role.GATEWAY)
+        self._reader = reader or StateReader(Role.GATEWAY)
         self._keyring = Keyring()
         self._key_watch = KeyWatch(self._keyring)
         self._reconciler: Reconciler

@@ -18,7 +18,6 @@ from reconcile.history import FileHistory
 from reconcile.reading import StateText, read_documents
 from reconcile.source import FileSource
 from schemas.errors import StateError, TidegateError
-from schemas.parse import parse_state
 from schemas.state import ClientSettings, GatewaySettings, State
 
 from .confirmation import Confirmation
@@ -108,6 +107,8 @@ class Memory:
 
 def understood(texts: Sequence[StateText]) -> State | None:
     """What the files of a kept state say, None if they say nothing any more."""
+    from schemas.parse import parse_state  # not before there is another state than the last one kept
+
     documents, problems = read_documents(texts)
     if problems:
         return None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconcile import state_reader
-from reconcile.apart import NotStartedError
+from reconcile.apart import LostError, NotStartedError
+from reconcile.prepared import Prepared
 from reconcile.reading import StateText
 from reconcile.state_reader import NotReadError, StateReader, Understood
 from schemas.roles import Role
@@ -19,6 +20,9 @@ from tests.schemas.test_part import VALUES
 
 from . import jobs
 from .test_understanding import by_the_parser, texts_of
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 pytestmark = pytest.mark.anyio
 
@@ -134,3 +138,27 @@ async def test_where_there_is_no_other_process_it_is_read_in_this_one(
     monkeypatch.setattr(state_reader, "run_apart", refuse)
 
     assert (await StateReader(Role.GATEWAY, small=0).read([fragment(0)])).state is not None
+
+
+class OnePiece(Prepared):
+    """One that does its work, or dies of it, in a process that is this one."""
+
+    def __init__(self, *, dies: bool) -> None:
+        self.asked = 0
+        self._dies = dies
+
+    async def run(self, function: Callable[[Unpack[Arguments]], T], *arguments: *Arguments) -> T:
+        self.asked += 1
+        if self._dies:
+            raise LostError("it died")
+        return function(*arguments)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_process_that_was_prepared_reads_first_and_no_answer_depends_on_it(*, dies: bool) -> None:
+    prepared = OnePiece(dies=dies)
+    reader = StateReader(Role.GATEWAY, prepared=prepared)
+
+    for texts in ([fragment(0)], [fragment(0), fragment(1)]):
+        assert said(await reader.read(texts)) == by_the_parser(tuple(texts), Role.GATEWAY)
+    assert prepared.asked == 1
