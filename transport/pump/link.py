@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from mmap import mmap
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from schemas.errors import TidegateError
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from .carrier import Carrier
 
 # Shared by all links of the process: the loop reads into it and the mux is done with it in one
-# callback. So a process runs one loop.
-_READ: Final = memoryview(bytearray(320 * 1024))
+# callback. So a process runs one loop. Of an anonymous map only what was ever read into takes memory.
+_READ: Final = memoryview(mmap(-1, 320 * 1024))
 # One turn can have more to say than should wait for its end in one piece.
 FLUSH_AT: Final = 256 * 1024
 _HIGH_WATER: Final = 256 * 1024

@@ -8,6 +8,7 @@ never decides where a socket leads; its owner does, by calling it.
 from __future__ import annotations
 
 import asyncio
+from mmap import mmap
 from typing import Any, Final, cast
 
 from transport.wire.errors import LocalProtocolError
@@ -27,7 +28,7 @@ _CHUNK: Final = 64 * 1024
 # thousand busy visitors would put 64 MB onto a link that just said it has no room.
 _LAST_CHUNK: Final = 1024
 # Shared by all relays of the process: the loop reads into it and we copy out of it in one callback.
-_READ: Final = memoryview(bytearray(_CHUNK))
+_READ: Final = memoryview(mmap(-1, _CHUNK))  # see Link: it takes memory where it was used
 # How long a visitor who was refused may take to read why, in seconds. Closing at once would
 # send a reset when it is still sending, and a reset discards what it has not read.
 _REFUSAL_LINGER: Final = 2.0
