@@ -51,7 +51,9 @@ _ALERTS: Final = {
     ),
     "PROTOCOL_VERSION": "the other side refuses TLS 1.2 and 1.3: upgrade it",
     "NO_APPLICATION_PROTOCOL": "the other side speaks another protocol: check the address and port",
-    "UNRECOGNIZED_NAME": "the other side does not answer to the name that was dialed: check the address",
+    "UNRECOGNIZED_NAME": (
+        "the other side does not answer to the name that was dialed: check the address and port"
+    ),
     "DECRYPT_ERROR": "the other side finds this side's signature wrong: check that key and certificate match",
     "INTERNAL_ERROR": "the other side failed inside: look into its log",
 }

@@ -313,9 +313,7 @@ def _tell(report: ApplyReport, terms: Terms) -> int:
             print(printable(f"{failed.resource}: {failed.message}"), file=sys.stderr)
     confirm = ""
     if report.confirm_until is not None:
-        confirm = (
-            f"; keep it with tidegate confirm until {report.confirm_until:%H:%M:%S} UTC, or it is undone"
-        )
+        confirm = f"; keep it with tidegate confirm by {report.confirm_until:%H:%M:%S} UTC, or it is undone"
     if report.in_force:
         if not terms.as_json:
             print(f"{_in_place(report)}, and generation {report.generation} is in force{confirm}")

@@ -179,7 +179,7 @@ class Confirmation:
             if self._pending is not None:
                 until = _spell(self._pending.terms.deadline)
                 raise NotArmedError(
-                    f"another change is to be confirmed until {until}: keep it with tidegate confirm, or "
+                    f"another change is to be confirmed by {until}: keep it with tidegate confirm, or "
                     "undo it with tidegate rollback"
                 )
             deadline = self._clock() + timedelta(seconds=request.within)
@@ -223,7 +223,7 @@ class Confirmation:
         self._stage, self._pending, self._cause = Stage.PENDING, pending, _TIME_IS_UP
         self._due = anyio.current_time() + seconds
         self._message = (
-            f"{', '.join(pending.names)} must be confirmed until {_spell(pending.terms.deadline)}, or the "
+            f"{', '.join(pending.names)} must be confirmed by {_spell(pending.terms.deadline)}, or the "
             "old state comes back: keep the new one with tidegate confirm"
         )
         _log.info("confirmation_pending", deadline=_spell(pending.terms.deadline), files=pending.names)

@@ -66,7 +66,7 @@ async def test_a_second_change_is_a_conflict(http: httpx2.AsyncClient, gateway: 
     answer = await http.put(PATH, json=change(gateway))
 
     assert answer.status_code == 409
-    assert problem(answer)["detail"].startswith("another change is to be confirmed until ")
+    assert problem(answer)["detail"].startswith("another change is to be confirmed by ")
 
 
 async def test_a_change_of_something_else_is_a_conflict(

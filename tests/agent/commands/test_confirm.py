@@ -25,7 +25,7 @@ def test_what_is_confirmed_stays(gateway: Operated) -> None:
     new = gateway.write("b", name="new.yaml")
     status, out, _ = gateway.types("apply", "new.yaml", "--to", "gateway.yaml", "--confirm-within", "60s")
     assert status == 0
-    assert "generation 2 is in force; keep it with tidegate confirm until " in out
+    assert "generation 2 is in force; keep it with tidegate confirm by " in out
 
     assert gateway.types("confirm") == (0, "the change of gateway.yaml was confirmed\n", "")
     assert gateway.state.read_text() == new

@@ -73,7 +73,7 @@ def test_a_file_that_was_removed_comes_back_for_whom_it_was(place: Operated) -> 
 
 def test_it_can_have_to_be_confirmed(gateway: Operated) -> None:
     status, out, _ = gateway.types("rollback", "--confirm-within", "1m")
-    assert (status, "keep it with tidegate confirm until" in out) == (0, True)
+    assert (status, "keep it with tidegate confirm by" in out) == (0, True)
 
     assert gateway.types("rollback")[0] == 0
     assert gateway.state.read_text() == gateway.text("c")

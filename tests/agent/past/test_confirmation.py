@@ -94,7 +94,7 @@ async def test_what_is_confirmed_stays(state: Path, clock: WallClock, journal: J
         place(state, NEW)
         assert (pending.stage, pending.deadline) == (Stage.PENDING, START + timedelta(seconds=60))
         assert agent.confirmation.warnings == (
-            "gateway.yaml must be confirmed until 2026-05-17 12:01:00 UTC, or the old state comes back: "
+            "gateway.yaml must be confirmed by 2026-05-17 12:01:00 UTC, or the old state comes back: "
             "keep the new one with tidegate confirm",
         )
 
@@ -152,7 +152,7 @@ async def test_a_second_change_is_refused_while_one_is_pending(state: Path, cloc
     async with running(state, clock) as agent:
         await agent.confirmation.arm(request())
         with pytest.raises(
-            NotArmedError, match=r"another change is to be confirmed until .* tidegate rollback"
+            NotArmedError, match=r"another change is to be confirmed by .* tidegate rollback"
         ):
             await agent.confirmation.arm(request())
 

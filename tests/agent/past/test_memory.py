@@ -109,7 +109,7 @@ async def test_a_change_that_nobody_confirms_is_undone_even_where_a_guard_would_
         await gateway.memory.confirmation.arm(undone_in(5.0, old, new))
         place(path, new)
         await journal.wait_for("state_in_force", generation=2)
-        assert any("must be confirmed until" in warning for warning in gateway.status().warnings)
+        assert any("must be confirmed by" in warning for warning in gateway.status().warnings)
         await gateway.memory.confirmation.undo()
         await journal.wait_for("state_in_force", generation=3)
         state = gateway.status()
