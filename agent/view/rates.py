@@ -14,7 +14,7 @@ from typing import Final, assert_never
 
 from schemas.status import AgentStatus, ClientAgentStatus, GatewayStatus, Traffic
 
-SOCKS5_PORT: Final = "(SOCKS5 port)"
+SOCKS5_PORT: Final = "(SOCKS5)"
 """What a client's SOCKS5 port is called among its services. None of those can be called so."""
 
 # Statuses that a rate spans: two seconds of the live table. Over one interval alone the figures flicker.

@@ -302,6 +302,6 @@ def test_the_socks5_port_of_a_client_stands_below_its_services() -> None:
     *_, entry = section.entries
 
     assert [cell.text for cell in entry.cells()] == [
-        "(SOCKS5 port)", "127.0.0.1:1080", "2", "1.0kB", "2.0kB", "9", "mx.example:25: connection refused",
+        "(SOCKS5)", "127.0.0.1:1080", "2", "1.0kB", "2.0kB", "9", "mx.example:25: connection refused",
     ]  # fmt: skip
     assert len(section.entries) == len(services(statuses.client(), None).entries) + 1
