@@ -25,6 +25,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any, Final
 
@@ -67,6 +68,7 @@ class Generation:
     accepted_at: datetime
     digest: str
     changed: str  # against the one before, in one line
+    own: str  # digest of the operator's files among its files, which are what one returns to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +194,7 @@ class FileHistory:
                 accepted_at=self._clock(),
                 digest=one.digest,
                 changed=difference(one.before, one.state),
+                own=digest_of([text for text in one.texts if not text.owned]),
             )
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
@@ -210,13 +213,24 @@ class FileHistory:
             self._is_kept, self._unkept = True, None
 
     def _remove_old(self) -> None:
-        sizes = [(path, path.stat().st_size) for _, path in reversed(_files(self.directory))]
-        total = 0
-        for position, (path, size) in enumerate(sizes):
-            total += size
-            if position >= self._most_kept or (position >= _ALWAYS_KEPT and total > self._most_bytes):
-                path.unlink(missing_ok=True)
+        sizes = {number: path.stat().st_size for number, path in _files(self.directory)}
+        for number in self._least_wanted(list(sizes)):
+            if len(sizes) <= self._most_kept and sum(sizes.values()) <= self._most_bytes:
+                break
+            _path(self.directory, number).unlink(missing_ok=True)
+            del sizes[number]
         sync_directory(self.directory)
+
+    def _least_wanted(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Those that may go, in that order: first what differs from the next one only by what was declared
+        through the API. Else a program that declares often would leave nothing to return to.
+        """
+        own = {one.number: one.own for one in list_generations(self.directory).generations}
+        old = numbers[: -min(_ALWAYS_KEPT, self._most_kept)]
+        is_between = {
+            number: number in own and own[number] == own.get(newer) for number, newer in pairwise(numbers)
+        }
+        return sorted(old, key=lambda number: (not is_between[number], number))
 
     def _note_trouble(self, message: str) -> None:
         if message != self._trouble:  # or it is only tried again
@@ -320,6 +334,7 @@ def _render(generation: Generation, texts: Sequence[StateText]) -> bytes:
         "accepted_at": generation.accepted_at.isoformat(),
         "digest": generation.digest,
         "changed": generation.changed,
+        "own": generation.own,
         "bytes": len(body),  # so that one that was cut off is known without reading it
     }
     return json.dumps(head).encode("ascii") + b"\n" + body
@@ -337,12 +352,14 @@ def _read_head(path: Path, number: int) -> Generation:
             "digest": str(digest),
             "changed": str(changed),
             "bytes": int(size),
+            **more,
         } if found == number and size == path.stat().st_size - len(line):
             return Generation(
                 number=number,
                 accepted_at=datetime.fromisoformat(accepted_at).astimezone(UTC),
                 digest=digest,
                 changed=changed,
+                own=str(more.get("own", digest)),
             )
     raise ValueError("not a whole generation")
 

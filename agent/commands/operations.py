@@ -303,7 +303,7 @@ def rollback(
     """Put the files of an earlier generation in place again, as tidegate apply does.
 
     Without a number it undoes a change that waits for tidegate confirm; otherwise, if the files are not those
-    that count, for example because of a mistake, these come back; otherwise those of the generation before.
+    that count, for example because of a mistake, these come back; otherwise the last that were others.
     What was declared through the API stays as it is. The exit status is that of tidegate apply.
 
     \b

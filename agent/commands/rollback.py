@@ -5,12 +5,12 @@ through ``changing``. What was declared through the API stays as it is now.
 
 Without a number, a change that is to be confirmed is undone. Otherwise, if the files
 are not those of the state that counts, for example because they have a mistake, these
-come back; and if they are, those of the generation before it.
+come back; and if they are, those of the newest generation before it that has others:
+what only the API has changed is nothing to return to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from reconcile.reading import StateText, files_directory
 from schemas.apply_report import ApplyReport, Placing
 from schemas.confirmation import Stage
 from schemas.errors import TidegateError
-from schemas.history_report import GenerationReport, HistoryReport, KeptFile, KeptGeneration
+from schemas.history_report import GenerationReport, HistoryReport, KeptFile
 
 from .changing import Terms, carry_out, follow, written_state
 from .finding import agent_of
@@ -73,28 +73,18 @@ def _change(state: Path, agent: Whereabouts, generation: int | None, *, offline:
     current = next((one for one in kept.generations if one.accepted), None)
     if current is None and offline:
         current = next(iter(kept.generations), None)
-    if current is not None:
-        change = _back_to(state, _fetch(agent, current.generation, offline=offline))
+    older = (one for one in kept.generations if current is None or one.generation < current.generation)
+    for one in (*filter(None, [current]), *older):
+        change = _back_to(state, _fetch(agent, one.generation, offline=offline))
         if change.changes:
             return change
-    before = _before(kept, current)
-    return _back_to(state, _fetch(agent, before.generation, offline=offline))
+    raise TidegateError("no earlier state was kept: see which are with tidegate history")
 
 
 def _report(agent: Whereabouts, *, offline: bool) -> HistoryReport:
     if not offline:
         return kept_states(agent)
     return history_report(_directory(agent), 0, 0)
-
-
-def _before(kept: HistoryReport, current: KeptGeneration | None) -> KeptGeneration:
-    """The newest one before that."""
-    older: Sequence[KeptGeneration] = [
-        one for one in kept.generations if current is None or one.generation < current.generation
-    ]
-    if not older:
-        raise TidegateError("no earlier state was kept: see which are with tidegate history")
-    return older[0]
 
 
 def _fetch(agent: Whereabouts, generation: int, *, offline: bool) -> GenerationReport:

@@ -61,6 +61,16 @@ class Accepting:
         assert state is not None
         return self.history.keep(texts, state)
 
+    def declare(self, own: str, *through_the_api: str) -> int:
+        """Accept the tunnel of a file, and others."""
+        texts = [
+            state_text(content(own)),
+            state_text(content(*through_the_api), "gateway.api.toml", owned=True),
+        ]
+        state = understand(texts[:1])
+        assert state is not None
+        return self.history.keep(texts, state)
+
     def numbers(self) -> list[int]:
         return [generation.number for generation in list_generations(self.history.directory).generations]
 
@@ -164,6 +174,18 @@ def test_the_oldest_go_when_there_are_too_many(kept: Path) -> None:
     for number in range(5):
         accepting.accept(f"t{number}")
     assert accepting.numbers() == [3, 4, 5]
+
+
+def test_whoever_declares_often_through_the_api_leaves_the_files_to_return_to(kept: Path) -> None:
+    accepting = Accepting(kept, most_kept=4)
+
+    for own in "abc":
+        accepting.declare(own)
+    for number in range(9):
+        accepting.declare("c", f"t{number}")
+    assert accepting.numbers() == [1, 2, 11, 12]
+    accepting.declare("d", "t8")
+    assert accepting.numbers() == [1, 2, 12, 13]
 
 
 def test_the_oldest_go_when_they_are_too_large_together_and_two_always_stay(kept: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.support.operated import Operated, operated
@@ -84,6 +85,22 @@ def test_what_was_declared_through_the_api_is_not_rolled_back_and_that_is_said(g
 
     assert status == 0
     assert "its files are in place already, and what was declared through the API is not rolled back" in out
+
+
+def test_it_returns_to_other_files_whatever_was_declared_through_the_api_since(gateway: Operated) -> None:
+    for number in (4, 5):
+        tunnel = {
+            "ClientId": "homelab",
+            "ListenAddress": "127.0.0.1",
+            "ListenPort": gateway.ports[number - 1],
+            "BackEndService": "web",
+        }
+        transport = httpx2.HTTPTransport(uds="gateway.sock")
+        with httpx2.Client(transport=transport) as asking:
+            assert asking.put("http://gateway/tunnels", json=[tunnel]).is_success
+    for back_to in (("a", "b"), ("c",)):
+        status, out, _ = gateway.types("rollback", "--state", "gateway.yaml")
+        assert (status, gateway.state.read_text()) == (0, gateway.text(*back_to)), out
 
 
 def test_offline_it_needs_no_agent(place: Operated) -> None:
