@@ -122,25 +122,27 @@ def run_role(
         try:
             return run(run_in_foreground, agent, screen, manager, stock_loop=stock_loop)
         except* StateError as errors:  # the agent runs in a task group
-            raise _told_with_advice(errors, state) from errors
+            raise _told_with_advice(errors, state, role) from errors
 
 
-def _told_with_advice(errors: ExceptionGroup[StateError], state: Path) -> StateError:
+def _told_with_advice(errors: ExceptionGroup[StateError], state: Path, role: str) -> StateError:
     """What is wrong with the state that an agent could not start with, and what to do about it."""
     told = errors.exceptions[0]
     while isinstance(told, ExceptionGroup):
         told = told.exceptions[0]
-    return StateError(told.problems, advice=_advice(state))
+    return StateError(told.problems, advice=_advice(state, role))
 
 
-def _advice(state: Path) -> str:
+def _advice(state: Path, role: str) -> str:
     from agent.offline import find_agent
     from reconcile.history import list_generations  # no agent runs that would keep it
 
     mend = "mend it, then try again"
     try:
-        history = find_agent(state).history
-        if history is None or not list_generations(history).generations:
+        agent = find_agent(state)
+        if not agent.start.startswith(f"tidegate {role} "):
+            return f"run {agent.start}"
+        if agent.history is None or not list_generations(agent.history).generations:
             return mend
     except (OSError, TidegateError):
         return mend

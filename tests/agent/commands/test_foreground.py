@@ -306,11 +306,15 @@ def test_a_start_on_a_bad_file_shows_the_way_back_to_the_last_good_one(state: Pa
     state.write_text(good.replace("listen:", "lisen:"))
 
     refused = tidegate("gateway", state.name, directory=state.parent)
+    other = tidegate("client", state.name, directory=state.parent)
     back = tidegate("rollback", "--state", state.name, "--offline", directory=state.parent)
 
     assert refused.returncode == 1
     assert refused.stderr.endswith(
         "mend it, then try again, or return to the last good one with: "
         "tidegate rollback --state gateway.yaml --offline\n"
+    )
+    assert other.stderr.endswith(
+        "the state has 1 problem and is not used: run tidegate gateway gateway.yaml\n"
     )
     assert (back.returncode, state.read_text()) == (0, good)
