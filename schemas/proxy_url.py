@@ -27,12 +27,13 @@ class ProxyKind(Enum):
     """What the proxy speaks. The value is the scheme of its URL."""
 
     HTTP = "http"
+    HTTPS = "https"  # HTTP within TLS
     SOCKS5 = "socks5"
 
     @property
     def usual_port(self) -> int:
         """The port of one that is named without."""
-        return 80 if self is ProxyKind.HTTP else 1080
+        return {ProxyKind.HTTP: 80, ProxyKind.HTTPS: 443, ProxyKind.SOCKS5: 1080}[self]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ ProxyChoice: TypeAlias = ProxyUrl | FileRef | EnvRef | NoProxy | None
 
 
 def parse_proxy_url(text: str) -> ProxyUrl:
-    """``http://[USER:PASSWORD@]HOST[:PORT]`` or ``socks5://…``; a password is percent-encoded.
+    """``http://[USER:PASSWORD@]HOST[:PORT]``, ``https://…`` or ``socks5://…``; a password is percent-encoded.
 
     ``socks5h`` is ``socks5``: names are always resolved by the proxy.
 
@@ -88,11 +89,7 @@ def parse_proxy_url(text: str) -> ProxyUrl:
             )
         raise ValueError(f"this is not the URL of a proxy; write one, {_EXAMPLE}")
     scheme, login, authority = match[1].lower(), match[2], match[3]
-    if scheme == "https":
-        raise ValueError(
-            f"a proxy that is itself spoken to over TLS is not supported; write http://, {_EXAMPLE}"
-        )
-    if scheme not in ("http", "socks5", "socks5h"):
+    if scheme not in ("http", "https", "socks5", "socks5h"):
         raise ValueError(f"{quote(scheme)} is no kind of proxy that Tidegate knows; write one, {_EXAMPLE}")
     kind = ProxyKind(scheme.removesuffix("h"))
     bare = authority.rpartition("]")[2]
@@ -103,7 +100,7 @@ def parse_proxy_url(text: str) -> ProxyUrl:
     name, secret = _unescaped(user), _unescaped(password)
     if not 1 <= len(name.encode()) <= 255 or len(secret.encode()) > 255:
         raise ValueError("the user and the password of a proxy have 1 to 255 bytes each; write shorter ones")
-    if ":" in name and kind is ProxyKind.HTTP:
+    if ":" in name and kind is not ProxyKind.SOCKS5:
         raise ValueError(
             "the user of an HTTP proxy may not hold a colon (RFC 7617, section 2); write another"
         )

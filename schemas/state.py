@@ -360,9 +360,9 @@ class ClientSettings(_Declared):
     )
     proxy: ProxyField = Field(
         default=None,
-        description="The proxy to reach the gateways through: http://USER:PASSWORD@HOST:PORT or socks5://…, "
-        "or where its URL is found; the host gateway is the router of the default route. With none, there is "
-        "none. Default: what https_proxy and no_proxy in the environment say.",
+        description="The proxy to reach the gateways through: http://USER:PASSWORD@HOST:PORT, https://… "
+        "or socks5://…, or where its URL is found; the host gateway is the router of the default route. "
+        "With none, there is none. Default: what https_proxy and no_proxy in the environment say.",
         examples=["http://proxy.example.com:3128"],
     )
     local_ports: PortRangeField = Field(

@@ -136,12 +136,15 @@ def explain_tls_error(error: BaseException) -> str:
             return str(other) or type(other).__name__
 
 
-def explain_web_server_error(error: BaseException, server: str) -> str:
-    """As :func:`explain_tls_error`, of the TLS around a WebSocket. Its certificate need not be ours."""
+def explain_outer_error(error: BaseException, server: str) -> str:
+    """As :func:`explain_tls_error`, of TLS around a link. Its certificate need not be ours.
+
+    :param server: whoever is there, in words.
+    """
     failure = _root(error)
     if not isinstance(failure, ssl.SSLCertVerificationError):
         return explain_tls_error(error)
-    said, whose = _explain_verification(failure), f"the certificate of the web server at {server}"
+    said, whose = _explain_verification(failure), f"the certificate of {server}"
     code = getattr(failure, "verify_code", 0)
     if code in _MISMATCH:
         what = said.partition(":")[0].removeprefix("the gateway's certificate")

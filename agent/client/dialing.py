@@ -17,7 +17,7 @@ import anyio.to_thread
 from agent.keys.credentials import link_context
 from reconcile.desired import LinkSpec
 from schemas.gateway_address import WebSocketUrl
-from schemas.proxy_url import ProxyUrl
+from schemas.proxy_url import ProxyKind, ProxyUrl
 from transport.pump.link import Link
 from transport.pump.sockets import dial_link
 from transport.session import SessionLostError
@@ -44,14 +44,14 @@ async def dial(spec: LinkSpec, place: Place) -> Link:
     context = await anyio.to_thread.run_sync(link_context, spec.tls)
     host, port = spec.gateway.host, spec.gateway.port
     deadline = anyio.current_time() + _CONNECT_TIMEOUT
-    carrier: Carrier | None = None
     try:
-        connection = await reach(spec, place)
+        connection, carrier = await reach(spec, place)
         if isinstance(spec.gateway, WebSocketUrl):
             from .websocket import open_websocket  # few need one
 
-            left = _left(deadline)
+            left, under = _left(deadline), carrier
             connection, carrier = await open_websocket(connection, spec.gateway, spec.tls, patience=left)
+            carrier.under = under
         left = _left(deadline)
         with anyio.fail_after(left):
             link = await dial_link(host, port, context, handshake_timeout=left, connection=connection)
@@ -70,8 +70,9 @@ def _left(deadline: float) -> float:
     return max(deadline - anyio.current_time(), _LAST_MOMENT)
 
 
-async def reach(spec: LinkSpec, place: Place) -> socket.socket:
-    """A socket that leads to a gateway, whatever is in between. It does not block.
+async def reach(spec: LinkSpec, place: Place) -> tuple[socket.socket, Carrier | None]:
+    """A socket that leads to a gateway, whatever is in between, and what carries it, if it is none to the
+    outside. It does not block.
 
     :raises TidegateError: if a proxy does not lead there, or there is no port left to dial from.
     :raises OSError: if nothing answers.
@@ -80,20 +81,30 @@ async def reach(spec: LinkSpec, place: Place) -> socket.socket:
     if isinstance(way, Straight):
         addresses = (place.address or spec.gateway.host,)
         ports = spec.way_out.local_ports
-        return await connect(addresses, spec.gateway.port, patience=_CONNECT_TIMEOUT, local_ports=ports)
+        port = spec.gateway.port
+        return await connect(addresses, port, patience=_CONNECT_TIMEOUT, local_ports=ports), None
     proxy, said_in = await anyio.to_thread.run_sync(read, way)
     return await _reach_through(proxy, said_in, spec)
 
 
-async def _reach_through(proxy: ProxyUrl, said_in: str, spec: LinkSpec) -> socket.socket:
+async def _reach_through(
+    proxy: ProxyUrl, said_in: str, spec: LinkSpec
+) -> tuple[socket.socket, Carrier | None]:
     from .proxying import named, pass_through  # few have a proxy
 
     name = named(proxy, said_in)
+    carrier: Carrier | None = None
     try:
         with anyio.fail_after(_CONNECT_TIMEOUT):
             addresses = await _addresses(proxy)
             ports = spec.way_out.local_ports
             connection = await connect(addresses, proxy.port, patience=_CONNECT_TIMEOUT, local_ports=ports)
+            if proxy.kind is ProxyKind.HTTPS:
+                from .proxy_tls import speak_tls  # fewer still
+
+                connection, carrier = await speak_tls(
+                    connection, proxy, spec.tls, patience=_CONNECT_TIMEOUT, name=name
+                )
             try:
                 await pass_through(connection, proxy, said_in, spec.gateway.host, spec.gateway.port)
             except BaseException:
@@ -101,7 +112,7 @@ async def _reach_through(proxy: ProxyUrl, said_in: str, spec: LinkSpec) -> socke
                 raise
     except (OSError, TimeoutError) as error:
         raise ProxyError(f"{name}: {_explain(error)}") from error
-    return connection
+    return connection, carrier
 
 
 async def _addresses(proxy: ProxyUrl) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ async def pass_through(
     """
     try:
         match proxy.kind:
-            case ProxyKind.HTTP:
+            case ProxyKind.HTTP | ProxyKind.HTTPS:
                 await _http_connect(connection, proxy, host, port)
             case ProxyKind.SOCKS5:
                 await _socks5(connection, proxy, host, port)

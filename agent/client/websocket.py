@@ -18,7 +18,7 @@ from schemas.state import TlsClient
 from transport.pump.carrier import Carrier
 from transport.pump.sockets import dial_carrier
 from transport.session import SessionLostError
-from transport.tls_errors import explain_web_server_error
+from transport.tls_errors import explain_outer_error
 from transport.wire.errors import RemoteProtocolError
 from transport.wire.upgrade_response import UpgradeAttempt
 from transport.wire.websocket import WebSocketEnd
@@ -54,8 +54,8 @@ async def _connect(connection: socket.socket, url: WebSocketUrl, tls: TlsClient,
     try:
         return await dial_carrier(url.host, connection, context, handshake_timeout=patience)
     except OSError as error:
-        server = str(HostPort(url.host, url.port))
-        raise SessionLostError(f"{url}: {explain_web_server_error(error, server)}") from error
+        server = f"the web server at {HostPort(url.host, url.port)}"
+        raise SessionLostError(f"{url}: {explain_outer_error(error, server)}") from error
 
 
 async def _answer(carrier: Carrier, attempt: UpgradeAttempt, url: WebSocketUrl) -> WebSocketEnd:

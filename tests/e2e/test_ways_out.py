@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from agent.keys.pki import init_authority, issue_gateway
 from tests.support.namespaces import two_machines
 from tests.support.proxies import PASSWORD, USER, dante, microsocks, squid, tinyproxy
 from tests.support.real_software import Programs
@@ -149,6 +150,32 @@ def test_squid_lets_a_client_through_that_knows_the_password_and_no_other(
 
         assert home.answers()
         assert PASSWORD not in everything_said_by(client)
+
+
+@pytest.mark.real_software("squid", "openssl")
+def test_squid_is_spoken_to_within_tls_if_the_system_trusts_its_certificate(
+    home: Home, tmp_path: Path, programs: Programs
+) -> None:
+    proxy = home.place.listen()
+    host = proxy.rpartition(":")[0]
+    authority = tmp_path / "others"
+    init_authority(authority, name="of the proxy")
+    issue_gateway(authority, name="proxy", hosts=[host])
+    url, trusting = f"https://{LOGIN}@{proxy}", {"SSL_CERT_FILE": str(authority / "ca.crt")}
+    with squid(
+        programs["squid"], proxy, SQUID_HELPER, tls=(authority / "proxy.crt", authority / "proxy.key")
+    ):
+        client = home.start(trusting, proxy=url)
+        client.wait_for("link_up")
+        assert home.answers()
+        (link,) = client.status()["links"]
+        assert link["via"] == f"https://{proxy}"
+
+        websocket = f"wss://{home.place.control}/tunnel"
+        home.write(proxy=url, gateways=[websocket])
+        client.wait_for("link_up", gateway=websocket)
+        assert home.answers()
+        assert PASSWORD not in client.log
 
 
 @pytest.mark.real_software("microsocks")

@@ -41,10 +41,11 @@ def tinyproxy(
 
 
 @contextmanager
-def squid(program: str, listen: str, helper: str) -> Iterator[None]:
+def squid(program: str, listen: str, helper: str, *, tls: tuple[Path, Path] | None = None) -> Iterator[None]:
     """An HTTP proxy that wants :data:`USER` and :data:`PASSWORD`.
 
     :param helper: its program ``basic_ncsa_auth``.
+    :param tls: its certificate and key, if it is to be spoken to within TLS.
     """
     hashed = subprocess.run(
         ["openssl", "passwd", "-apr1", PASSWORD], capture_output=True, text=True, check=True
@@ -55,8 +56,13 @@ def squid(program: str, listen: str, helper: str) -> Iterator[None]:
         place.chmod(0o755)
         passwords, path = place / "passwords", place / "squid.conf"
         passwords.write_text(f"{USER}:{hashed}\n")
+        port = f"http_port {listen}"
+        if tls is not None:
+            for source, name in zip(tls, ("crt", "key"), strict=True):
+                (place / name).write_bytes(source.read_bytes())
+            port = f"https_port {listen} tls-cert={place}/crt tls-key={place}/key"
         path.write_text(
-            f"""http_port {listen}
+            f"""{port}
 auth_param basic program {helper} {passwords}
 auth_param basic children 1
 acl known proxy_auth REQUIRED

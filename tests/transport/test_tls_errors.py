@@ -16,7 +16,7 @@ from tests.support import pki
 from tests.support.handshake import end, shake_hands
 from transport.pump.sockets import accept_link, dial_link
 from transport.tls import client_context, server_context
-from transport.tls_errors import explain_tls_error, explain_web_server_error
+from transport.tls_errors import explain_outer_error, explain_tls_error
 
 CA = pki.authority()
 OTHER = create_authority(name="Other CA")
@@ -229,7 +229,7 @@ def test_the_certificate_of_a_web_server_in_between_is_not_called_a_gateways(cas
     result = shake_hands(*contexts(), dialed=dialed)
     assert result.client.error is not None
 
-    told = explain_web_server_error(result.client.error, "www.example.com:443")
+    told = explain_outer_error(result.client.error, "the web server at www.example.com:443")
 
     assert told.startswith(f"the certificate of the web server at www.example.com:443{said}")
     assert "pki" not in told
@@ -241,7 +241,7 @@ def test_what_a_web_server_says_of_anything_else_is_told_as_of_others() -> None:
     result = shake_hands(*contexts(), dialed=dialed)
     assert result.client.error is not None
 
-    assert client_is_told in explain_web_server_error(result.client.error, "www.example.com:443")
+    assert client_is_told in explain_outer_error(result.client.error, "the web server at www.example.com:443")
 
 
 def test_what_another_library_wrapped_is_found() -> None:

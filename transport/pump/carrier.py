@@ -1,8 +1,9 @@
-"""A carrier: a connection to a peer that holds a WebSocket, with one end of a socket pair behind it.
+"""A carrier: a connection to a peer that holds a WebSocket, with one end of a socket pair behind it. Or one
+in TLS that holds nothing but bytes, and leads on to somebody else.
 
 Rule: this file moves bytes between the two and passes on how each ends. The other end of the pair is any
-socket to whoever makes a link of it, so a link knows nothing of WebSockets. What is said before there is one
-is the owner's, who reads ``early`` and writes the answer.
+socket to whoever makes a link of it, so a link knows nothing of WebSockets, nor of TLS around its own. What
+is said before there is a WebSocket is the owner's, who reads ``early`` and writes the answer.
 
 Memory is bounded both ways: what one side does not take is not read from the other. Only answers to what the
 peer said wait in :class:`WebSocketEnd`, and of those it keeps a few.
@@ -13,14 +14,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from transport.wire.keepalive import Keepalive, Verdict
 
 from .socket_options import address
 
 if TYPE_CHECKING:
+    from transport.wire.plain_end import PlainEnd
     from transport.wire.websocket import WebSocketEnd
+
+    End: TypeAlias = WebSocketEnd | PlainEnd
 
 PING_INTERVAL: Final = 20.0  # seconds; a reverse proxy gives up on silence after 60
 PING_TIMEOUT: Final = 20.0
@@ -35,13 +39,17 @@ _FROM_LINK: Final = memoryview(bytearray(64 * 1024))
 
 
 class Carrier(asyncio.BufferedProtocol):
-    """One connection to a peer. ``early`` is what came and nobody has taken."""
+    """One connection to a peer. ``early`` is what came and nobody has taken.
+
+    ``under`` is the carrier of the connection itself, if that leads through another one.
+    """
 
     def __init__(self) -> None:
         self.early = bytearray()
-        self.is_closed = False
+        self.under: Carrier | None = None
         self.failure = ""  # why it ended, if that was not in order
-        self._socket: WebSocketEnd | None = None
+        self._is_closed = False
+        self._socket: End | None = None
         self._link = _LinkSide(self)
         self._transport: asyncio.Transport
         self._loop: asyncio.AbstractEventLoop
@@ -88,11 +96,15 @@ class Carrier(asyncio.BufferedProtocol):
         self._transport.abort()
 
     async def carry(
-        self, end: WebSocketEnd, *, ping_interval: float = PING_INTERVAL, ping_timeout: float = PING_TIMEOUT
+        self,
+        end: End,
+        *,
+        ping_interval: float | None = PING_INTERVAL,
+        ping_timeout: float = PING_TIMEOUT,
     ) -> socket.socket:
         """Join the WebSocket with a socket, which the caller takes over. What is in ``early`` comes first.
 
-        :param ping_interval: seconds between pings.
+        :param ping_interval: seconds between pings; None for none at all.
         :param ping_timeout: seconds of silence after a ping that mean the peer is dead.
         """
         ours, others = socket.socketpair()
@@ -105,16 +117,22 @@ class Carrier(asyncio.BufferedProtocol):
             others.close()
             raise
         self._socket = end
-        self._keepalive = Keepalive(interval=ping_interval, timeout=ping_timeout, now=time.monotonic())
-        self._keep_alive()
+        if ping_interval is not None:
+            self._keepalive = Keepalive(interval=ping_interval, timeout=ping_timeout, now=time.monotonic())
+            self._keep_alive()
         early, self.early = self.early, bytearray()
         if early:
             self._received(memoryview(early))
-        if self.is_closed or self._peer_ended:
+        if self._is_closed or self._peer_ended:
             self._peer_is_gone()
         else:
             self._transport.resume_reading()
         return others
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether everything that was to be said has been, or nobody took it."""
+        return self._is_closed and (self.under is None or self.under.is_closed)
 
     @property
     def peer_address(self) -> tuple[str, int]:
@@ -153,7 +171,7 @@ class Carrier(asyncio.BufferedProtocol):
         self._answer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_closed = True
+        self._is_closed = True
         self._clear_timer()
         self._peer_is_gone()
 
@@ -171,11 +189,13 @@ class Carrier(asyncio.BufferedProtocol):
         if self._is_leaving:
             return
         self._is_leaving = True
-        if self._socket is None or self.is_closed:
+        if self._socket is None or self._is_closed:
             return
         goodbye = self._socket.close()
         if goodbye and not self._transport.is_closing():
             self._transport.write(goodbye)
+        if self._socket.has_ended:  # else the peer is to say goodbye as well
+            self._transport.close()
         self._set_timer(_GOODBYE, self._transport.abort)
 
     def stalled(self) -> None:
@@ -226,7 +246,7 @@ class Carrier(asyncio.BufferedProtocol):
 
     def _keep_alive(self) -> None:
         assert self._socket is not None
-        if self.is_closed:  # while the two were joined
+        if self._is_closed:  # while the two were joined
             return
         keepalive = self._keepalive
         self._unread += self._is_stalled

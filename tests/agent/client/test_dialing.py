@@ -200,9 +200,9 @@ async def test_a_way_that_is_open_in_the_last_moment_is_late_and_no_defect(
     monkeypatch.setattr(dialing, "_CONNECT_TIMEOUT", 0.0)
     with service() as there:
 
-        async def reach_late(spec: LinkSpec, place: Place) -> socket.socket:
+        async def reach_late(spec: LinkSpec, place: Place) -> tuple[socket.socket, None]:
             host, _, port = there.target.rpartition(":")
-            return await connect((host,), int(port), patience=PATIENCE)
+            return await connect((host,), int(port), patience=PATIENCE), None
 
         monkeypatch.setattr(dialing, "reach", reach_late)
         with pytest.raises(SessionLostError):

@@ -29,6 +29,7 @@ from transport.pump.carrier import Carrier
 from transport.pump.link import Link
 from transport.pump.sockets import accept_carrier, accept_link, dial_carrier, dial_link
 from transport.tls import client_context, server_context
+from transport.wire.plain_end import PlainEnd
 from transport.wire.websocket import MAX_MESSAGE, WebSocketEnd
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quiet", "tls_engine")]
@@ -70,9 +71,10 @@ def outer_client_tls() -> ssl.SSLContext:
 class Pair:
     """Two carriers that lead to each other, and the sockets behind them."""
 
-    def __init__(self, listening: Listening, *, is_secure: bool) -> None:
+    def __init__(self, listening: Listening, *, is_secure: bool, is_plain: bool = False) -> None:
         self._listening = listening
         self._is_secure = is_secure
+        self._is_plain = is_plain
         self.gateway: Carrier
         self.client: Carrier
 
@@ -97,6 +99,11 @@ class Pair:
 
     async def carry(self) -> tuple[Plain, Plain]:
         """The sockets of the gateway and of the client."""
+        if self._is_plain:
+            return (
+                Plain(await self.gateway.carry(PlainEnd(), ping_interval=None)),
+                Plain(await self.client.carry(PlainEnd(), ping_interval=None)),
+            )
         return Plain(await self.gateway.carry(server_end())), Plain(await self.client.carry(client_end()))
 
     async def until_closed(self) -> None:
@@ -113,8 +120,20 @@ async def pair(request: pytest.FixtureRequest, listening: Listening) -> AsyncIte
     await made.until_closed()
 
 
-async def test_bytes_cross_in_both_directions_at_once(pair: Pair) -> None:
-    gateway, client = await pair.carry()
+@pytest.fixture(params=["in the clear", "within TLS", "nothing but TLS"])
+async def any_pair(request: pytest.FixtureRequest, listening: Listening) -> AsyncIterator[Pair]:
+    made = Pair(
+        listening, is_secure=request.param != "in the clear", is_plain=request.param == "nothing but TLS"
+    )
+    await made.connect()
+    yield made
+    made.gateway.abort()
+    made.client.abort()
+    await made.until_closed()
+
+
+async def test_bytes_cross_in_both_directions_at_once(any_pair: Pair) -> None:
+    gateway, client = await any_pair.carry()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(gateway.send, BULK)
@@ -126,9 +145,9 @@ async def test_bytes_cross_in_both_directions_at_once(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("who", ["gateway", "client"])
-async def test_an_end_is_a_goodbye_behind_everything(pair: Pair, who: str) -> None:
+async def test_an_end_is_a_goodbye_behind_everything(any_pair: Pair, who: str) -> None:
     """And no failure on either side."""
-    gateway, client = await pair.carry()
+    gateway, client = await any_pair.carry()
     leaver, other = (gateway, client) if who == "gateway" else (client, gateway)
 
     await leaver.send(b"the last words")
@@ -136,16 +155,16 @@ async def test_an_end_is_a_goodbye_behind_everything(pair: Pair, who: str) -> No
 
     assert await other.receive_all() == b"the last words"
     other.close()
-    await pair.until_closed()
-    assert (pair.gateway.failure, pair.client.failure) == ("", "")
+    await any_pair.until_closed()
+    assert (any_pair.gateway.failure, any_pair.client.failure) == ("", "")
 
 
 @pytest.mark.parametrize("who", ["gateway", "client"])
-async def test_who_takes_nothing_is_sent_no_more_than_a_few_buffers(pair: Pair, who: str) -> None:
+async def test_who_takes_nothing_is_sent_no_more_than_a_few_buffers(any_pair: Pair, who: str) -> None:
     """Nobody keeps the rest in memory, and nothing is lost when it reads again."""
-    gateway, client = await pair.carry()
+    gateway, client = await any_pair.carry()
     sender, sluggard = (gateway, client) if who == "gateway" else (client, gateway)
-    ours = pair.gateway if who == "gateway" else pair.client
+    ours = any_pair.gateway if who == "gateway" else any_pair.client
     data = BULK * 8
 
     sent = await sender.send_until(lambda: ours._is_paused, data)
@@ -192,9 +211,9 @@ async def test_a_peer_that_stops_in_the_midst_of_its_handshake_is_told_from_one_
         await pair.gateway.more()
 
 
-async def test_a_link_runs_on_it_as_on_any_socket(pair: Pair) -> None:
+async def test_a_link_runs_on_it_as_on_any_socket(any_pair: Pair) -> None:
     """With its own TLS, both certificates, and an end of which both sides hear."""
-    ours, theirs = await pair.carry()
+    ours, theirs = await any_pair.carry()
 
     async def accept() -> Link:
         return await accept_link(ours.socket, server_tls(), handshake_timeout=PATIENCE)
@@ -205,7 +224,7 @@ async def test_a_link_runs_on_it_as_on_any_socket(pair: Pair) -> None:
         )
 
     gateway, client = await both(accept, dial)
-    gateway.carrier, client.carrier = pair.gateway, pair.client
+    gateway.carrier, client.carrier = any_pair.gateway, any_pair.client
     gateway.stated_address = "192.0.2.7", 50_000
 
     assert gateway.peer_certificate["subject"] == ((("commonName", "homelab"),),)
@@ -213,7 +232,7 @@ async def test_a_link_runs_on_it_as_on_any_socket(pair: Pair) -> None:
     assert gateway.peer_address == ("192.0.2.7", 50_000)
     gateway.close()
     await turn_until(lambda: client.is_closed and gateway.is_closed)
-    assert pair.gateway.is_closed
+    assert any_pair.gateway.is_closed
 
 
 # A peer of another make, in the clear
