@@ -15,7 +15,7 @@ from anyio import to_thread
 
 from reconcile.desired import Key, Spec, resources
 from reconcile.fine_turns import fine_turns
-from reconcile.loop import Reconciler
+from reconcile.loop import Reconciler, ReconcilerStoppedError
 from reconcile.observed import ObservedState
 from reconcile.preview import Change, Live, RouteChange, preview
 from reconcile.reading import StateText, UnreadableError
@@ -65,7 +65,10 @@ async def plan_files(
     :param live: the connections that are open, given the resources that are wanted.
     :param warn: what of that would not work here.
     :raises StateError: if the files would be refused.
+    :raises ReconcilerStoppedError: if the agent is stopping: nothing of them would come into force.
     """
+    if reconciler.is_stopped:
+        raise ReconcilerStoppedError
     directory = str(path if await to_thread.run_sync(path.is_dir) else path.parent)
     texts = [StateText(name=file.name, directory=directory, data=file.text.encode()) for file in files]
     try:

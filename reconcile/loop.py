@@ -43,6 +43,9 @@ _NO_KEYS: Final[Mapping[Key, str]] = MappingProxyType({})
 class ReconcilerStoppedError(TidegateError):
     """The loop has ended, so the turn that was waited for will never come."""
 
+    def __init__(self) -> None:
+        super().__init__("the agent is stopping; ask again once it runs")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
@@ -149,11 +152,11 @@ class Reconciler:
         if self._last is not None and self._last.number >= number:
             return self._last
         if self._is_stopped:
-            raise ReconcilerStoppedError("the agent is stopping; ask again once it runs")
+            raise ReconcilerStoppedError
         waiter = self._waiters.setdefault(number, _Waiter())
         await waiter.done.wait()
         if waiter.turn is None:
-            raise ReconcilerStoppedError("the agent is stopping; ask again once it runs")
+            raise ReconcilerStoppedError
         return waiter.turn
 
     async def run(self) -> None:

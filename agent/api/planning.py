@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from agent.planning import ProposedFile
+from reconcile.loop import ReconcilerStoppedError
 from schemas.errors import StateError
 from schemas.plan_report import PlanReport
 from schemas.text import MAX_BYTES
@@ -64,6 +65,7 @@ class PlanRequest(BaseModel):
     errors={
         HTTPStatus.BAD_REQUEST: "The body is not understood.",
         HTTPStatus.UNPROCESSABLE_ENTITY: "The files would be refused, for the problems in the answer.",
+        HTTPStatus.SERVICE_UNAVAILABLE: "The agent is stopping.",
     },
 )
 async def plan(ask: Ask) -> Response:
@@ -75,6 +77,8 @@ async def plan(ask: Ask) -> Response:
         problems = [RequestProblem.of(problem) for problem in error.problems]
         message = "the agent would refuse these files"
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, message, problems) from error
+    except ReconcilerStoppedError as error:
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
     return Response(await work(report.model_dump_json), media_type=JSON)
 
 

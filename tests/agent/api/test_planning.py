@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx2
 import pytest
 
+from agent.api.app import create_app
 from agent.api.planning import LIMIT
 from tests.support import pki
 
 from .backend import BLOG, GATEWAY, FakeGateway, running, written
-from .serving import calling_tls, on_tls, problem, texts
+from .serving import calling, calling_tls, on_tls, on_unix, problem, texts
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +31,17 @@ async def test_files_are_planned_and_nothing_changes(gateway: FakeGateway, http:
         ("+", "listener", "0.0.0.0:25")
     ]
     assert "0.0.0.0:25" not in gateway.open_ports()
+
+
+async def test_an_agent_that_stops_takes_its_closed_ports_for_no_plan(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    async with running(gateway):
+        pass
+    async with on_unix(create_app(gateway), tmp_path / "s"), calling(tmp_path / "s") as http:
+        answer = await http.post("/v1/plan", content="", headers={"Content-Type": "application/yaml"})
+
+    assert (answer.status_code, "the agent is stopping" in problem(answer)["detail"]) == (503, True)
 
 
 @pytest.mark.parametrize("kind", ["application/yaml", "application/yaml; charset=utf-8"])
