@@ -320,6 +320,9 @@ class Relay(RelaySocket):
         self._drop_stream()
         self.clear_deadline()
         self._owner.ended(self, self._end)
+        # Its sink is this: two that know each other are found by nobody but the garbage collector, some
+        # thousand visitors later, and with them all that they have.
+        self.stream = None
 
     # Its own
 

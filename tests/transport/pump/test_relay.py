@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 from collections.abc import Callable
@@ -986,3 +987,12 @@ async def test_a_lost_socket_resets_its_stream_and_is_told_once(fake: Fake) -> N
 
     assert link.end.written() == [Frame(FrameType.WINDOW_UPDATE, RST, stream.id, 0)]
     assert link.mux.streams == {}
+
+
+async def test_who_has_gone_and_its_stream_keep_each_other_no_longer(fake: Fake) -> None:
+    """Only the garbage collector would find them, after some thousand others."""
+    relay, _, _ = fake
+    stream = stream_of(relay)
+    relay.connection_lost(None)
+
+    assert stream not in gc.get_referents(relay)
