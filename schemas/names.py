@@ -101,7 +101,7 @@ class ListenAddress:
         return ip_address(self.host).is_loopback
 
     def __str__(self) -> str:
-        return _join(self.host, self.port)
+        return join_host_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -112,7 +112,7 @@ class HostPort:
     port: int
 
     def __str__(self) -> str:
-        return _join(self.host, self.port)
+        return join_host_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class TcpTarget:
     port: int
 
     def __str__(self) -> str:
-        return _join(self.host, self.port)
+        return join_host_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,8 @@ def check_domain(text: str) -> str:
     return name
 
 
-def _join(host: str, port: int) -> str:
+def join_host_port(host: str, port: int) -> str:
+    """What ``str()`` makes of a :class:`HostPort`, without making one."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

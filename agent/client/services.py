@@ -21,7 +21,7 @@ from agent.process.spawn import Spawn, spawn_nothing
 from agent.traffic import TrafficBook, service_side
 from reconcile.desired import ServicesSpec
 from schemas.messages import FailureCode
-from schemas.names import HostPort, ProxyProtocol, ServiceEntry, ServiceName, Target
+from schemas.names import ProxyProtocol, ServiceEntry, ServiceName, Target, join_host_port
 from schemas.status import ServiceHealth, ServiceStatus
 from transport.offer import Offer
 from transport.pump.link import Link
@@ -184,7 +184,7 @@ class ServiceConnection(DialedConnection):
             tunnel=self._header.tunnel,
             service=self._name,
             target=str(self._target),
-            visitor=str(HostPort(self._header.source.host, self._header.source.port)),
+            visitor=join_host_port(*self._header.source),
             end=end.value,
             bytes_in=relay.bytes_written,
             bytes_out=relay.bytes_read,

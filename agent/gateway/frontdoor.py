@@ -18,7 +18,7 @@ import structlog
 from agent.process.descriptors import TOO_MANY, Use, may_have
 from agent.traffic import TrafficBook, TrafficMeter
 from reconcile.desired import ListenerSpec, RouteSpec
-from schemas.names import HostPort, ListenAddress
+from schemas.names import ListenAddress, join_host_port
 from transport.pump.kept_stream import KeptStream
 from transport.pump.relay import Relay, RelayEnd
 from transport.wire.cursor import Buffer
@@ -397,7 +397,7 @@ class FrontDoor:
             log = log.bind(refused_by=visitor.attempts.in_vain)
         log.info(
             "visitor_left" if visitor.failure is None else "visitor_refused",
-            visitor=str(HostPort(*visitor.source)),
+            visitor=join_host_port(*visitor.source),
             tunnel=visitor.route.tunnel if visitor.route is not None else None,
             client=visitor.client.id if visitor.client is not None else None,
             service=visitor.route.service if visitor.route is not None else None,

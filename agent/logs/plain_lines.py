@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from pydantic_core import to_json
 
@@ -42,7 +42,8 @@ def plain_line(
     values = {**bound, **said} if bound else said
     try:
         shape = _shape(level, logger, event, *values)
-        return shape % (timestamp(), *map(_value, values.values()))
+        known: Callable[[Any], str | None] = _KNOWN.get  # only texts are: of anything else, it is None
+        return shape % (timestamp(), *[known(value) or _value(value) for value in values.values()])
     except Exception:  # noqa: BLE001 - what it is, and what to say instead, is for the long way to find out
         return None
 
@@ -67,7 +68,7 @@ def _value(value: object) -> str:
     if value is None:
         return "null"
     if type(value) is str:
-        return _KNOWN.get(value) or _text(value)
+        return _text(value)
     if (type(value) is int and -_EXACT < value < _EXACT) or (
         type(value) is float and (0.001 <= value < _EXACT or value == 0.0)
     ):

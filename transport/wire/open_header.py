@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas.names import ProxyProtocol
 
@@ -34,11 +33,11 @@ _OURS: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenHeader:
+class OpenHeader(NamedTuple):
     """Where a stream goes and whose it is.
 
-    ``source`` is the visitor, ``destination`` the public port it came to.
+    ``source`` is the visitor, ``destination`` the public port it came to. A tuple, as its two ends are: one
+    is made for each visitor on either side, and a frozen dataclass takes half as long again to make.
     """
 
     tunnel: str

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from .cursor import Buffer, Cursor
 from .errors import LocalProtocolError, RemoteProtocolError
@@ -37,8 +37,7 @@ class NoProxyHeaderError(RemoteProtocolError):
     """What came begins with something else: whoever sent it knows nothing of PROXY."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One end of a visitor's connection: an IP address as text, and a port."""
 
     host: str

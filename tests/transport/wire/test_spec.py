@@ -74,7 +74,7 @@ def test_each_code_is_explained() -> None:
 def test_the_open_header_has_its_keys_and_no_others() -> None:
     section = SPEC.partition("## 5.")[2].partition("### Egress")[0]
 
-    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(OpenHeader.__dataclass_fields__)
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(OpenHeader._fields)
     assert all(f'"{version.value}"' in row("`proxy_protocol`") for version in ProxyProtocol)
 
 
