@@ -24,7 +24,6 @@ from transport.offer import Offer
 from transport.pump.relay import Relay
 from transport.wire.egress_header import EgressHeader
 
-from .egress_connection import DIAL_TIMEOUT, EgressConnection
 from .egress_names import Names
 from .egress_room import MOST_IN_VAIN, Pace, Room
 from .egress_rules import ClientRules, Standing
@@ -33,6 +32,7 @@ from .special_addresses import Address, destination
 
 if TYPE_CHECKING:
     from .connected_client import ConnectedClient
+    from .egress_connection import EgressConnection
 
 # Destinations that one client has dialed at once. Each costs descriptors, and there are many clients.
 OPENING: Final = 256
@@ -69,6 +69,8 @@ class Egress:
 
     def ask(self, client: ConnectedClient, offer: Offer) -> None:
         """A client wants something dialed."""
+        from .egress_connection import DIAL_TIMEOUT, EgressConnection  # most gateways dial nothing
+
         header = offer.header
         assert isinstance(header, EgressHeader)  # as a gateway's session looks for no other
         if self._pace.is_too_fast(client.id):

@@ -16,8 +16,6 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from agent.process.own_thread import in_own_thread
-
 from .special_addresses import Address
 
 # Gives the addresses of a name, the best one first. Blocks.
@@ -51,6 +49,8 @@ class Names:
 
         :raises OSError: if there is none, or nobody says.
         """
+        from agent.process.own_thread import in_own_thread  # most gateways look nothing up
+
         share = self._shares.setdefault(client, _Share())
         share.users += 1
         try:

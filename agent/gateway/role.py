@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,6 @@ import structlog
 from anyio.abc import TaskStatus
 
 from agent.actuator import ResourceActuator
-from agent.api.declared import DeclaredTunnels
 from agent.api.loading import load_app
 from agent.events import Events
 from agent.keeping import keep
@@ -40,7 +39,6 @@ from agent.restart import log_needed_restart
 from agent.traffic import TrafficBook, visitor_side
 from agent.turn_events import TurnEvents
 from agent.version import VERSION
-from reconcile.declared import DeclaredFile
 from reconcile.desired import AdmissionSpec, EgressSpec, Key, Kind, Spec
 from reconcile.loop import Reconciler, Turn
 from reconcile.source import FileSource
@@ -66,6 +64,7 @@ from .sessions import Sessions
 from .status import GatewayReporter
 
 if TYPE_CHECKING:
+    from agent.api.declared import DeclaredTunnels
     from agent.planning import ProposedFile
     from reconcile.preview import Live
     from schemas.plan_report import PlanReport
@@ -105,7 +104,7 @@ class Gateway:
         self._sessions: Sessions
         self._listeners: PublicListeners
         self._egress: Egress
-        self._declared: DeclaredTunnels
+        self._ports = Ports(self._inherited)
         self._declarations: ClientDeclarations
         self._source: FileSource
         self._actuator: ResourceActuator
@@ -154,7 +153,7 @@ class Gateway:
         )
         await declarations.restore()
         sessions.declarations = declarations
-        ports = Ports(self._inherited)
+        ports = self._ports
         listeners = self._listeners = PublicListeners(sessions, tunnels, ports.bind)
 
         def started() -> None:
@@ -185,14 +184,6 @@ class Gateway:
             )
             self._reconciler = Reconciler(
                 declarations, actuator, random=random.random, clock=_now, report=self._report
-            )
-            self._declared = DeclaredTunnels(
-                self._path,
-                DeclaredFile(fragment),
-                self._reconciler,
-                actuator.observe,
-                probe=ports.probe,
-                written=declarations.written,
             )
             self._reporter = GatewayReporter(
                 name=name,
@@ -315,10 +306,20 @@ class Gateway:
             warn=missing_sources,
         )
 
-    @property
+    @cached_property
     def declared(self) -> DeclaredTunnels:
         """The owner of the tunnels declared through the API."""
-        return self._declared
+        from agent.api.declared import DeclaredTunnels  # not before somebody asks
+        from reconcile.declared import DeclaredFile  # the same
+
+        return DeclaredTunnels(
+            self._path,
+            DeclaredFile(declared_path(self._path, self._settings)),
+            self._reconciler,
+            self._actuator.observe,
+            probe=self._ports.probe,
+            written=self._declarations.written,
+        )
 
     # Its own
 

@@ -41,6 +41,8 @@ UNUSED: Final = {
     "schemas.toml_text": "the same",
     "tomli_w": "it writes what was declared through the API",
     "agent.api.proposal": "the same",
+    "agent.api.declared": "it keeps what was declared through the API",
+    "agent.gateway.egress_connection": "it dials for clients, and nobody has asked for anything",
     "yaml": "the state was read by a process that was prepared for it, and has not changed",
     "schemas.yaml_text": "the same",
     "schemas.merge": "the same",

@@ -10,7 +10,7 @@ import anyio.from_thread
 import pytest
 from anyio.lowlevel import current_token
 
-from agent.gateway import egress as egress_module
+from agent.gateway import egress_connection
 from agent.gateway.connected_client import dial_nobody
 from agent.gateway.egress import NOTHING
 from agent.gateway.egress_rules import Standing
@@ -282,7 +282,7 @@ async def test_where_nothing_listens_the_connection_is_refused() -> None:
 
 
 async def test_who_does_not_answer_in_time_has_timed_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(egress_module, "DIAL_TIMEOUT", 0.05)
+    monkeypatch.setattr(egress_connection, "DIAL_TIMEOUT", 0.05)
     with blackhole() as hole:
         async with asking(HERE) as (parts, program):
             code, _ = await program.is_refused(hole.target)
