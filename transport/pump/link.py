@@ -14,6 +14,7 @@ from mmap import mmap
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from schemas.errors import TidegateError
+from transport.wire.backlog import MOST, Backlog
 from transport.wire.budget import Budget
 from transport.wire.errors import RemoteProtocolError
 from transport.wire.frames import GoAwayCode
@@ -21,6 +22,7 @@ from transport.wire.mux import Mux, MuxLimits, MuxOwner, MuxStream, Role, Stream
 from transport.wire.window import WindowGrowth
 
 from .held import PROCESS_LIMIT, SESSION_LIMIT, Held
+from .socket_options import limit_unsent
 
 if TYPE_CHECKING:
     from .carrier import Carrier
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
 # Shared by all links of the process: the loop reads into it and the mux is done with it in one
 # callback. So a process runs one loop. Of an anonymous map only what was ever read into takes memory.
 _READ: Final = memoryview(mmap(-1, 320 * 1024))
-# One turn can have more to say than should wait for its end in one piece.
-FLUSH_AT: Final = 256 * 1024
-_HIGH_WATER: Final = 256 * 1024
 _GOODBYE: Final = 5.0  # seconds that a peer has to take what was still to be said
 # What the windows of one session, and of all, may have beyond those they begin with, in bytes.
 SESSION_GROWTH: Final = 64 * 1024 * 1024
@@ -74,6 +73,8 @@ class Link(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._loop: asyncio.AbstractEventLoop
         self._flush_scheduled = False
+        self._backlog = Backlog()
+        self.flush_at = MOST  # one turn can have more to say than should wait for its end in one piece
         self._goodbye: asyncio.TimerHandle | None = None
         # In order, and each only once: a peer that grants credit while it does not read would
         # otherwise make this grow with every frame.
@@ -125,7 +126,7 @@ class Link(asyncio.BufferedProtocol):
 
     def flush_if_large(self) -> None:
         """Write now what is too much to wait for the end of the turn."""
-        if self.mux.output_size > FLUSH_AT and not self.is_paused:
+        if self.mux.output_size > self.flush_at and not self.is_paused:
             self._write()
 
     def close(self, code: GoAwayCode = GoAwayCode.NORMAL, error: Exception | None = None) -> None:
@@ -157,7 +158,7 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self._transport.set_write_buffer_limits(high=MOST)
         self._loop = asyncio.get_running_loop()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -178,9 +179,14 @@ class Link(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self.is_paused = True
+        self._backlog.filled(self._transport.get_write_buffer_size(), time.monotonic())
 
     def resume_writing(self) -> None:
         self.is_paused = False
+        if self._backlog.drained(self._transport.get_write_buffer_size(), time.monotonic()):
+            self._limit_backlog(self._backlog.limit)
+            if self.is_paused:  # again: of the smaller limit, more waits already
+                return
         self._flush()
         blocked, self._blocked = self._blocked, {}
         for callback in blocked:
@@ -195,6 +201,12 @@ class Link(asyncio.BufferedProtocol):
         self._lose(exc)
 
     # Its own
+
+    def _limit_backlog(self, size: int) -> None:
+        """Have no more wait here and in the system: small words would wait behind it."""
+        self.flush_at = size
+        self._transport.set_write_buffer_limits(high=size)
+        limit_unsent(self._transport.get_extra_info("socket"), size if size < MOST else 0)
 
     def _receive(self, data: memoryview) -> None:
         if self.is_lost:

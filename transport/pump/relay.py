@@ -15,7 +15,7 @@ from transport.wire.errors import LocalProtocolError
 from transport.wire.mux import MuxStream
 
 from .kept_stream import KeptStream
-from .link import FLUSH_AT, Link
+from .link import Link
 from .relay_owner import RelayEnd as RelayEnd  # who owns relays needs it
 from .relay_owner import RelayOwner as RelayOwner
 from .relay_phase import NO_STREAM_YET, NOT_READ, REFUSABLE, WATCHED, Phase
@@ -276,7 +276,7 @@ class Relay(RelaySocket):
         unsent = stream.send(_READ[:nbytes])
         self.bytes_read += nbytes
         link = self._link
-        if unsent > FLUSH_AT:
+        if unsent > link.flush_at:
             link.flush_if_large()
         if not stream.send_window.credit:
             self._pause_reading()

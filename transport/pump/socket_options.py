@@ -19,6 +19,7 @@ KEEP_ALIVE_TIMES: Final = tuple(
     if hasattr(socket, name)
 )
 _INTERNET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
+_UNSENT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 seconds: close sends RST
 
 
@@ -67,3 +68,13 @@ def reset_when_closed(connection: SocketOptions) -> None:
     if connection.family in _INTERNET:
         with suppress(OSError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+
+
+def limit_unsent(connection: SocketOptions, size: int) -> None:
+    """Have the system take no more than that beyond what it has sent; 0 for as much as it likes.
+
+    What it has taken and not sent waits there as it would here, and a system takes megabytes.
+    """
+    if connection.family in _INTERNET and _UNSENT is not None:
+        with suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, _UNSENT, size)

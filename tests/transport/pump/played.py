@@ -82,6 +82,7 @@ class FakeLink:
         self.mux = self.end.mux
         self.held = Held(10**9)
         self.is_paused = False
+        self.flush_at = 10**9
         self.waiting: list[Callable[[], None]] = []
 
     def flush_if_large(self) -> None:

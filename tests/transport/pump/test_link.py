@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,6 +27,7 @@ from tests.transport.world import (
 from transport.pump import link as link_module
 from transport.pump.link import Link
 from transport.pump.sockets import accept_link
+from transport.wire import backlog
 from transport.wire.frames import ACK, HEADER_SIZE, SYN, FrameType, GoAwayCode
 from transport.wire.mux import MuxStream, Role, StreamSink
 from transport.wire.window import INITIAL_WINDOW
@@ -74,6 +77,23 @@ class FakeTransport:
     writes: list[bytes] = field(default_factory=list)
     limits: list[int] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    waiting: int = 0
+    unsent: list[int] = field(default_factory=list)
+    family: int = socket.AF_INET
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def get_extra_info(self, name: str) -> FakeTransport:
+        assert name == "socket"
+        return self
+
+    def getsockopt(self, level: int, option: int) -> int:
+        raise NotImplementedError
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        assert option == socket.TCP_NOTSENT_LOWAT
+        self.unsent.append(value)
 
     def set_write_buffer_limits(self, *, high: int) -> None:
         self.limits.append(high)
@@ -420,6 +440,60 @@ async def test_a_full_transport_is_written_nothing_until_it_has_room(fake: FakeT
         FrameType.DATA,
         FrameType.PING,
     ]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock of links. It stands still unless the test moves ``now``."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(link_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system has no such option")
+async def test_little_may_wait_for_a_slow_link_and_much_again_once_it_is_fast(
+    fake: FakeTransport, clock: SimpleNamespace
+) -> None:
+    link = fake.protocol
+    fake.waiting = backlog.MOST + 1
+    link.pause_writing()
+    fake.waiting, clock.now = backlog.MOST // 4, 1.0
+    link.resume_writing()
+    assert fake.limits == [backlog.MOST, backlog.LEAST]
+    assert fake.unsent == [backlog.LEAST]
+    link.mux.open_stream(RecordingSink(), bytes(backlog.LEAST))
+    link.flush_if_large()
+    assert len(fake.writes) == 1
+
+    fake.waiting = backlog.LEAST + 1
+    link.pause_writing()
+    fake.waiting = 0
+    link.resume_writing()
+    assert fake.limits[2:] == [backlog.MOST]
+    assert fake.unsent[1:] == [0]
+
+
+async def test_nobody_is_called_if_the_smaller_limit_is_exceeded_already(
+    fake: FakeTransport, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = fake.protocol
+    called: list[str] = []
+    fake.waiting = backlog.MOST + 1
+    link.pause_writing()
+    link.call_when_writable(lambda: called.append("room"))
+    fake.waiting, clock.now = backlog.MOST // 4, 1.0
+
+    def pausing(*, high: int) -> None:
+        if fake.waiting > high:
+            link.pause_writing()
+
+    monkeypatch.setattr(fake, "set_write_buffer_limits", pausing)
+    link.resume_writing()
+    assert called == []
+    fake.waiting = 0
+    link.resume_writing()
+
+    assert called == ["room"]
 
 
 async def test_who_waits_for_room_is_called_once_and_in_order_and_may_wait_again(fake: FakeTransport) -> None:

@@ -15,6 +15,7 @@ from transport.pump.socket_options import (
     address,
     is_broken,
     keep_alive,
+    limit_unsent,
     reset_when_closed,
 )
 
@@ -110,3 +111,19 @@ def test_a_system_that_refuses_is_no_error_and_says_that_the_socket_is_broken() 
     keep_alive(refusing)
 
     assert is_broken(refusing)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="this system has no such option")
+def test_the_system_takes_no_more_than_it_may_beyond_what_it_has_sent(pair: tuple[Plain, Plain]) -> None:
+    option = socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT
+    limit_unsent(pair[0].socket, 16_384)
+    assert pair[0].socket.getsockopt(*option) == 16_384
+    limit_unsent(pair[0].socket, 0)
+    assert pair[0].socket.getsockopt(*option) == 0
+    limit_unsent(Refusing(), 16_384)
+
+
+def test_a_unix_socket_has_no_such_limit() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        limit_unsent(near, 16_384)
