@@ -1,7 +1,8 @@
 """How a command's help writes its arguments: as git and kubectl do.
 
 Rule: an argument is written as its metavar and in no other way; of what type Python
-makes it is nothing that anybody types.
+makes it is nothing that anybody types. No path is judged before it is opened: whoever opens
+it says why it cannot be.
 """
 
 from __future__ import annotations
@@ -10,13 +11,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class PlainCommand(TyperCommand):
     """A command that shows ``[STATE]`` where Typer shows ``[[STATE]] <path>``."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for parameter in self.params:
+            if isinstance(parameter, TyperArgument | TyperOption) and parameter.type_descriptor is not None:
+                parameter.type_descriptor.parameter_info.readable = False
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [_bare(piece) for piece in super().collect_usage_pieces(ctx)]

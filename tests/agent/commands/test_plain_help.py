@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +49,14 @@ def test_an_argument_is_explained_by_its_metavar_and_not_by_its_type() -> None:
 
     assert "  SOURCE    What to copy.  [required]\n" in output
     assert "<" not in output
+
+
+def test_no_path_is_judged_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+
+    result = CliRunner().invoke(program, ["look", str(tmp_path)], prog_name="program")
+
+    assert (result.exit_code, result.output) == (0, "")
 
 
 def test_commands_are_listed_in_the_order_of_their_use() -> None:
