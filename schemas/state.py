@@ -353,9 +353,10 @@ class ClientSettings(_Declared):
     )
     gateways: GatewaysField = Field(
         description="The gateways to connect to, each over a session of its own; a name with several "
-        "addresses is several gateways, and one that leaves the name is kept for five minutes while it works."
-        " Where only HTTPS passes, wss://HOST/PATH leads to one over a WebSocket; PATH ends in /tunnel, "
-        "unless a reverse proxy in between rewrites it. After a failed attempt the next one follows within 30 s.",
+        "addresses is several gateways, and one that leaves the name is kept for five minutes while it "
+        "works. Where only HTTPS passes, wss://HOST/PATH leads to one over a WebSocket; PATH ends in "
+        "/tunnel, unless a reverse proxy in between rewrites it. After a failed attempt the next one follows "
+        "within 30 s.",
         examples=[["gw1.example.com:9056"]],
     )
     proxy: ProxyField = Field(
