@@ -156,7 +156,7 @@ class WindowGrowth:
         wanted = min(int(2 * in_flight), MAX_WINDOW) - window.size
         if wanted * 8 < window.size:  # not worth it
             return 0
-        extra = self._budget.reserve(wanted)
+        extra = self._budget.reserve(wanted, has=window.size - INITIAL_WINDOW)
         window.grow(extra)
         return extra
 

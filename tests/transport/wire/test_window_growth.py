@@ -173,13 +173,26 @@ def test_a_slow_destination_keeps_a_small_window_on_a_fast_link() -> None:
     assert path.window.size == INITIAL_WINDOW
 
 
-def test_a_budget_that_is_used_up_stops_the_growth() -> None:
+def test_a_window_has_no_more_of_the_budget_than_is_left_for_others() -> None:
     budget = Budget(MIB)
     path = Path(rate=100e6, round_trip=0.1, budget=budget)
     path.run(2)
 
-    assert path.window.size == INITIAL_WINDOW + MIB
-    assert budget.free == 0
+    assert path.window.size == INITIAL_WINDOW + MIB // 2
+    assert budget.free == MIB // 2
+
+
+def test_windows_that_grew_and_rest_leave_something_to_whoever_comes() -> None:
+    """A window cannot shrink: what was granted may be used. Its stream may be open for days."""
+    budget = Budget(64 * MIB)
+    resting = [Path(rate=1e9, round_trip=0.2, budget=budget) for _ in range(6)]
+    for path in resting:
+        path.run(3)
+    assert resting[0].window.size == MAX_WINDOW
+    newcomer = Path(rate=10e6, round_trip=0.05, budget=budget)
+    newcomer.run(3)
+
+    assert newcomer.window.size > 2 * INITIAL_WINDOW
 
 
 @pytest.mark.parametrize("ending", ["reset", "link lost"])
