@@ -299,7 +299,7 @@ def schema_of(role: Role) -> Schema:
     """The JSON Schema (draft 2020-12) of a state file of that role."""
     body = _mapping(_MODELS[role])
     version = {
-        "description": "The version of the language of this file.",
+        "description": "The version of the language of this file; each file of a directory names it.",
         "type": "integer",
         "const": VERSION,
     }
