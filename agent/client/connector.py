@@ -61,7 +61,7 @@ class GatewayLinks:
         self.instance = secrets.token_hex(8)  # tells a gateway which sessions are of this process
         self.numbers = SessionNumbers()
         self.places = Places(self._rank, self._places_changed)
-        self.names = Names(spawn, clock, look_up, self.places.is_up)
+        self.names = Names(spawn, clock, look_up, self.places.is_in_use)
         self._order = order
         self._drain_limit = drain_limit
         self._links: dict[Key, GatewayLink] = {}

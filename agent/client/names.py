@@ -37,7 +37,7 @@ class Names:
     """What is followed.
 
     :param spawn: starts tasks that live as long as the client.
-    :param is_in_use: tells whether there is a session to an address of a name.
+    :param is_in_use: tells whether an address of a name is needed, as things are now.
     """
 
     def __init__(

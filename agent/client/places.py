@@ -82,9 +82,14 @@ class Places:
         sessions = self._up.get(place)
         return sessions[-1].instance if sessions else None
 
-    def is_up(self, host: str, address: str) -> bool:
-        """Whether there is a session to that address of a gateway's name."""
-        return any(place.gateway.host == host and place.address == address for place in self._up)
+    def is_in_use(self, host: str, address: str) -> bool:
+        """Whether there is a session to that address of a gateway's name, or it is a spare of one that has."""
+        return any(
+            place.gateway.host == host
+            and place.address == address
+            and (place in self._up or self.kept_by(place) is not None)
+            for place in self._answered
+        )
 
     def is_reached_beside(self, place: Place) -> bool:
         """Whether another place of the same gateway is up."""

@@ -25,7 +25,7 @@ from agent.process.own_thread import in_own_thread
 from reconcile.retry import backoff
 
 LookUp: TypeAlias = Callable[[str], Awaitable[tuple[str, ...]]]
-# Whether there is a session to an address of a name.
+# Whether there is a session to an address of a name, or it is a spare of one that has.
 IsInUse: TypeAlias = Callable[[str, str], bool]
 
 _INTERVAL: Final = 30.0  # seconds, a quarter more or less

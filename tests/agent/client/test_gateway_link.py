@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from agent.client import resolving
-from reconcile.desired import LinkSpec, WayOut
+from reconcile.desired import ControlSpec, LinkSpec, WayOut
 from schemas.names import HostPort, ListenAddress
 from schemas.proxy_url import NoProxy, parse_proxy_url
 from schemas.status import LinkPhase, Renewal
@@ -144,6 +144,30 @@ async def test_a_session_that_works_does_not_come_and_go_with_the_answers_for_a_
             assert here.phases == dict.fromkeys(gw.hosts, "Connected")
             assert [len(numbers) for numbers in gw.numbers()] == [1, 1, 1]
             assert len(journal.find("link_up")) == 3
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_gateway_with_an_address_in_each_answer_is_asked_once_at_each(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolving, "_INTERVAL", 0.0)
+    async with cluster(1) as gw:
+        other = ListenAddress(own_address(), gw.gateway.port)
+        control = ControlSpec(address=other, tls=gateway_tls(pki.gateway(GW)), timing=QUIET)
+        await gw.parts[0].put(control)
+        dns = Dns(gw_example=gw.hosts)
+        async with home(dns) as here:
+            await here.put(gw.spec())
+            await journal.wait_for("link_up", address=gw.hosts[0])
+            dns.set(GW, other.host)
+            await journal.wait_for("link_spare", address=other.host)
+            for _ in range(3):
+                for shown in (gw.hosts[0], other.host):
+                    dns.set(GW, shown)
+                    await answered(dns, 3)
+
+            await until(lambda: here.phases == {gw.hosts[0]: "Connected", other.host: "Standby"})
+            assert len(journal.find("link_up")) == 2
 
 
 @pytest.mark.usefixtures("impatient")

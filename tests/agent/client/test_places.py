@@ -99,6 +99,22 @@ def test_a_place_that_nobody_goes_to_any_more_is_nobodys_spare() -> None:
     assert world.places.hold(B) is Hold.NONE
 
 
+def test_an_address_is_in_use_while_it_has_a_session_or_is_the_spare_of_one_that_has() -> None:
+    world = World()
+
+    def used() -> list[bool]:
+        return [world.places.is_in_use(place.gateway.host, place.address) for place in (A, B)]
+
+    assert used() == [False, False]
+    first, second = world.up(A, "a"), world.up(B, "a")
+    world.places.down(second)
+    assert used() == [True, True]
+    assert not world.places.is_in_use(GW2.host, A.address)
+
+    world.places.down(first)
+    assert used() == [False, False]
+
+
 def test_one_session_asks_who_is_there_and_the_others_wait() -> None:
     world = World()
     with world.places.asking(A):
