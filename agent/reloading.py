@@ -1,39 +1,44 @@
 """Looking at the state file and the keys now, and saying what came of it.
 
 Rule: a report is of a turn that began after it was asked for, so it speaks of the file
-as it was then or later. Who is just writing it is waited for. What failed before is
-tried again at once: somebody who asks has reason to think that it can be done now.
+as it was then or later, and of the keys. Who is just writing them is waited for. What
+failed before is tried again at once: somebody who asks has reason to think that it can
+be done now. A state is not in force as a whole while keys that it names will not do,
+though those from before serve on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 
 from reconcile.loop import Reconciler, ReconcileStatus
 from reconcile.settling import LIMIT
-from schemas.reload_report import FailedResource, ReloadReport
+from schemas.reload_report import KEYS, FailedResource, ReloadReport
 
 from .reports import is_ready, problem_status
 
 
 async def reload_and_report(
-    reconciler: Reconciler, ring_keys: Callable[[], object], *, patience: float = LIMIT
+    reconciler: Reconciler, look_at_keys: Callable[[], Awaitable[tuple[str, ...]]], *, patience: float = LIMIT
 ) -> ReloadReport:
     """Ring for everything, and wait for the turn that surely saw it.
 
-    :param ring_keys: asks for a look at the keys, which is not waited for: whether they will do is known
-        only after a while, and the status tells.
+    :param look_at_keys: gives what is wrong with the files of the keys that are in use then.
     :param patience: seconds that files have to settle; then the report says that they have not.
     :raises ReconcilerStoppedError: if the agent stops first.
     """
-    ring_keys()
     turn = await reconciler.wait_turn(reconciler.ring(retry=True))
     with anyio.move_on_after(patience):
         while turn.unsettled is not None:
             turn = await reconciler.wait_turn(turn.number + 1)
-    return report_on(reconciler.status)
+    report = report_on(reconciler.status)
+    with anyio.move_on_after(LIMIT):
+        failed = tuple(FailedResource(resource=KEYS, message=message) for message in await look_at_keys())
+        in_force = report.in_force and not failed
+        return report.model_copy(update={"failed": (*report.failed, *failed), "in_force": in_force})
+    return report
 
 
 def report_on(status: ReconcileStatus) -> ReloadReport:

@@ -6,11 +6,14 @@ Rule: these models are the only description of a reload outside the agent.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from .status import ProblemStatus
+
+#: The resource that failed where the files of keys will not do.
+KEYS: Final = "keys"
 
 
 class _Report(BaseModel):

@@ -197,7 +197,7 @@ class Client:
 
     async def reload_and_report(self) -> ReloadReport:
         """Look now, and say what came of it."""
-        return await reload_and_report(self._reconciler, self._key_watch.ring)
+        return await reload_and_report(self._reconciler, self._key_watch.look)
 
     # Backend: what the API needs, not before run() has started
 

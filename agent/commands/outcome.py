@@ -20,7 +20,7 @@ from agent.offline import Whereabouts
 from reconcile.observed import IN_FLIGHT, Phase
 from schemas.apply_report import Outcome
 from schemas.errors import TidegateError
-from schemas.reload_report import FailedResource, ReloadReport
+from schemas.reload_report import KEYS, FailedResource, ReloadReport
 from schemas.state import ClientState, GatewayState, State
 from schemas.status import AgentStatus, ClientAgentStatus, ConditionType, GatewayStatus
 
@@ -58,10 +58,8 @@ async def settle(agent: Whereabouts, change: Comparison | None, *, patience: flo
                 change = await _latest(agent, status)
             missing = tuple(_missing(change, status))
             settled = Settled(report=_updated(report, status, missing), status=status)
-            is_open = any(one.is_under_way for one in missing)
-            if not settled.report.accepted or _has_failed(status):
-                return settled
-            if not is_open and (settled.report.in_force or (missing and _is_in_force(status))):
+            is_open = any(one.is_under_way for one in missing) or not _is_in_force(status)
+            if not (is_open and settled.report.accepted) or _has_failed(status):
                 return settled
             await anyio.sleep(_PAUSE)
     if settled is None:
@@ -113,13 +111,14 @@ def _missing(change: Comparison, status: AgentStatus) -> Iterator[Shortfall]:
 def _is_in_force(status: AgentStatus) -> bool:
     """As far as the agent's resources go."""
     source = status.source
-    return source.generation == source.observed_generation
+    return source.generation == source.observed_generation and Phase.FAILED.value not in _phases(status)
 
 
 def _updated(report: ReloadReport, status: AgentStatus, missing: Sequence[Shortfall]) -> ReloadReport:
     """The report as it is by now."""
     source = status.source
-    failed = _failed(status, missing)
+    of_keys = tuple(one for one in report.failed if one.resource == KEYS)
+    failed = (*of_keys, *_failed(status, missing))
     update = {
         "generation": source.generation,
         "observed_generation": source.observed_generation,
@@ -139,8 +138,12 @@ def _failed(status: AgentStatus, missing: Sequence[Shortfall]) -> tuple[FailedRe
 
 
 def _has_failed(status: AgentStatus) -> bool:
-    phases = {resource.phase for resource in status.resources}
+    phases = _phases(status)
     return Phase.FAILED.value in phases and not phases & _FLYING
+
+
+def _phases(status: AgentStatus) -> set[str]:
+    return {resource.phase for resource in status.resources}
 
 
 def _compared(before: Mapping[str, Hashable], after: Mapping[str, Hashable]) -> Iterator[tuple[Verb, str]]:

@@ -70,6 +70,8 @@ class KeyWatch(Generic[KeysT]):
     def __init__(self, user: KeyUser[KeysT]) -> None:
         self._user = user
         self._bell = anyio.Event()
+        self._looked = anyio.Event()  # set at the end of each round
+        self._begun = self._ended = 0  # rounds
         self._troubles: dict[KeysT, _Trouble] = {}
 
     @property
@@ -91,16 +93,28 @@ class KeyWatch(Generic[KeysT]):
         """Ask for a look, from the thread of the event loop."""
         self._bell.set()
 
+    async def look(self) -> tuple[str, ...]:
+        """Look now, and wait until it is known whether the files will do; what is wrong with them."""
+        wanted = self._begun + 1
+        self.ring()
+        while self._ended < wanted or any(not trouble.told for trouble in self._troubles.values()):
+            await self._looked.wait()
+        return self.warnings
+
     async def run(self) -> None:
         """Look whenever somebody rings, until cancelled."""
         while True:
             with anyio.CancelScope(deadline=self._next_look()):
                 await self._bell.wait()
             self._bell = anyio.Event()
+            self._begun += 1
             used = tuple(dict.fromkeys(self._user.in_use))
             self._troubles = {keys: trouble for keys, trouble in self._troubles.items() if keys in used}
             for keys in used:
-                await self._look(keys)
+                await self._look_at(keys)
+            self._ended = self._begun
+            looked, self._looked = self._looked, anyio.Event()
+            looked.set()
 
     def _next_look(self) -> float:
         """Without a ring: when what is wrong now has had its time."""
@@ -109,7 +123,7 @@ class KeyWatch(Generic[KeysT]):
             default=math.inf,
         )
 
-    async def _look(self, keys: KeysT) -> None:
+    async def _look_at(self, keys: KeysT) -> None:
         try:
             renewed = await self._user.renew(keys)
         except (TidegateError, OSError) as error:
@@ -148,6 +162,9 @@ class KeyWatches:
     def ring(self) -> None:
         for watch in self._watches:
             watch.ring()
+
+    async def look(self) -> tuple[str, ...]:
+        return tuple([warning for watch in self._watches for warning in await watch.look()])
 
     async def run(self) -> None:
         async with anyio.create_task_group() as tasks:

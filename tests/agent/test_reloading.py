@@ -17,23 +17,36 @@ pytestmark = pytest.mark.anyio
 WRITTEN = Problem(place=None, message="somebody is still writing it")
 
 
+async def no_trouble() -> tuple[str, ...]:
+    return ()
+
+
+async def test_keys_that_will_not_do_are_not_in_force() -> None:
+    async def garbage() -> tuple[str, ...]:
+        return ("it holds no certificate",)
+
+    async with running(Loop(gateway_state(BLOG))) as loop:
+        report = await reload_and_report(loop.reconciler, garbage)
+
+    assert (report.accepted, report.in_force, report.observed_generation) == (True, False, 1)
+    assert [(one.resource, one.message) for one in report.failed] == [("keys", "it holds no certificate")]
+
+
 async def test_what_was_changed_before_is_in_force_when_it_ends() -> None:
-    rung: list[str] = []
     async with running(Loop(gateway_state(BLOG))) as loop:
         await loop.reconciler.wait_turn(1)
         loop.source.put(gateway_state(BLOG, MAIL))
-        report = await reload_and_report(loop.reconciler, lambda: rung.append("keys"))
+        report = await reload_and_report(loop.reconciler, no_trouble)
 
     assert (report.generation, report.observed_generation, report.digest) == (2, 2, "digest 2")
     assert (report.accepted, report.in_force, report.problems, report.failed) == (True, True, (), ())
-    assert rung == ["keys"]
 
 
 async def test_a_refused_file_is_told_and_what_was_in_force_before_is() -> None:
     async with running(Loop(gateway_state(BLOG))) as loop:
         await loop.reconciler.wait_turn(1)
         loop.source.spoil()
-        report = await reload_and_report(loop.reconciler, lambda: None)
+        report = await reload_and_report(loop.reconciler, no_trouble)
 
     assert (report.accepted, report.in_force, report.generation) == (False, True, 1)
     assert [problem.text for problem in report.problems] == [str(PROBLEM)]
@@ -44,9 +57,9 @@ async def test_what_failed_is_named_and_tried_again_by_the_next_one() -> None:
     loop.actuator.break_key(WEB_PORT, HOPELESS)
     async with running(loop):
         await loop.reconciler.wait_turn(1)
-        failed = await reload_and_report(loop.reconciler, lambda: None)
+        failed = await reload_and_report(loop.reconciler, no_trouble)
         loop.actuator.mend_all()
-        mended = await reload_and_report(loop.reconciler, lambda: None)
+        mended = await reload_and_report(loop.reconciler, no_trouble)
 
     assert (failed.accepted, failed.in_force) == (True, False)
     assert [(one.resource, one.message) for one in failed.failed] == [("listener 0.0.0.0:443", str(TAKEN))]
@@ -58,7 +71,7 @@ async def test_who_is_just_writing_the_file_is_waited_for() -> None:
     loop = Loop(gateway_state(BLOG))
 
     async def ask() -> None:
-        reports.append(await reload_and_report(loop.reconciler, lambda: None, patience=3600.0))
+        reports.append(await reload_and_report(loop.reconciler, no_trouble, patience=3600.0))
 
     async with running(loop), anyio.create_task_group() as tasks:
         await loop.reconciler.wait_turn(1)
@@ -79,7 +92,7 @@ async def test_who_does_not_finish_is_told_and_what_was_in_force_before_is() -> 
     async with running(Loop(gateway_state(BLOG))) as loop:
         await loop.reconciler.wait_turn(1)
         loop.source.unsettled = WRITTEN
-        report = await reload_and_report(loop.reconciler, lambda: None, patience=0.0)
+        report = await reload_and_report(loop.reconciler, no_trouble, patience=0.0)
 
     assert (report.accepted, report.in_force, report.generation) == (False, True, 1)
     assert [problem.text for problem in report.problems] == [str(WRITTEN)]
@@ -90,4 +103,4 @@ async def test_whoever_asks_an_agent_that_stops_is_told() -> None:
     async with running(loop):
         await loop.reconciler.wait_turn(1)
     with anyio.fail_after(10), pytest.raises(ReconcilerStoppedError):
-        await reload_and_report(loop.reconciler, lambda: None)
+        await reload_and_report(loop.reconciler, no_trouble)

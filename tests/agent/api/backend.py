@@ -105,7 +105,10 @@ class FakeGateway:
         return Live()
 
     async def reload_and_report(self) -> ReloadReport:
-        return await reload_and_report(self.loop, lambda: None)
+        async def no_trouble() -> tuple[str, ...]:
+            return ()
+
+        return await reload_and_report(self.loop, no_trouble)
 
     def facts(self) -> Facts | None:
         seen = self.loop.status

@@ -202,3 +202,31 @@ async def test_several_are_rung_watched_and_told_of_as_one(
     (tmp_path / "a").mkdir()
     users[1].in_use = (TLS.model_copy(update={"key": FileRef(str(tmp_path / "a" / "key.pem"))}),)
     assert tmp_path / "a" in watches.watch_directories()
+
+
+async def test_whoever_looks_hears_whether_the_files_will_do(at_once: None) -> None:
+    user = User()
+    async with watching(user) as watch:
+        with anyio.fail_after(PATIENCE):
+            assert await watch.look() == ()
+            user.finds = MISMATCH
+            assert await watch.look() == (f"{MISMATCH}; the old one is in use",)
+            user.finds = None
+            assert await KeyWatches(watch, watch).look() == ()
+
+
+async def test_whoever_looks_waits_for_who_is_writing_the_files(never: None) -> None:
+    user = User()
+    user.finds = MISMATCH
+    heard: list[tuple[str, ...]] = []
+
+    async def look() -> None:
+        heard.append(await watch.look())
+
+    async with watching(user) as watch, anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await user.look()
+        await anyio.wait_all_tasks_blocked()
+        assert heard == []
+        await find(watch, user, None)
+    assert heard == [()]
