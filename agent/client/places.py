@@ -83,7 +83,7 @@ class Places:
         return sessions[-1].instance if sessions else None
 
     def is_in_use(self, host: str, address: str) -> bool:
-        """Whether there is a session to that address of a gateway's name, or it is a spare of one that has."""
+        """Whether there is a session to that address of a name, or it is a spare of one that has one."""
         return any(
             place.gateway.host == host
             and place.address == address
