@@ -26,6 +26,8 @@ def found_agent(state: Path | None, socket: Path | None) -> Whereabouts:
         return Whereabouts(socket=socket, start="tidegate gateway STATE")
     found = found_state(state, socket)
     assert found is not None
+    if not _is_there(found) and default_socket_path(found).exists():  # an agent outlives its file
+        return _usual(found)
     agent = find_agent(found)
     if found.is_dir() and not agent.socket.exists():
         _check_no_agent_in(found)
@@ -52,8 +54,17 @@ def agent_of(state: Path, socket: Path | None) -> Whereabouts:
 
     :raises TidegateError: if it is there and cannot be read at all.
     """
-    if socket is not None or state.exists() or state.is_symlink():
+    if socket is not None or _is_there(state):
         return found_agent(state, socket)
+    return _usual(state)
+
+
+def _is_there(state: Path) -> bool:
+    return state.exists() or state.is_symlink()
+
+
+def _usual(state: Path) -> Whereabouts:
+    """Where it is if the file says nothing of that."""
     return Whereabouts(
         socket=default_socket_path(state),
         start=f"tidegate gateway {shlex.quote(str(state))}",

@@ -45,6 +45,16 @@ def test_a_directory_in_which_a_file_has_the_agent_is_not_taken_for_the_state(tm
         found_agent(tmp_path, None)
 
 
+def test_an_agent_whose_file_was_removed_is_found_by_its_socket(tmp_path: Path) -> None:
+    state = tmp_path / "gateway.yaml"
+    with pytest.raises(TidegateError, match="there is no such file"):
+        found_agent(state, None)
+
+    (tmp_path / "gateway.sock").touch()
+
+    assert found_agent(state, None).socket == tmp_path / "gateway.sock"
+
+
 def test_the_state_of_an_agent_is_known_unless_only_its_socket_is(tmp_path: Path) -> None:
     assert found_state(None, tmp_path / "x.sock") is None
     assert found_state(tmp_path / "gateway.yaml", tmp_path / "x.sock") == tmp_path / "gateway.yaml"
