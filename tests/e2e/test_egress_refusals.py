@@ -373,7 +373,7 @@ def test_a_program_beside_the_client_is_told_by_the_replies_of_socks(world: Worl
     with restored(world), world.listening(world.internet, MAIL), world.listening(world.public, "127.0.0.1"):
         world.put(rule)
         client = world.place.start("client", state, inside=world.internet.inside)
-        world.gateway.wait_for("client_connected", client="laptop")
+        client.wait_for("link_up")
 
         def replies() -> dict[tuple[str, int], int]:
             asked = [*ASKED, (GATEWAY, world.control), (SECOND, world.management), ("127.0.0.1", world.door)]

@@ -90,9 +90,9 @@ def test_a_name_of_three_addresses_has_sessions_to_all_and_the_loss_of_one_is_no
 ) -> None:
     cluster.names.put(NAME, *cluster.hosts)
     client = cluster.start_client(sessions=2)
-    for gateway in cluster.gateways:
-        for _ in range(2):
-            gateway.wait_for("client_connected")
+    for host in cluster.hosts:
+        for number in (1, 2):
+            client.wait_for("link_up", address=host, session=number)
     assert sorted(links(client)) == sorted(
         (f"{NAME}:{cluster.port}", host, "Connected") for host in cluster.hosts for _ in range(2)
     )
@@ -111,9 +111,10 @@ def test_a_name_of_three_addresses_has_sessions_to_all_and_the_loss_of_one_is_no
         assert all(says(visitor) for visitor in met)
         for download in downloads:
             download.finish()
-        again = cluster.start_gateway(1)
-        for _ in range(2):
-            again.wait_for("client_connected")
+        mark = client.mark
+        cluster.start_gateway(1)
+        for number in (1, 2):
+            client.wait_for("link_up", after=mark, address=cluster.hosts[1], session=number)
         assert cluster.answers(1)
         lost = {line["address"] for line in client.lines if line["event"] == "link_down"}
         assert lost == {cluster.hosts[1]}

@@ -104,7 +104,7 @@ def egress_world(directory: Path) -> Iterator[World]:
         own = Path("/etc/netns", public.name)  # what ip netns exec puts in place of the same in /etc
         own.mkdir(parents=True)
         stack.callback(shutil.rmtree, own)
-        (own / "resolv.conf").write_text("nameserver 127.0.0.53\noptions timeout:1 attempts:1\n")
+        (own / "resolv.conf").write_text("nameserver 127.0.0.53\noptions timeout:5 attempts:1\n")
         (own / "nsswitch.conf").write_text("hosts: files dns\n")
         (own / "hosts").write_text(f"127.0.0.1 localhost\n{MAIL} listed.example.com\n")
         names = NameServer(within(public, _port_53))

@@ -68,7 +68,7 @@ def names_of(machine: Machine, *, at: Machine) -> Iterator[NameServer]:
     place = Path("/etc/netns", machine.name)
     place.mkdir(parents=True)
     try:
-        (place / "resolv.conf").write_text(f"nameserver {at.address}\noptions timeout:1 attempts:1\n")
+        (place / "resolv.conf").write_text(f"nameserver {at.address}\noptions timeout:5 attempts:1\n")
         server = NameServer(within(at, bind))
         try:
             yield server
@@ -93,7 +93,7 @@ def own_names(directory: Path, address: str) -> Iterator[OwnNames]:
     if done.returncode:
         unavailable(f"no mount namespaces: {done.stderr.strip()}")
     resolver = directory / "resolv.conf"
-    resolver.write_text(f"nameserver {address}\noptions timeout:1 attempts:1\n")
+    resolver.write_text(f"nameserver {address}\noptions timeout:5 attempts:1\n")
     names = OwnNames(address, resolver)
     try:
         yield names

@@ -73,7 +73,7 @@ async def place(directory: Path, journal: Journal) -> AsyncIterator[Place]:
     with service() as far, service() as other:
         made = Place(directory, far, other)
         async with running(made.gateway), running(made.client):
-            await journal.wait_for("client_connected", client=CLIENT)
+            await journal.wait_for("link_up")
             yield made
 
 
@@ -225,7 +225,7 @@ async def test_a_client_that_ends_at_once_drops_programs(tmp_path: Path, journal
         here = Place(tmp_path, far, other)
         async with running(here.gateway):
             async with running(here.client):
-                await journal.wait_for("client_connected", client=CLIENT)
+                await journal.wait_for("link_up")
                 program = await _connected(here)
             await program.wait_reset()
             program.close()
