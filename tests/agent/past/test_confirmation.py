@@ -151,9 +151,7 @@ async def test_it_need_not_be_waited_for(state: Path, clock: WallClock) -> None:
 async def test_a_second_change_is_refused_while_one_is_pending(state: Path, clock: WallClock) -> None:
     async with running(state, clock) as agent:
         await agent.confirmation.arm(request())
-        with pytest.raises(
-            NotArmedError, match=r"another change is to be confirmed by .* tidegate rollback"
-        ):
+        with pytest.raises(NotArmedError, match=r"another change is to be confirmed by .* tidegate rollback"):
             await agent.confirmation.arm(request())
 
         place(state, NEW)
