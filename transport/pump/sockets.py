@@ -58,6 +58,10 @@ class _HandshakeFilter:
 
 _AIOFASTNET: Final = _fast_tls()
 _BACKLOG: Final = 1_024
+# How many the standard loop accepts from one port before their owner hears of the first. If it were a whole
+# queue, a crowd would take every file of the process before an owner could turn anybody away; and of a queue it
+# says as often that there are no files, and tries again as often each second, for each time that it said so.
+_AT_ONCE: Final = 1
 _GOODBYE: Final = 5.0  # seconds that the TLS goodbye of a link may take
 # A loop accepts in one turn, makes a transport in the next, and tells the protocol of it in the one after.
 _TURNS_TO_LET_IN: Final = 3
@@ -125,14 +129,16 @@ async def serve(listening: socket.socket, owner: RelayOwner) -> Server:
     # Inherited by what is accepted. The standard loop sees to it only if the socket names its protocol.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(partial(Relay, owner), sock=listening, backlog=_BACKLOG)
+    server = await loop.create_server(partial(Relay, owner), sock=listening, backlog=_AT_ONCE)
+    listening.listen(_BACKLOG)
     return Server(server, listening, owner)
 
 
 async def serve_unix(listening: socket.socket, owner: RelayOwner) -> Server:
     """Make a relay of every connection to a bound unix socket, which this takes over."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_unix_server(partial(Relay, owner), sock=listening, backlog=_BACKLOG)
+    server = await loop.create_unix_server(partial(Relay, owner), sock=listening, backlog=_AT_ONCE)
+    listening.listen(_BACKLOG)
     return Server(server, listening, owner)
 
 

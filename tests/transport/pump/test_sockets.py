@@ -7,7 +7,7 @@ import ssl
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -32,6 +32,8 @@ from transport.pump.relay import Relay, RelayEnd
 from transport.pump.sockets import Server, accept_link, dial_link, dial_tcp, dial_unix, serve, serve_unix
 from transport.tls import client_context
 from transport.wire.mux import Role
+
+_OPEN: Final = Path("/dev/fd")  # where most systems list what this process has open
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quiet")]
 
@@ -151,6 +153,29 @@ async def test_whoever_is_being_let_in_while_a_port_is_closed_is_known_when_it_i
     relay.abort()
     await owner.until_all_ended()
     visitor.close()
+
+
+@pytest.mark.skipif(not _OPEN.is_dir(), reason="this system does not list what is open")
+async def test_a_crowd_takes_no_more_files_than_an_owner_lets_it() -> None:
+    """The standard loop would accept a whole queue before it tells of the first."""
+    most = 0
+
+    def turn_away(relay: Relay) -> None:
+        nonlocal most
+        most = max(most, len(list(_OPEN.iterdir())))
+        relay.abort()
+
+    owner = RecordingOwner(on_connected=turn_away)
+    server, address = await listen(owner)
+    visitors = [socket.create_connection(address) for _ in range(200)]
+    before = len(list(_OPEN.iterdir()))
+    await owner.until("connected", len(visitors))
+
+    assert most < before + 20
+    for visitor in visitors:
+        visitor.close()
+    await server.close()
+    await owner.until_all_ended()
 
 
 async def test_no_more_than_a_queue_is_let_in_when_a_port_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
