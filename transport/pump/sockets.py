@@ -59,8 +59,8 @@ class _HandshakeFilter:
 _AIOFASTNET: Final = _fast_tls()
 _BACKLOG: Final = 1_024
 # How many the standard loop accepts from one port before their owner hears of the first. If it were a whole
-# queue, a crowd would take every file of the process before an owner could turn anybody away; and of a queue it
-# says as often that there are no files, and tries again as often each second, for each time that it said so.
+# queue, a crowd would take every file of the process before an owner could turn anybody away. And without
+# files it would say so for each place in the queue, and try again a second later for each time it said so.
 _AT_ONCE: Final = 1
 _GOODBYE: Final = 5.0  # seconds that the TLS goodbye of a link may take
 # A loop accepts in one turn, makes a transport in the next, and tells the protocol of it in the one after.
