@@ -19,7 +19,6 @@ from schemas.roles import Role
 from schemas.state import State
 from schemas.text import Document
 
-from .leaving_out import leave_out
 from .packing import PackedPart, pack
 from .reading import StateText, read_documents
 
@@ -68,6 +67,8 @@ def _parts(documents: Sequence[Document], role: Role) -> list[Part] | None:
 
 
 def _ask_the_parser(documents: Sequence[Document], role: Role) -> Whole:
+    from .leaving_out import leave_out  # as for the parser
+
     parse = _parser(role)
     try:
         return Whole(parts=(pack(part_of(parse(documents))),))

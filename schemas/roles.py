@@ -14,7 +14,6 @@ from .errors import Problem, StateError
 from .quoting import quote
 from .suggest import suggest
 from .text import Document
-from .wording import unknown_key
 
 
 class Role(Enum):
@@ -68,6 +67,8 @@ def find_role(documents: Sequence[Document], *, wanted: Role | None) -> tuple[Ro
 
 def top_level_problems(document: Document, role: Role) -> Iterator[Problem]:
     """Every key at the top of a document that has no business there."""
+    from .wording import unknown_key  # every agent knows its role, and few have a mistake to speak of
+
     known = _KEYS[role]
     for key in document.value:
         if key in known:

@@ -50,6 +50,7 @@ UNUSED: Final = {
     "pydantic.plugin._loader": "models are read there, too, and none is made here in the way that validates",
     "importlib.metadata": "that is what loads it, and with it come email and zipfile",
     "schemas.yaml_syntax_errors": "it explains mistakes, and there is none",
+    "schemas.wording": "the same",
     "difflib": "it guesses what a misspelled name should be",
     "idna": "it spells names that are not ASCII",
     "typer": "it reads what a person types, and this was typed plainly",
