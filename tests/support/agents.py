@@ -77,6 +77,7 @@ def wait_for(process: subprocess.Popen[str], event: str) -> dict[str, object]:
     """Read the log until that event."""
     assert process.stderr is not None
     for line in process.stderr:
+        assert line.startswith("{"), f"the agent ends: {line}{process.stderr.read()}"
         logged: dict[str, object] = json.loads(line)
         if logged["event"] == event:
             return logged
