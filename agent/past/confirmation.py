@@ -87,6 +87,8 @@ class Confirmation:
     def warnings(self) -> tuple[str, ...]:
         """What whoever looks at the agent should know of it."""
         match self._stage:
+            case Stage.RESTORED if self._cause is _UNWANTED:  # whoever wanted it knows
+                return ()
             case Stage.PENDING | Stage.RESTORING | Stage.RESTORED | Stage.LEFT:
                 return (self._message,)
             case Stage.NONE | Stage.CONFIRMED:

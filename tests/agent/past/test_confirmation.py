@@ -143,6 +143,7 @@ async def test_it_need_not_be_waited_for(state: Path, clock: WallClock) -> None:
         place(state, NEW)
 
         assert (await agent.confirmation.undo()).stage is Stage.RESTORED
+        assert agent.confirmation.warnings == ()  # whoever asked for it knows
         assert content(state) == OLD
         with pytest.raises(NotPendingError):
             await agent.confirmation.undo()
