@@ -31,7 +31,10 @@ class Meeting:
         self._listener = listener
         self._listen = place.listen()
         tunnel = {"name": "t", "listen": self._listen, "client": "homelab", "service": "by-hand"}
-        self.gateway, self.client = place.start_both([tunnel], {"by-hand": target(listener)})
+        # One of them stands still in some tests, for as long as these take, and is not to be given up.
+        self.gateway, self.client = place.start_both(
+            [tunnel], {"by-hand": target(listener)}, ping_timeout="10m"
+        )
 
     def meet(self) -> Pair:
         visitor = connect(self._listen)
