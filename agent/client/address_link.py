@@ -83,6 +83,7 @@ class AddressLink:
             self._spec = spec
             self._place = place
             self._has_failed = False
+            self._complaint = ""
             self._dialing.cancel()  # it would fail by the settings of before, or succeed by them
             if self._current is None and self._phase is not LinkPhase.STANDBY:
                 self._set(LinkPhase.CONNECTING, self._connecting())
@@ -169,9 +170,10 @@ class AddressLink:
         return f"{BEFORE}; connecting with the new ones {self._through()}".rstrip()
 
     def _connecting(self) -> str:
-        """What there is to say while nothing serves and the first session is tried for."""
+        """What there is to say while a session is tried for and none serves: above all why there is none."""
         through = self._through()
-        return f"connecting {through}" if through else ""
+        said = (f"connecting {through}" if through else "", self._complaint)
+        return "; ".join(filter(None, said))
 
     def _through(self) -> str:
         """By what its gateway is being reached, if not straight."""
@@ -290,6 +292,7 @@ class AddressLink:
         """Visitors are served by this session from now on, unless the place turns out to be a spare."""
         before, self._current = self._current, session
         self._attempts = 0
+        self._complaint = ""
         self._links.serve(session)
         if self._links.places.hold(session.place) is not Hold.SPARE:
             self._set(LinkPhase.CONNECTED, "")

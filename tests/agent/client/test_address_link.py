@@ -242,6 +242,22 @@ async def test_a_defect_is_shown_and_the_link_is_kept(
         assert {seen.phase for seen in here.actuator.observe().values()} == {Phase.OPEN}
 
 
+async def test_while_it_is_tried_for_again_it_is_shown_why_there_is_no_session(
+    asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs_the_second_time(spec: LinkSpec, place: Place) -> Link:
+        if asked:
+            await anyio.sleep_forever()
+        raise SessionLostError("the cable is out")
+
+    monkeypatch.setattr(address_link, "dial", hangs_the_second_time)
+    async with home() as here:
+        await here.put(link_to(free_listen()))
+        await until(lambda: here.link.attempts == 2)
+
+        assert (here.link.phase, here.link.message) == (LinkPhase.CONNECTING, "the cable is out")
+
+
 async def test_the_delay_grows_with_every_failed_attempt(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
