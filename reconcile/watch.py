@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 import anyio
 import structlog
 from anyio import to_thread
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
 from .mounts import mounted_files
 
@@ -101,12 +101,17 @@ async def _watch_until_moved(source: Watchable, bell: Callable[[], object], look
         is_first = True
         async for batch in batches:
             # The first batch is the first sign that the watch is set up: what happened before went unseen.
-            if batch or is_first:
+            if is_first or any(_may_matter(*event) for event in batch):
                 bell()
             is_first = False
             if await to_thread.run_sync(_arrange, source) != watched:
                 bell()
                 return
+
+
+def _may_matter(change: Change, path: str) -> bool:
+    """Not a log that grows: beside the files, an agent's log would have them read all the time."""
+    return not (change is Change.modified and path.endswith(".log"))
 
 
 def _explain(error: Exception, poll: float) -> str:

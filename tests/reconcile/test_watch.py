@@ -11,6 +11,7 @@ import anyio
 import pytest
 from anyio import from_thread
 from structlog.testing import capture_logs
+from watchfiles import Change
 
 from reconcile import watch as watch_module
 from reconcile.hops import directories_on_the_way
@@ -26,7 +27,7 @@ class Watched:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rings = 0
+        self.rings = 0
         self._looks_since_ring = 0
         self._changed = anyio.Event()
         self.trouble: list[Exception] = []
@@ -38,7 +39,7 @@ class Watched:
         return directories_on_the_way(self._path)
 
     def ring(self) -> None:
-        self._rings += 1
+        self.rings += 1
         self._looks_since_ring = 0
         self._wake()
 
@@ -62,8 +63,8 @@ class Watched:
 
     async def rung(self, times: int = 1) -> None:
         """Until it has rung that often from now on."""
-        wanted = self._rings + times
-        await self.until(lambda: self._rings >= wanted)
+        wanted = self.rings + times
+        await self.until(lambda: self.rings >= wanted)
 
 
 @asynccontextmanager
@@ -78,6 +79,33 @@ async def watching(path: Path, *, poll: float = FOREVER) -> AsyncIterator[Watche
 async def test_it_rings_once_the_watch_is_set_up_because_nobody_looked_before(tmp_path: Path) -> None:
     async with watching(tmp_path / "gw.yaml") as watched:
         await watched.rung()
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "rings"),
+    [
+        (Change.modified, "gateway.log", 1),
+        (Change.added, "gateway.log", 2),
+        (Change.deleted, "gateway.log", 2),
+        (Change.modified, "gateway.yaml", 2),
+    ],
+)
+async def test_a_log_that_grows_beside_the_files_does_not_ring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Change, name: str, rings: int
+) -> None:
+    """The first ring is that of a watch that is set up."""
+    seen = anyio.Event()
+
+    async def changes(*paths: Path, **settings: object) -> AsyncIterator[set[tuple[Change, str]]]:
+        yield set()
+        yield {(change, str(tmp_path / name))}
+        seen.set()
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(watch_module, "awatch", changes)
+    async with watching(tmp_path / "gateway.yaml") as watched:
+        await seen.wait()
+        assert watched.rings == rings
 
 
 async def test_writing_renaming_and_removing_all_ring(tmp_path: Path) -> None:
@@ -103,7 +131,7 @@ async def test_reading_the_file_does_not_ring(tmp_path: Path) -> None:
         file.read_text()
         # A ring would start the count of looks again, and a turn that reads would ring for ever.
         await watched.at_rest()
-        assert watched._rings == 1
+        assert watched.rings == 1
 
 
 async def test_what_happens_in_a_directory_below_does_not_ring(tmp_path: Path) -> None:
@@ -113,7 +141,7 @@ async def test_what_happens_in_a_directory_below_does_not_ring(tmp_path: Path) -
         await watched.at_rest()
         (below / "visitors.log").write_text("x")
         await watched.at_rest()
-        assert watched._rings == 1
+        assert watched.rings == 1
 
 
 async def test_no_name_of_a_directory_hides_the_file(tmp_path: Path) -> None:
