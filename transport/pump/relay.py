@@ -22,18 +22,13 @@ from .relay_phase import NO_STREAM_YET, NOT_READ, REFUSABLE, WATCHED, Phase
 from .relay_socket import LARGE, RelaySocket
 from .socket_options import is_broken, keep_alive
 
+# Larger reads make small streams wait behind bulk ones and bring nothing.
 _CHUNK: Final = 64 * 1024
-# From who moves bulk over a fast link: up to a tenth less CPU. More would make small streams wait
-# behind it. Its window has grown, so this is half of its credit at most: with all of it in one frame, the two
-# sides would wait for each other in turns.
-_BULK: Final = 256 * 1024
-_BULK_FROM: Final = 2 * _BULK
 # What is still read when the link is full, before reading pauses. With a whole chunk each, a
 # thousand busy visitors would put 64 MB onto a link that just said it has no room.
 _LAST_CHUNK: Final = 1024
 # Shared by all relays of the process: the loop reads into it and we copy out of it in one callback.
-_READ: Final = memoryview(mmap(-1, _BULK))  # see Link: it takes memory where it was used
-_READ_CHUNK: Final = _READ[:_CHUNK]
+_READ: Final = memoryview(mmap(-1, _CHUNK))  # see Link: it takes memory where it was used
 # How long a visitor who was refused may take to read why, in seconds. Closing at once would
 # send a reset when it is still sending, and a reset discards what it has not read.
 _REFUSAL_LINGER: Final = 2.0
@@ -266,13 +261,11 @@ class Relay(RelaySocket):
     def get_buffer(self, sizehint: int) -> memoryview:
         stream = self.stream
         if stream is None:
-            return _READ_CHUNK
+            return _READ
         credit = stream.send_window.credit  # never 0 here: reading pauses when it is
         if self._link.is_paused:
             return _READ[: min(credit, _LAST_CHUNK)]
-        if credit >= _BULK_FROM and self._link.flush_at >= _BULK:
-            return _READ
-        return _READ_CHUNK if credit >= _CHUNK else _READ[:credit]
+        return _READ if credit >= _CHUNK else _READ[:credit]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._reading = True  # also when it was not asked for

@@ -322,7 +322,7 @@ async def test_a_service_that_speaks_before_its_relay_is_joined_is_heard(site: W
         tasks.start_soon(service.send, banner)
         await site.back.bell.until(lambda: joined)
         await loop_turns(100)
-        assert len(site.back.relays()[0].early) <= relay_module._CHUNK
+        assert len(site.back.relays()[0].early) <= len(relay_module._READ)
         joined[0]()
         assert await visitor.receive_exactly(MIB) == banner
 
@@ -446,7 +446,7 @@ async def test_who_decides_late_finds_what_came_meanwhile(site: World) -> None:
         tasks.start_soon(visitor.send, said)
         relay = await site.door.until("connected")
         await loop_turns(100)
-        assert len(relay.early) <= relay_module._CHUNK
+        assert len(relay.early) <= len(relay_module._READ)
         relay.peek()
         await site.door.until("peeked")
         site.lead(relay)
@@ -828,20 +828,6 @@ async def test_no_more_is_read_than_there_is_credit_for(fake: Fake) -> None:
 
     assert connection.calls == ["pause", "resume"]
     assert len(relay.get_buffer(-1)) == 7
-
-
-async def test_who_moves_bulk_is_read_in_larger_pieces_and_never_for_all_its_credit(fake: Fake) -> None:
-    relay, _, link = fake
-    stream = stream_of(relay)
-    link.end.receive(window_frame(stream.id, 2 * INITIAL_WINDOW - 1 - stream.send_credit))
-    assert len(relay.get_buffer(-1)) == 64 * 1024
-    link.end.receive(window_frame(stream.id, 1))
-    assert len(relay.get_buffer(-1)) == INITIAL_WINDOW == stream.send_credit // 2
-    link.flush_at = 128 * 1024  # it is slow
-    assert len(relay.get_buffer(-1)) == 64 * 1024
-    link.is_paused = True
-
-    assert len(relay.get_buffer(-1)) == 1024
 
 
 async def test_a_full_link_takes_one_last_sip_of_each_socket(fake: Fake) -> None:
