@@ -13,6 +13,7 @@ a state that is not known is not an empty one.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -37,6 +38,8 @@ from .retrying import Retries
 from .source import NOTHING_LOADED, Loaded, Source
 
 RESYNC_INTERVAL: Final = 30.0
+_TELL_AGAIN: Final = 5.0  # seconds until what could not be reported is reported again
+_MOST_UNTOLD: Final = 100  # turns
 _NO_KEYS: Final[Mapping[Key, str]] = MappingProxyType({})
 
 
@@ -94,7 +97,8 @@ class Reconciler:
     :param resync: seconds between two turns that nobody rang for.
     :param random: gives numbers from 0 up to 1, for the jitter of retries.
     :param clock: gives the time, for ``loaded_at``.
-    :param report: called with each turn when it has ended. It may not block; what it raises ends the loop.
+    :param report: called with each turn when it has ended. It may not block. What it raises ends the
+        loop; after an OSError or ImportError it is called with that turn again.
     """
 
     def __init__(
@@ -120,6 +124,7 @@ class Reconciler:
         self._begun = 0
         self._bell = anyio.Event()
         self._last: Turn | None = None
+        self._untold: deque[Turn] = deque(maxlen=_MOST_UNTOLD)
         self._waiters: dict[int, _Waiter] = {}
         self._is_stopped = False
         self._status = ReconcileStatus()
@@ -172,12 +177,25 @@ class Reconciler:
 
     async def _turn_on_and_on(self) -> None:
         while True:
-            turn = await self._take_turn()
-            self._report(turn)
-            now = anyio.current_time()
-            deadline = min(now + self._resync, self._retries.next_due())
+            self._untold.append(await self._take_turn())
+            pause = self._resync if self._tell() else min(self._resync, _TELL_AGAIN)
+            deadline = min(anyio.current_time() + pause, self._retries.next_due())
             with anyio.CancelScope(deadline=deadline):
                 await self._bell.wait()
+
+    def _tell(self) -> bool:
+        """Report all turns that were not; False if that cannot be done now.
+
+        What speaks of mistakes is loaded when there is one. That takes a file, and where the process can open
+        no other, just that may be the mistake: an agent goes on, and tells of it later.
+        """
+        try:
+            while self._untold:
+                self._report(self._untold[0])
+                self._untold.popleft()
+        except (OSError, ImportError):
+            return False
+        return True
 
     async def _take_turn(self) -> Turn:
         self._begun += 1

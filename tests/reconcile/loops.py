@@ -104,6 +104,7 @@ class Loop:
         random: Callable[[], float] = lambda: 0.999,
         actuator: FakeActuator | None = None,
         source: MemorySource | None = None,
+        report: Callable[[Turn], None] | None = None,
     ) -> None:
         self.source = source or MemorySource(state)
         self.actuator = actuator or FakeActuator()
@@ -114,7 +115,7 @@ class Loop:
             resync=resync,
             random=random,
             clock=Clock(),
-            report=self.reports.append,
+            report=report or self.reports.append,
         )
 
     @property

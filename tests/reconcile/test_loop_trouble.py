@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconcile.desired import Key, Kind, resources
+from reconcile.loop import Turn
 from reconcile.observed import Observed, Phase
 from reconcile.plan import Action
 from schemas.state import State
@@ -306,3 +307,24 @@ async def test_what_the_source_rings_for_is_a_turn_and_it_ends_with_the_loop() -
         await loop.reconciler.wait_turn(2)
 
     assert source.has_ended
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), ImportError("Too many open files")])
+async def test_what_cannot_be_told_for_want_of_a_file_is_told_later_and_in_order(error: Exception) -> None:
+    told: list[int] = []
+    lacks_files = True
+
+    def tell(turn: Turn) -> None:
+        if lacks_files:
+            raise error
+        told.append(turn.number)
+
+    loop = Loop(gateway_state(BLOG), report=tell)
+    async with running(loop):
+        await loop.turn()
+        await loop.turn()
+        lacks_files = False
+        last = await loop.turn()
+        await anyio.wait_all_tasks_blocked()
+
+    assert told == list(range(1, last.number + 1))
