@@ -134,6 +134,7 @@ class Whereabouts:
 
     socket: Path
     start: str
+    role: Role | None = None  # unknown if no file says so
     history: Path | None = None  # unknown if only the socket is known
 
 
@@ -150,6 +151,7 @@ def find_agent(path: Path) -> Whereabouts:
 
 def agent_in(path: Path, written: OfflineState) -> Whereabouts:
     """The same, of what was read there."""
+    role: Role | None
     match written.state:
         case GatewayState(gateway=settings):
             socket, role = admin_socket_path(path, settings), Role.GATEWAY
@@ -163,9 +165,14 @@ def agent_in(path: Path, written: OfflineState) -> Whereabouts:
             history = default_history_path(path)
             for data in _mentioned(sections, "data"):
                 history = data / history.name
-            role = sections[0].role if sections else Role.GATEWAY
-    start = f"tidegate {role.value} {shlex.quote(str(path))}"
-    return Whereabouts(socket=socket, start=start, history=history)
+            role = sections[0].role if sections else None
+    return Whereabouts(socket=socket, start=starting(path, role), role=role, history=history)
+
+
+def starting(path: Path, role: Role | None = None) -> str:
+    """The command that starts the agent of a state file, of the likely role by its name if none is given."""
+    likely = role or next((one for one in Role if one.value == path.stem), Role.GATEWAY)
+    return f"tidegate {likely.value} {shlex.quote(str(path))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,10 @@ that is named is the state itself, and not where a state file is; who mixes that
 
 from __future__ import annotations
 
-import shlex
 from contextlib import suppress
 from pathlib import Path
 
-from agent.offline import NotFoundError, Whereabouts, find_agent, find_state
+from agent.offline import NotFoundError, Whereabouts, find_agent, find_state, starting
 from agent.past.paths import default_history_path, default_socket_path
 from schemas.errors import TidegateError
 
@@ -67,6 +66,6 @@ def _usual(state: Path) -> Whereabouts:
     """Where it is if the file says nothing of that."""
     return Whereabouts(
         socket=default_socket_path(state),
-        start=f"tidegate gateway {shlex.quote(str(state))}",
+        start=starting(state),
         history=default_history_path(state),
     )

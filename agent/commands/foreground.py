@@ -140,7 +140,7 @@ def _advice(state: Path, role: str) -> str:
     mend = "mend it, then try again"
     try:
         agent = find_agent(state)
-        if not agent.start.startswith(f"tidegate {role} "):
+        if agent.role not in (None, Role(role)):
             return f"run {agent.start}"
         if agent.history is None or not list_generations(agent.history).generations:
             return mend

@@ -88,6 +88,15 @@ def test_an_agent_answers_beside_its_file_and_is_started_with_it(tmp_path: Path)
     assert found.history == tmp_path / "client.history"
 
 
+def test_what_a_file_does_not_say_of_its_role_its_name_may(tmp_path: Path) -> None:
+    path = tmp_path / "client.yaml"
+    path.write_text("client: {")
+
+    found = find_agent(path)
+
+    assert (found.role, found.start) == (None, f"tidegate client {path}")
+
+
 def test_the_file_may_name_the_socket(tmp_path: Path) -> None:
     path = write_gateway(tmp_path)
     path.write_text(path.read_text().replace("name: gw1", "socket: run/admin.sock"))

@@ -299,6 +299,14 @@ def test_sigint_is_told_from_sigterm_by_the_exit_status(state: Path) -> None:
         assert process.wait() == 130
 
 
+def test_a_file_that_nobody_can_read_is_for_no_other_role(tmp_path: Path) -> None:
+    (tmp_path / "client.yaml").write_text("client: {")
+
+    refused = tidegate("client", "client.yaml", directory=tmp_path)
+
+    assert refused.stderr.endswith("the state has 1 problem and is not used: mend it, then try again\n")
+
+
 def test_a_start_on_a_bad_file_shows_the_way_back_to_the_last_good_one(state: Path) -> None:
     good = state.read_text()
     with running("gateway", state):
