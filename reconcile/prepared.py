@@ -58,8 +58,7 @@ class Prepared:
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
         os.kill(self._process, signal.SIGKILL)  # nobody has waited for it yet, so the number is its own
-        with suppress(ChildProcessError):  # where nobody wants to know of children, the kernel forgets them
-            os.waitpid(self._process, 0)
+        os.waitpid(self._process, 0)
 
     def _converse(self, function: Callable[..., T], arguments: tuple[Any, ...]) -> Any:
         request = pickle.dumps(Request(function=function, arguments=arguments))
@@ -83,9 +82,12 @@ def prepare(get_ready: Callable[[], object]) -> Prepared | None:
 
     :param get_ready: called there at once, to load what the work will need.
     """
-    if not hasattr(os, "fork") or threading.active_count() > 1:
+    if not hasattr(os, "fork") or threading.active_count() > 1 or _forgets_children():
         return None
-    ours, theirs = socket.socketpair()
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError:
+        return None
     try:
         process = os.fork()
     except OSError:
@@ -97,6 +99,14 @@ def prepare(get_ready: Callable[[], object]) -> Prepared | None:
     theirs.close()
     ours.settimeout(TIME_LIMIT)
     return Prepared(process, ours)
+
+
+def _forgets_children() -> bool:
+    """Whether whoever started us has set, for us as well, that nobody waits for processes that have ended.
+
+    The number of one that has would be that of any other soon, which :meth:`Prepared.end` would kill.
+    """
+    return signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
 
 
 def _work(connection: socket.socket, agents: socket.socket, get_ready: Callable[[], object]) -> NoReturn:

@@ -82,6 +82,20 @@ def test_one_that_could_not_get_ready_does_no_work() -> None:
     ) == ["none"]
 
 
+def test_one_that_has_ended_is_ended_also_where_nobody_wants_to_know_of_children() -> None:
+    """The kernel has forgotten it by then."""
+    assert said(
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "prepared = prepare(lambda: os._exit(0))\n"
+        "try:\n"
+        "    while True:\n"
+        "        os.kill(prepared._process, 0)\n"
+        "except ProcessLookupError:\n"
+        "    prepared.end()\n"
+        "print('ended')\n"
+    ) == ["ended"]
+
+
 def test_whoever_is_cancelled_leaves_no_process_behind() -> None:
     assert said(
         "prepared = prepare(lambda: None)\n"
@@ -113,3 +127,18 @@ def test_where_there_are_several_threads_there_is_none() -> None:
     finally:
         go_on.set()
         thread.join()
+
+
+def test_where_the_numbers_of_children_are_reused_at_once_there_is_none() -> None:
+    """It is inherited from whoever starts an agent."""
+    assert said(
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nprint(prepare(lambda: None), children())\n"
+    ) == ["None none"]
+
+
+def test_where_no_more_files_can_be_opened_there_is_none() -> None:
+    assert said(
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+        "print(prepare(lambda: None), children())\n"
+    ) == ["None none"]
