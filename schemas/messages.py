@@ -10,6 +10,7 @@ enough.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from ipaddress import ip_address
@@ -78,9 +79,9 @@ def _whole(least: int, below: int) -> Callable[[object], int]:
 def _endpoint(value: object) -> tuple[str, int]:
     match value:
         case [str() as host, int() as port] if type(port) is int and 0 <= port < 2**16 and "%" not in host:
-            return str(ip_address(host)), port
-        case _:
-            raise ValueError("this is no address and port")
+            with suppress(ValueError):  # whose text quotes all of it
+                return str(ip_address(host)), port
+    raise ValueError("this is no address and port")
 
 
 def _several(read: Callable[[object], object], most: int) -> Callable[[object], tuple[object, ...]]:

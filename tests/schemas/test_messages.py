@@ -63,6 +63,17 @@ def test_what_is_no_message_is_refused_in_words(message: object) -> None:
         read_message(json.dumps(message).encode())
 
 
+@pytest.mark.parametrize("key", ["type", "stream", "source"])
+def test_what_is_wrong_with_a_message_is_short_however_long_the_message_is(key: str) -> None:
+    """It is logged, and told to the peer."""
+    wrong = {"type": "stream_dialed", "stream": 3, "source": ["192.0.2.7", 1], key: ["x" * 10_000, 1]}
+
+    with pytest.raises(ValueError, match=r".+") as refused:
+        read_message(said(**wrong))
+
+    assert len(str(refused.value)) < 100
+
+
 def test_a_client_that_names_no_instance_speaks_of_its_only_session() -> None:
     """As one did before there were several."""
     hello = read_message(said(**HELLO))
@@ -98,6 +109,12 @@ def test_what_is_wrong_is_told_with_its_place() -> None:
     tunnel = {"name": "a b", "listen": [], "service": "s"}
     with pytest.raises(ValueError, match=r'^tunnels: name: the name "a b" may hold only'):
         read_message(said(type="declare", number=1, tunnels=[tunnel]))
+
+
+def test_what_is_wrong_is_told_shortly_whatever_was_said() -> None:
+    """It is logged, and kept among the events."""
+    with pytest.raises(ValueError, match=r"^source: this is no address and port$"):
+        read_message(said(type="stream_dialed", stream=3, source=["x" * 100_000, 1]))
 
 
 def test_whoever_makes_a_message_is_held_to_the_same_as_a_peer() -> None:
