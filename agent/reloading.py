@@ -10,6 +10,7 @@ though those from before serve on.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import anyio
 
@@ -19,6 +20,8 @@ from schemas.reload_report import KEYS, FailedResource, ReloadReport
 
 from .reports import is_ready, problem_status
 
+_UNKNOWN: Final = "their files were not read in time: see whether their disk answers, then ask again"
+
 
 async def reload_and_report(
     reconciler: Reconciler, look_at_keys: Callable[[], Awaitable[tuple[str, ...]]], *, patience: float = LIMIT
@@ -26,7 +29,8 @@ async def reload_and_report(
     """Ring for everything, and wait for the turn that surely saw it.
 
     :param look_at_keys: gives what is wrong with the files of the keys that are in use then.
-    :param patience: seconds that files have to settle; then the report says that they have not.
+    :param patience: seconds that files have to settle, and those of keys to be read; then the report says
+        that they have not, or were not.
     :raises ReconcilerStoppedError: if the agent stops first.
     """
     turn = await reconciler.wait_turn(reconciler.ring(retry=True))
@@ -34,11 +38,12 @@ async def reload_and_report(
         while turn.unsettled is not None:
             turn = await reconciler.wait_turn(turn.number + 1)
     report = report_on(reconciler.status)
-    with anyio.move_on_after(LIMIT):
-        failed = tuple(FailedResource(resource=KEYS, message=message) for message in await look_at_keys())
-        in_force = report.in_force and not failed
-        return report.model_copy(update={"failed": (*report.failed, *failed), "in_force": in_force})
-    return report
+    troubles: tuple[str, ...] = (_UNKNOWN,)
+    with anyio.move_on_after(patience):
+        troubles = await look_at_keys()
+    failed = tuple(FailedResource(resource=KEYS, message=message) for message in troubles)
+    in_force = report.in_force and not failed
+    return report.model_copy(update={"failed": (*report.failed, *failed), "in_force": in_force})
 
 
 def report_on(status: ReconcileStatus) -> ReloadReport:

@@ -32,6 +32,18 @@ async def test_keys_that_will_not_do_are_not_in_force() -> None:
     assert [(one.resource, one.message) for one in report.failed] == [("keys", "it holds no certificate")]
 
 
+async def test_keys_that_nobody_could_look_at_in_time_are_not_in_force() -> None:
+    async def hang() -> tuple[str, ...]:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with running(Loop(gateway_state(BLOG))) as loop:
+        report = await reload_and_report(loop.reconciler, hang, patience=0.0)
+
+    assert (report.accepted, report.in_force) == (True, False)
+    assert [one.resource for one in report.failed] == ["keys"]
+
+
 async def test_what_was_changed_before_is_in_force_when_it_ends() -> None:
     async with running(Loop(gateway_state(BLOG))) as loop:
         await loop.reconciler.wait_turn(1)
