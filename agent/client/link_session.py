@@ -172,7 +172,9 @@ class LinkSession:
 
     def _opening(self, stream_id: int) -> Relay | None:
         """Whoever waits for that stream to be accepted: a program, as nobody else opens any from here."""
-        stream = self.session.link.mux.streams.get(stream_id)
+        if self._session is None:
+            return None  # said in one breath with the welcome, of a stream that nobody has opened
+        stream = self._session.link.mux.streams.get(stream_id)
         if stream is not None and isinstance(stream.sink, Relay) and stream.sink.is_opening:
             return stream.sink
         return None

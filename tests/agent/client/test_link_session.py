@@ -16,7 +16,7 @@ from agent.client.places import Place
 from agent.client.services import Services
 from agent.process.spawn import IsolatedTasks
 from reconcile.desired import LinkSpec, ServicesSpec
-from schemas.messages import PROTOCOL, Drain, Hello, Replaced
+from schemas.messages import PROTOCOL, Drain, FailureCode, Hello, Replaced, StreamDialed, StreamFailed
 from schemas.names import ClientId, HostPort, ServiceEntry, ServiceName, parse_target
 from schemas.references import InlinePem
 from schemas.state import TlsClient
@@ -205,6 +205,20 @@ async def test_a_session_that_is_cut_short_says_that_the_client_stops() -> None:
         async with home(parts) as here:
             await until(lambda: HOMELAB in parts.sessions.connected())
         assert (here.session.state, here.session.reason) == (SessionState.OVER, "the client is stopping")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        StreamFailed(stream=3, code=FailureCode.OTHER, message="m"),
+        StreamDialed(stream=3, source=("192.0.2.7", 1)),
+    ],
+)
+async def test_what_a_gateway_says_of_streams_in_one_breath_with_its_welcome_means_nothing(
+    message: StreamFailed | StreamDialed,
+) -> None:
+    async with gateway_parts() as parts, anyio.create_task_group() as tasks:
+        Home(parts, IsolatedTasks(tasks)).session.message_received(message)
 
 
 class Defective:
