@@ -369,7 +369,7 @@ class FrontDoor:
         client, route = visitor.client, visitor.route
         assert client is not None  # it was asked
         assert route is not None
-        if client.can_serve:
+        if client.can_serve and len(route.clients) > 1:
             seconds = self._balancer.doubts.failed(client.id, route.service, time.monotonic())
             if seconds is not None:
                 self._log.warning(

@@ -104,7 +104,8 @@ async def test_the_other_session_comes_before_the_next_client_and_nobody_is_doub
         assert journal.find("service_doubted") == []
 
 
-async def test_a_service_that_is_down_is_not_asked_for_again_on_the_other_session() -> None:
+async def test_a_service_that_is_down_is_not_asked_for_again_on_the_other_session(journal: Journal) -> None:
+    """Nor is it passed over: there is nobody else who could be asked before it."""
     async with site("blog.example") as at, visit(at.address) as visitor:
         await visitor.send(GET)
         offer = await at.one.next_offer()
@@ -112,6 +113,7 @@ async def test_a_service_that_is_down_is_not_asked_for_again_on_the_other_sessio
 
         assert await visitor.receive_all() == refusal_bytes(TrafficKind.HTTP, Reason.SERVICE_FAILED)
         assert at.two.offers == []
+        assert journal.find("service_doubted") == []
 
 
 async def test_with_the_last_session_the_client_is_away(journal: Journal) -> None:
