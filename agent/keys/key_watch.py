@@ -131,6 +131,7 @@ class KeyWatch(Generic[KeysT]):
             return
         except Exception as error:  # noqa: BLE001 - a defect here must not stop an agent that works
             _log.error("key_look_failed", exc_info=error)
+            self._note_trouble(keys, f"a defect in Tidegate: {type(error).__name__}; please report it")
             return
         trouble = self._troubles.pop(keys, None)
         if renewed is not None:

@@ -163,6 +163,24 @@ async def test_a_defect_costs_one_look_and_not_the_agent(journal: Journal) -> No
         assert journal.find("keys_renewed")
 
 
+async def test_a_defect_at_keys_that_may_be_mended_is_told_as_well(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else there would be another look at once, for ever."""
+    monkeypatch.setattr(key_watch, "SETTLING", 0.01)
+    user = User()
+    async with watching(user) as watch:
+        await find(watch, user, MISMATCH)
+        user.finds = ValueError("nobody thought of this")
+        await journal.wait_for("keys_refused")
+        looks = user.looks
+        await anyio.wait_all_tasks_blocked()
+        assert user.looks == looks
+        assert list(watch.warnings) == [
+            "a defect in Tidegate: ValueError; please report it; the old one is in use"
+        ]
+
+
 async def test_files_are_watched_where_each_link_to_them_lies(tmp_path: Path) -> None:
     for name in ("live", "archive", "ca"):
         (tmp_path / name).mkdir()
