@@ -103,6 +103,8 @@ class ServiceManager:
                 await agent.reload_and_report()
             except TidegateError:
                 return  # it stops, and that is said elsewhere
+            except (OSError, ImportError):
+                pass  # it has looked, and only what makes a report could not be loaded
             self._say("READY=1", agent=agent)
 
     async def _feed_watchdog(self, watchdog: float) -> None:

@@ -28,6 +28,7 @@ class Agent:
         self.reloads = 0
         self.may_finish = anyio.Event()
         self.has_stopped = False
+        self.lacks_files = False
 
     async def catch_up(self) -> None:
         """There is nothing to make ready."""
@@ -40,6 +41,8 @@ class Agent:
         await self.may_finish.wait()
         if self.has_stopped:
             raise TidegateError("the agent is stopping")
+        if self.lacks_files:
+            raise OSError(24, "Too many open files")
 
 
 class Ear:
@@ -148,6 +151,20 @@ async def test_an_agent_that_stops_while_it_reloads_is_not_ready_again(
         # 30 s for the drain, and some for what comes behind it.
         assert await ear.hear() == ["STOPPING=1", "EXTEND_TIMEOUT_USEC=45000000"]
         assert ear.is_quiet
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_agent_that_can_open_no_file_to_report_from_goes_on(ear: Ear, notifier: Notifier) -> None:
+    manager, agent = ServiceManager(notifier), Agent()
+    agent.lacks_files = True
+    agent.may_finish.set()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(manager.keep_told, agent)
+        await ear.hear()
+        for _ in range(2):
+            manager.reloads()
+            assert (await ear.hear())[0] == "RELOADING=1"
+            assert (await ear.hear())[0] == "READY=1"
         tasks.cancel_scope.cancel()
 
 
