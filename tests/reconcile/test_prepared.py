@@ -82,20 +82,6 @@ def test_one_that_could_not_get_ready_does_no_work() -> None:
     ) == ["none"]
 
 
-def test_one_that_has_ended_is_ended_also_where_nobody_wants_to_know_of_children() -> None:
-    """The kernel has forgotten it by then."""
-    assert said(
-        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-        "prepared = prepare(lambda: os._exit(0))\n"
-        "try:\n"
-        "    while True:\n"
-        "        os.kill(prepared._process, 0)\n"
-        "except ProcessLookupError:\n"
-        "    prepared.end()\n"
-        "print('ended')\n"
-    ) == ["ended"]
-
-
 def test_whoever_is_cancelled_leaves_no_process_behind() -> None:
     assert said(
         "prepared = prepare(lambda: None)\n"

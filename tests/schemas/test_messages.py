@@ -111,12 +111,6 @@ def test_what_is_wrong_is_told_with_its_place() -> None:
         read_message(said(type="declare", number=1, tunnels=[tunnel]))
 
 
-def test_what_is_wrong_is_told_shortly_whatever_was_said() -> None:
-    """It is logged, and kept among the events."""
-    with pytest.raises(ValueError, match=r"^source: this is no address and port$"):
-        read_message(said(type="stream_dialed", stream=3, source=["x" * 100_000, 1]))
-
-
 def test_whoever_makes_a_message_is_held_to_the_same_as_a_peer() -> None:
     with pytest.raises(ValueError, match=r"^services: these are 1001, more than 1000"):
         Hello(protocol=1, id="a", software="s", services=("x",) * (MAX_SERVICES + 1))
