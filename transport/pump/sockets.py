@@ -88,23 +88,30 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             # The standard loop drops whom it has accepted if the server is closed before its next turns.
-            # uvloop does not, and has no reader there.
-            if loop.remove_reader(self._listening):
+            # uvloop does not, and has no reader there; a socket that it has given up is none any more.
+            if self._listening.fileno() >= 0 and loop.remove_reader(self._listening):
                 await _until_told()
-        finally:
             waiting = self._take_queue()
+        finally:
             self._server.close()
         try:
             while waiting:
-                try:
-                    await loop.connect_accepted_socket(partial(Relay, self._owner), waiting[-1])
-                except OSError:  # it has gone again
-                    waiting[-1].close()
+                await self._let_in(waiting[-1])
                 waiting.pop()
         finally:
             for connection in waiting:
                 connection.close()
         await _until_told()
+
+    async def _let_in(self, connection: socket.socket) -> None:
+        relay = Relay(self._owner)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: relay, connection)
+        except OSError:  # it has gone again
+            connection.close()
+        except BaseException:
+            relay.forget()
+            raise
 
     def _take_queue(self) -> list[socket.socket]:
         """Whoever is in the queue now, but not for ever whoever still comes. The last one is the first."""

@@ -194,6 +194,33 @@ async def test_no_more_than_a_queue_is_let_in_when_a_port_is_closed(monkeypatch:
         visitor.close()
 
 
+async def test_a_close_that_is_cancelled_keeps_nobody_and_lets_nobody_in_later() -> None:
+    owner = RecordingOwner(on_connected=lambda relay: relay.abort())
+    server, address = await listen(owner)
+    visitors = [await Plain.connect(address) for _ in range(3)]
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await server.close()
+
+    for visitor in visitors:
+        await _until_gone(visitor)
+    with pytest.raises(ConnectionRefusedError):
+        await Plain.connect(address)
+    await owner.until_all_ended()
+
+
+@pytest.mark.parametrize("anyio_backend", [pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop")])
+async def test_a_port_that_its_loop_has_given_up_is_closed_like_any_other() -> None:
+    """uvloop detaches the socket when accept() fails in a way that it does not know."""
+    server, address = await listen(RecordingOwner())
+    server._listening.detach()
+
+    await server.close()
+
+    with pytest.raises(ConnectionRefusedError):
+        await Plain.connect(address)
+
+
 async def test_a_port_that_is_closed_can_be_bound_again_at_once() -> None:
     server, address = await listen(RecordingOwner())
     await server.close()
