@@ -174,6 +174,8 @@ class Carrier(asyncio.BufferedProtocol):
         self._is_closed = True
         self._clear_timer()
         self._peer_is_gone()
+        if self.under is not None:
+            self.under.link_lost()
 
     # What the link's side calls
 
@@ -210,6 +212,11 @@ class Carrier(asyncio.BufferedProtocol):
         self._unread += 1
         if not self._transport.is_closing():
             self._transport.resume_reading()
+
+    def link_lost(self) -> None:
+        """The link is no more. Behind what a peer that does not read has still to take, nobody sees its end."""
+        if not self._is_leaving and not self._is_closed:
+            self._set_timer(_GOODBYE, self._transport.abort)
 
     # Its own
 

@@ -196,8 +196,10 @@ class Link(asyncio.BufferedProtocol):
         self._is_closed = True
         if self._goodbye is not None:
             self._goodbye.cancel()
-        if self.carrier is not None and self.carrier.failure:
-            exc = CarrierFailedError(self.carrier.failure)
+        if self.carrier is not None:
+            self.carrier.link_lost()
+            if self.carrier.failure:
+                exc = CarrierFailedError(self.carrier.failure)
         self._lose(exc)
 
     # Its own

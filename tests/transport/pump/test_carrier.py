@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from functools import cache, partial
+from typing import cast
 
 import anyio
 import pytest
@@ -25,6 +26,7 @@ from tests.transport.world import (
     server_tls,
     turn_until,
 )
+from transport.pump import carrier as carrier_module
 from transport.pump.carrier import Carrier
 from transport.pump.link import Link
 from transport.pump.sockets import accept_carrier, accept_link, dial_carrier, dial_link
@@ -105,6 +107,22 @@ class Pair:
                 Plain(await self.client.carry(PlainEnd(), ping_interval=None)),
             )
         return Plain(await self.gateway.carry(server_end())), Plain(await self.client.carry(client_end()))
+
+    async def link(self) -> tuple[Link, Link]:
+        """A link on what they carry."""
+        ours, theirs = await self.carry()
+
+        async def accept() -> Link:
+            return await accept_link(ours.socket, server_tls(), handshake_timeout=PATIENCE)
+
+        async def dial() -> Link:
+            return await dial_link(
+                "127.0.0.1", 1, client_tls(), handshake_timeout=PATIENCE, connection=theirs.socket
+            )
+
+        gateway, client = await both(accept, dial)
+        gateway.carrier, client.carrier = self.gateway, self.client
+        return gateway, client
 
     async def until_closed(self) -> None:
         await turn_until(lambda: self.gateway.is_closed and self.client.is_closed)
@@ -213,18 +231,7 @@ async def test_a_peer_that_stops_in_the_midst_of_its_handshake_is_told_from_one_
 
 async def test_a_link_runs_on_it_as_on_any_socket(any_pair: Pair) -> None:
     """With its own TLS, both certificates, and an end of which both sides hear."""
-    ours, theirs = await any_pair.carry()
-
-    async def accept() -> Link:
-        return await accept_link(ours.socket, server_tls(), handshake_timeout=PATIENCE)
-
-    async def dial() -> Link:
-        return await dial_link(
-            "127.0.0.1", 1, client_tls(), handshake_timeout=PATIENCE, connection=theirs.socket
-        )
-
-    gateway, client = await both(accept, dial)
-    gateway.carrier, client.carrier = any_pair.gateway, any_pair.client
+    gateway, client = await any_pair.link()
     gateway.stated_address = "192.0.2.7", 50_000
 
     assert gateway.peer_certificate["subject"] == ((("commonName", "homelab"),),)
@@ -233,6 +240,36 @@ async def test_a_link_runs_on_it_as_on_any_socket(any_pair: Pair) -> None:
     gateway.close()
     await turn_until(lambda: client.is_closed and gateway.is_closed)
     assert any_pair.gateway.is_closed
+
+
+async def test_of_a_link_that_is_lost_nothing_is_kept_for_a_peer_that_does_not_read(
+    any_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for it hides the end of the link, which nobody would see."""
+    monkeypatch.setattr(carrier_module, "_GOODBYE", 0.01)
+    gateway, client = await any_pair.link()
+    under = Under()
+    any_pair.gateway.under = cast("Carrier", under)
+    any_pair.client._transport.pause_reading()
+    while not any_pair.gateway._is_paused:
+        gateway._transport.write(bytes(65_536))
+        await loop_turns(1)
+
+    gateway.abort()
+    await turn_until(lambda: gateway.is_closed)
+
+    assert under.is_told
+    client.abort()
+
+
+class Under:
+    """As much of a carrier as one within it asks for."""
+
+    is_closed = True
+    is_told = False
+
+    def link_lost(self) -> None:
+        self.is_told = True
 
 
 # A peer of another make, in the clear
