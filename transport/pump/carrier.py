@@ -102,7 +102,7 @@ class Carrier(asyncio.BufferedProtocol):
         ping_interval: float | None = PING_INTERVAL,
         ping_timeout: float = PING_TIMEOUT,
     ) -> socket.socket:
-        """Join the WebSocket with a socket, which the caller takes over. What is in ``early`` comes first.
+        """Join what the connection holds with a socket, which the caller takes over. ``early`` comes first.
 
         :param ping_interval: seconds between pings; None for none at all.
         :param ping_timeout: seconds of silence after a ping that mean the peer is dead.
@@ -214,7 +214,7 @@ class Carrier(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def link_lost(self) -> None:
-        """The link is no more. Behind what a peer that does not read has still to take, nobody sees its end."""
+        """The link is no more. Its end is not seen behind what a peer that does not read has still to take."""
         if not self._is_leaving and not self._is_closed:
             self._set_timer(_GOODBYE, self._transport.abort)
 
