@@ -214,7 +214,7 @@ class Carrier(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def link_lost(self) -> None:
-        """The link is no more. Its end is not seen behind what a peer that reads nothing has still to take."""
+        """The link is gone; its end goes unseen behind what a peer that reads nothing has still to take."""
         if not self._is_leaving and not self._is_closed:
             self._set_timer(_GOODBYE, self._transport.abort)
 
