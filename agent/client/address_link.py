@@ -192,6 +192,7 @@ class AddressLink:
         if self._phase is not LinkPhase.STANDBY:
             self._log.info("link_spare", used=str(keeper))
         self._attempts = self._setbacks = 0
+        self._complaint = ""
         self._set(LinkPhase.STANDBY, f"the same gateway as {keeper}; dialed when that is lost")
         self._leave("the client reaches this gateway at another address")
         await self._news.wait()
