@@ -83,7 +83,6 @@ class AddressLink:
             self._spec = spec
             self._place = place
             self._has_failed = False
-            self._complaint = ""
             self._dialing.cancel()  # it would fail by the settings of before, or succeed by them
             if self._current is None and self._phase is not LinkPhase.STANDBY:
                 self._set(LinkPhase.CONNECTING, self._connecting())
