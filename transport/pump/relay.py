@@ -367,7 +367,8 @@ class Relay(RelaySocket):
 
     def _begin_reading(self) -> None:
         """Read for a stream that is new, behind what was read before there was one."""
-        if self.early or self._link.is_paused:
+        assert self.stream is not None
+        if self.early or self._link.is_paused or not self.stream.send_credit:
             self._pause_reading()
         self._resume_reading()
 

@@ -130,6 +130,7 @@ async def test_more_that_was_peeked_at_than_is_kept_goes_on_whole() -> None:
     assert stream_of(led.relay).send_credit
     assert led.relay.stream is not None
     assert led.relay.stream.send_credit == 0
+    assert led.connection.calls[-1] == "pause"  # a loop that finds no room to read into ends the connection
     led.refuse()
 
     (frame,) = led.open_next()
